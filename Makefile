@@ -1,0 +1,56 @@
+# `make repro` runs the pipeline, `make test` passes the tests; both set up what they need.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# dvc runs `python`, and must find the one of the environment first.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help setup repro test test-fast lint type format baseline refresh clean-store
+
+help:  ## what there is to make
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 14
+
+$(BIN)/.installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "fishseg needs Python 3.11 or newer, and $(PYTHON) is older: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+setup: $(BIN)/.installed  ## make .venv with the locked versions
+
+repro: setup  ## run the pipeline: data to metrics/ and plots/
+	dvc repro
+
+test: setup  ## all tests, the end-to-end run included
+	python -m pytest
+
+test-fast: setup  ## the tests that take seconds
+	python -m pytest -m "not slow"
+
+lint: setup  ## style
+	ruff check .
+	ruff format --check .
+
+type: setup  ## types
+	mypy
+
+format: setup  ## put the code into shape
+	ruff format .
+	ruff check --fix .
+
+BASELINE := -S features.fit=stretch -S features.image_size=448 -S 'features.layers=[-1]' \
+  -S train.decoder=cnn3 -S train.loss=bce -S train.batch_size=8 -S train.learning_rate=1e-3 \
+  -S train.weight_decay=0.01 -S train.schedule=constant -S train.warmup_fraction=0 -S train.epochs=20 \
+  -S split.strategy=random -S split.val_fraction=0.2 -S split.test_fraction=0 -S split.folds=0
+
+baseline: setup  ## the starting project's own recipe, as an experiment
+	dvc exp run --name baseline $(BASELINE)
+
+refresh: setup  ## run again after files in data.path changed
+	dvc repro --force --single-item download
+	dvc repro
+
+clean-store: setup  ## drop kept downloads, shards and checkpoints; costs time, loses nothing
+	rm -rf data/.store
