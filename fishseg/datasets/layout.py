@@ -1,0 +1,315 @@
+"""Which image belongs to which mask: the folder layouts that are understood.
+
+That of the Kaggle data set, where one level ``Fish_Dataset`` or both may be missing::
+
+    Fish_Dataset/Fish_Dataset/Trout/Trout/00001.png       an image
+    Fish_Dataset/Fish_Dataset/Trout/Trout GT/00001.png    its mask
+    NA_Fish_Dataset/Trout/00001.png                       a source photo, without mask
+
+and the plain one, without classes or with a subfolder for each::
+
+    images/a.jpg  masks/a.png
+    images/Trout/a.jpg  masks/Trout/a.png
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import re
+import unicodedata
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from fishseg.datasets.images import IMAGE_SUFFIXES
+from fishseg.errors import DataError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+COPIES_FOLDER = "Fish_Dataset"
+PHOTOS_FOLDER = "NA_Fish_Dataset"
+# The class of a plain layout without subfolders.
+DEFAULT_CLASS = "fish"
+# The one class whose photos are spelled in a way that `slug` does not even out.
+PHOTO_ALIASES = {"hourse_mackerel": "horse_mackerel"}
+
+PAIRING_KINDS = (
+    "case_mismatch",
+    "duplicate_stem",
+    "empty_class",
+    "image_without_mask",
+    "mask_without_image",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """An image and its mask; ``sample_id`` is ``<class_name>/<stem>``."""
+
+    sample_id: str
+    class_name: str
+    image_path: Path
+    mask_path: Path
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class Problem:
+    """Something left out or doubtful; ``path`` is relative to the folder searched."""
+
+    kind: str
+    path: str
+    message: str
+
+
+@dataclasses.dataclass(frozen=True)
+class _ClassFolders:
+    name: str
+    images: Path
+    masks: Path
+
+
+def find_pairs(folder: Path) -> tuple[list[Pair], list[Problem]]:
+    """Every image of a folder with the mask of the same stem, and what could not be paired.
+
+    Nothing is guessed: names that differ in case, or that two files share, are problems. Files
+    that are no images are passed over.
+
+    Returns:
+        The pairs in the order of their ``sample_id``, and the problems, sorted.
+
+    Raises:
+        DataError: the folder is missing, has none of the layouts above, has classes that cannot be
+            told apart by their `slug`, or holds a name that is not UTF-8.
+    """
+    pairs: list[Pair] = []
+    problems: list[Problem] = []
+    try:
+        classes = _class_folders(folder)
+        _check_slugs(folder, classes)
+        for class_folders in classes:
+            found, unpaired = _pair_up(folder, class_folders)
+            pairs += found
+            problems += unpaired
+    except OSError as error:
+        raise DataError(
+            f"the folder cannot be read: {error.strerror}",
+            where=error.filename or folder,
+            remedy="check that you may read it",
+        ) from None
+    if not classes:
+        raise _unknown_layout(folder)
+    return sorted(pairs, key=lambda pair: pair.sample_id), sorted(problems)
+
+
+def find_photos(raw: Path) -> dict[str, list[Path]]:
+    """The source photos of each class, sorted, by the class's name in ``Fish_Dataset``.
+
+    Classes without photos are absent. The two parts of the data set spell two classes differently:
+    ``Gilt-Head Bream`` and ``Gilt Head Bream``, ``Hourse Mackerel`` and ``Horse Mackerel``.
+    """
+    folders = {slug(folder.name): folder for folder in _subfolders(raw / PHOTOS_FOLDER)}
+    found = {}
+    for class_folders in _class_folders(raw):
+        key = slug(class_folders.name)
+        folder = folders.get(key) or folders.get(PHOTO_ALIASES.get(key, key))
+        photos = _image_files(folder) if folder else []
+        if photos:
+            found[class_folders.name] = photos
+    return found
+
+
+def unwrap(folder: Path) -> Path:
+    """The first folder on the way down that has a known layout.
+
+    The way goes on while there is one subfolder only, as in an archive that a file manager packed
+    with its outer folder. ``folder`` itself where this leads nowhere.
+    """
+    inner = folder
+    while not _class_folders(inner):
+        subfolders = _subfolders(inner)
+        if len(subfolders) != 1:
+            return folder
+        inner = subfolders[0]
+    return inner
+
+
+def slug(name: str) -> str:
+    """A class name as a key of metrics: ``Gilt-Head Bream`` gives ``gilt_head_bream``."""
+    return re.sub(r"[\W_]+", "_", nfc(name).casefold()).strip("_") or "_"
+
+
+def nfc(name: str) -> str:
+    """A name with its accents composed; macOS takes them apart, which no reader can see."""
+    return unicodedata.normalize("NFC", name)
+
+
+def write_problems(problems: list[Problem], path: Path) -> None:
+    """Write problems as CSV with the columns kind, path, message, sorted."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["kind", "path", "message"])
+        writer.writerows(dataclasses.astuple(problem) for problem in sorted(problems))
+
+
+def read_problems(path: Path) -> list[Problem]:
+    """Read what `write_problems` wrote.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            header, *rows = csv.reader(file, strict=True)
+            problems = [Problem(*row) for row in rows]
+    except (OSError, ValueError, TypeError, csv.Error):
+        header, problems = [], []
+    if header != ["kind", "path", "message"]:
+        raise DataError(
+            "the list of problems cannot be read",
+            where=path,
+            expected="a CSV with the columns kind, path, message",
+            remedy="dvc repro -f download",
+        )
+    return problems
+
+
+def _pair_up(folder: Path, class_folders: _ClassFolders) -> tuple[list[Pair], list[Problem]]:
+    # Stems that differ in case only go together, since some file systems take them for one name.
+    by_stem: dict[str, tuple[list[Path], list[Path]]] = defaultdict(lambda: ([], []))
+    for side, side_folder in enumerate((class_folders.images, class_folders.masks)):
+        for path in _image_files(side_folder):
+            by_stem[_stem(path).casefold()][side].append(path)
+    if not by_stem:
+        place = _relative(class_folders.images, folder)
+        message = f"no images of class {class_folders.name} in this folder"
+        return [], [Problem("empty_class", place, message)]
+
+    pairs, problems = [], []
+    for images, masks in by_stem.values():
+        if kind := _mismatch(images, masks):
+            first = (images or masks)[0]
+            problems.append(Problem(kind, _relative(first, folder), _describe(images, masks)))
+        else:
+            sample_id = f"{class_folders.name}/{_stem(images[0])}"
+            pairs.append(Pair(sample_id, class_folders.name, images[0], masks[0]))
+    return pairs, problems
+
+
+def _mismatch(images: list[Path], masks: list[Path]) -> str | None:
+    """Why these files of one stem are no pair, as the kind of a problem."""
+    if len({_stem(path) for path in images + masks}) > 1:
+        return "case_mismatch"
+    if len(images) > 1 or len(masks) > 1:
+        return "duplicate_stem"
+    if not masks:
+        return "image_without_mask"
+    return None if images else "mask_without_image"
+
+
+def _describe(images: list[Path], masks: list[Path]) -> str:
+    named = [
+        f"{side} {', '.join(path.name for path in paths) or 'none'}"
+        for side, paths in (("images:", images), ("masks:", masks))
+    ]
+    return f"one image and one mask of the same name are needed; found {'; '.join(named)}"
+
+
+def _class_folders(folder: Path) -> list[_ClassFolders]:
+    """The classes of the first layout that fits, the most specific tried first."""
+    outer = folder / COPIES_FOLDER
+    return (
+        _kaggle_classes(outer / COPIES_FOLDER)
+        or _kaggle_classes(outer)
+        or _plain_classes(folder)
+        or _kaggle_classes(folder)
+    )
+
+
+def _kaggle_classes(level: Path) -> list[_ClassFolders]:
+    classes = [
+        _ClassFolders(nfc(entry.name), entry / entry.name, entry / f"{entry.name} GT")
+        for entry in _subfolders(level)
+        if entry.name not in (COPIES_FOLDER, PHOTOS_FOLDER)
+    ]
+    recognised = any(found.images.is_dir() or found.masks.is_dir() for found in classes)
+    return classes if recognised else []
+
+
+def _plain_classes(folder: Path) -> list[_ClassFolders]:
+    images, masks = folder / "images", folder / "masks"
+    if not (images.is_dir() and masks.is_dir()):
+        return []
+    names = sorted({entry.name for side in (images, masks) for entry in _subfolders(side)})
+    classes = [_ClassFolders(nfc(name), images / name, masks / name) for name in names]
+    if not classes or _image_files(images) or _image_files(masks):
+        classes.append(_ClassFolders(DEFAULT_CLASS, images, masks))
+    return classes
+
+
+def _check_slugs(folder: Path, classes: list[_ClassFolders]) -> None:
+    names = defaultdict(list)
+    for found in classes:
+        names[slug(found.name)].append(found.name)
+    for same in names.values():
+        if len(same) > 1:
+            raise DataError(
+                f"only case, spaces or punctuation tell the classes {', '.join(same)} apart",
+                where=folder,
+                expected="classes that keep their difference as keys of the metrics",
+                remedy="rename or merge them",
+            )
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    return [entry for entry in _entries(folder) if entry.is_dir() and entry.name != "__MACOSX"]
+
+
+def _image_files(folder: Path) -> list[Path]:
+    return [
+        entry
+        for entry in _entries(folder)
+        if entry.suffix.lower() in IMAGE_SUFFIXES and entry.is_file()
+    ]
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What a folder holds, sorted, without hidden files; nothing where there is no folder."""
+    entries = sorted(folder.iterdir()) if folder.is_dir() else []
+    for entry in entries:
+        # Python stands for bytes that are no UTF-8 by surrogates, which no CSV can hold.
+        if re.search("[\ud800-\udfff]", entry.name):
+            raise DataError(
+                "a file name is not UTF-8",
+                where=str(entry).encode("utf-8", "backslashreplace").decode(),
+                remedy="rename it, for example with convmv",
+            )
+    return [entry for entry in entries if not entry.name.startswith(".")]
+
+
+def _stem(path: Path) -> str:
+    return nfc(path.stem)
+
+
+def _relative(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).as_posix()
+
+
+def _unknown_layout(folder: Path) -> DataError:
+    if not folder.is_dir():
+        return DataError(
+            "this is a file, not a folder" if folder.exists() else "there is no such folder",
+            where=folder,
+            expected="a folder of images and masks",
+            remedy="check the path; unpack an archive first",
+        )
+    return DataError(
+        "no images with masks in a layout that is known",
+        where=folder,
+        expected="one of\n"
+        "    images/a.jpg and masks/a.png\n"
+        "    images/Trout/a.jpg and masks/Trout/a.png\n"
+        "    Trout/Trout/a.png and 'Trout/Trout GT/a.png', also below Fish_Dataset/ or "
+        "Fish_Dataset/Fish_Dataset/",
+        remedy="rename the folders to match one of these",
+    )
