@@ -1,0 +1,254 @@
+"""Make the inventory: every usable image-mask pair of the raw data, measured and hashed."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import hashlib
+import os
+from collections import Counter
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from tqdm import tqdm
+
+from fishseg.audit.table import COLUMNS
+from fishseg.datasets.images import read_image, read_mask
+from fishseg.datasets.layout import (
+    PAIRING_KINDS,
+    Pair,
+    Problem,
+    find_pairs,
+    nfc,
+    read_problems,
+    slug,
+)
+from fishseg.datasets.local import GROUPS_FILE, PROBLEMS_FILE
+from fishseg.errors import DataError
+from fishseg.parallel import ordered_map
+
+if TYPE_CHECKING:
+    from fishseg.params import AuditParams
+
+
+# Worth knowing of, but the sample stays in.
+KINDS_KEPT = ("empty_mask", "full_mask")
+# Left out without being broken: there was no image, or it is there already.
+KINDS_REDUNDANT = ("duplicate", "empty_class")
+KINDS = tuple(
+    sorted({*PAIRING_KINDS, *KINDS_REDUNDANT, *KINDS_KEPT, "broken_image", "broken_mask"})
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Inventory:
+    """The usable samples, a row each with the columns `COLUMNS`, and what else was found."""
+
+    table: pd.DataFrame
+    problems: list[Problem]
+
+
+def build_inventory(raw: Path, params: AuditParams) -> Inventory:
+    """Pair, decode, measure and hash the files of ``raw``.
+
+    Left out are what has no partner or cannot be decoded, and of exact copies of an image all but
+    the first; a picture without fish stays in. Every sample is its own source photo unless
+    ``raw/groups.csv`` (``sample_id,group_id``) says which belong together. Problems that the
+    download met (``raw/unpaired.csv``) count as well.
+
+    Args:
+        raw: a folder in a layout of `fishseg.datasets.layout`.
+        params: how many images may be unusable.
+
+    Returns:
+        The samples sorted by ``sample_id`` and the problems, sorted. Paths of samples count from
+        the working directory, those of problems from ``raw``.
+
+    Raises:
+        DataError: too many images are unusable, or all of them; ``groups.csv`` does not fit.
+    """
+    pairs, problems = find_pairs(raw)
+    if (raw / PROBLEMS_FILE).is_file():
+        problems += read_problems(raw / PROBLEMS_FILE)
+    group_of = _read_groups(raw, pairs, problems)
+    rows = []
+    first_with: dict[str, str] = {}
+    measured = ordered_map(partial(_measure, raw=raw), pairs)
+    for pair, found in zip(
+        pairs, tqdm(measured, total=len(pairs), desc="audit", unit="image"), strict=True
+    ):
+        if isinstance(found, Problem):
+            problems.append(found)
+            continue
+        first = first_with.setdefault(found.row["image_sha256"], pair.sample_id)
+        if first != pair.sample_id:
+            place = _relative(pair.image_path, raw)
+            problems.append(Problem("duplicate", place, f"the same image as {first}, left out"))
+            continue
+        problems += found.doubts
+        rows.append({**found.row, "group_id": group_of[pair.sample_id]})
+    problems.sort()
+    _require_enough(raw, pairs, problems, params.max_broken_share)
+    if not rows:
+        raise DataError(
+            f"there is no image with a mask that can be used{_listed(problems)}",
+            where=raw,
+            remedy="repair or add images and masks",
+        )
+    table = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+    return Inventory(table=table, problems=problems)
+
+
+def summary(inventory: Inventory) -> dict[str, Any]:
+    """The inventory in numbers, for ``metrics/audit.json``; every kind of problem is there."""
+    table = inventory.table
+    counts = Counter(problem.kind for problem in inventory.problems)
+    return {
+        "n_images": len(table),
+        "n_groups": int(table["group_id"].nunique()),
+        "n_problems": len(inventory.problems),
+        "mean_foreground_fraction": round(float(table["foreground_fraction"].mean()), 6),
+        "problems": {kind: counts[kind] for kind in KINDS},
+        "per_class": {
+            slug(str(name)): {
+                "n_images": len(members),
+                "n_groups": int(members["group_id"].nunique()),
+            }
+            for name, members in table.groupby("class_name")
+        },
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class _Measured:
+    row: dict[str, Any]
+    doubts: list[Problem]
+
+
+def _measure(pair: Pair, *, raw: Path) -> _Measured | Problem:
+    """A row of the inventory but for its group, or why there can be none."""
+    image_place, mask_place = _relative(pair.image_path, raw), _relative(pair.mask_path, raw)
+    try:
+        height, width, _ = read_image(pair.image_path).shape
+    except DataError as error:
+        return Problem("broken_image", image_place, error.what)
+    try:
+        mask = read_mask(pair.mask_path, (height, width))
+    except DataError as error:
+        return Problem("broken_mask", mask_place, error.what)
+    doubts = []
+    if not mask.any():
+        doubts.append(Problem("empty_mask", mask_place, "no foreground; kept, as without fish"))
+    if mask.all():
+        doubts.append(Problem("full_mask", mask_place, "nothing but foreground; kept"))
+    row = {
+        "sample_id": pair.sample_id,
+        "class_name": pair.class_name,
+        "image_path": _from_working_directory(pair.image_path),
+        "mask_path": _from_working_directory(pair.mask_path),
+        "width": width,
+        "height": height,
+        "image_sha256": _sha256(pair.image_path),
+        "mask_sha256": _sha256(pair.mask_path),
+        "foreground_fraction": round(float(mask.mean()), 6),
+        "flipped": None,
+        "rotation_degrees": None,
+        "mask_agreement": None,
+        "mask_status": "unverified",
+    }
+    return _Measured(row, doubts)
+
+
+def _require_enough(
+    raw: Path, pairs: list[Pair], problems: list[Problem], max_broken_share: float
+) -> None:
+    unusable = [found for found in problems if found.kind not in KINDS_KEPT + KINDS_REDUNDANT]
+    n_images = len(pairs) + sum(found.kind in PAIRING_KINDS for found in unusable)
+    if len(unusable) <= max_broken_share * n_images:
+        return
+    share = len(unusable) / n_images
+    raise DataError(
+        f"{len(unusable)} of {n_images} images cannot be used ({share:.1%}){_listed(unusable)}",
+        where=raw,
+        expected=f"a share of audit.max_broken_share = {max_broken_share:g} at most",
+        remedy="repair or remove them, or allow more with -S audit.max_broken_share=SHARE",
+    )
+
+
+def _listed(problems: list[Problem]) -> str:
+    """Counts by kind and the first ten problems, each on a line of its own."""
+    counts = Counter(problem.kind for problem in problems)
+    lines = [", ".join(f"{kind}: {n}" for kind, n in sorted(counts.items()))] if counts else []
+    lines += [f"{problem.path}: {problem.message}" for problem in problems[:10]]
+    return "".join(f"\n    {line}" for line in lines)
+
+
+def _read_groups(raw: Path, pairs: list[Pair], problems: list[Problem]) -> dict[str, str]:
+    """The source photo of each sample: from ``groups.csv``, or else the sample itself."""
+    path = raw / GROUPS_FILE
+    sample_ids = {pair.sample_id for pair in pairs}
+    if not path.is_file():
+        return {sample_id: sample_id for sample_id in sample_ids}
+    groups = _parse_groups(path)
+    missing = sorted(sample_ids - groups.keys())
+    if missing:
+        raise _bad_groups(path, f"no group for {_some(missing)}")
+    # Whoever listed all samples listed those that turned out to have no mask, too.
+    unpaired = {nfc(Path(problem.path).stem) for problem in problems}
+    unknown = [
+        sample_id
+        for sample_id in sorted(groups.keys() - sample_ids)
+        if sample_id.rpartition("/")[2] not in unpaired
+    ]
+    if unknown:
+        raise _bad_groups(path, f"there is no sample {_some(unknown)}")
+    return groups
+
+
+def _parse_groups(path: Path) -> dict[str, str]:
+    try:
+        # Spreadsheets put a byte order mark in front.
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            header, *rows = [row for row in csv.reader(file) if row] or [[]]
+    except (OSError, ValueError, csv.Error) as error:
+        raise _bad_groups(path, f"it cannot be read: {error}") from None
+    if header != ["sample_id", "group_id"]:
+        raise _bad_groups(path, f"its first line is {','.join(header)!r}")
+    groups: dict[str, str] = {}
+    for row in rows:
+        if len(row) != 2 or not all(cell.strip() for cell in row):
+            raise _bad_groups(path, f"a line is not a sample and a group: {','.join(row)!r}")
+        sample_id = nfc(row[0])
+        if sample_id in groups:
+            raise _bad_groups(path, f"sample {sample_id!r} is in it twice")
+        groups[sample_id] = row[1]
+    return groups
+
+
+def _bad_groups(path: Path, what: str) -> DataError:
+    return DataError(
+        f"the groups do not fit the images: {what}",
+        where=path,
+        expected="the line sample_id,group_id, then each sample once, such as Trout/00001,photo7",
+        remedy="correct the file, or remove it if every image is a photo of its own",
+    )
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + more
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _relative(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).as_posix()
+
+
+def _from_working_directory(path: Path) -> str:
+    return Path(os.path.relpath(path)).as_posix()

@@ -1,0 +1,76 @@
+"""The inventory as a table: its columns, and how it is written and read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from fishseg.errors import DataError
+
+COLUMNS = {
+    "sample_id": "str",
+    "class_name": "str",
+    "image_path": "str",
+    "mask_path": "str",
+    "width": "int64",
+    "height": "int64",
+    "image_sha256": "str",
+    "mask_sha256": "str",
+    "foreground_fraction": "float64",
+    "group_id": "str",
+    "flipped": "Int64",
+    "rotation_degrees": "float64",
+    "mask_agreement": "float64",
+    "mask_status": "str",
+}
+# Empty where nothing is known of the source photo.
+OPTIONAL_COLUMNS = ["flipped", "rotation_degrees", "mask_agreement"]
+MASK_STATUSES = ("ok", "rejected", "repaired", "unverified")
+
+
+def write_inventory(table: pd.DataFrame, path: Path) -> None:
+    """Write the samples as CSV with the columns `COLUMNS`, a missing value as nothing."""
+    table[list(COLUMNS)].to_csv(path, index=False, lineterminator="\n", encoding="utf-8")
+
+
+def read_inventory(path: Path) -> pd.DataFrame:
+    """Read what `write_inventory` wrote, with the types of `COLUMNS`.
+
+    Raises:
+        DataError: the file is missing or damaged, lacks a column, has a value of the wrong type
+            or a sample twice.
+    """
+    try:
+        # As text first: a class may be called NA, and 00001 is a name.
+        texts = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+    except OSError as error:
+        raise _bad_inventory(path, f"cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise _bad_inventory(path, f"is damaged: {error}") from None
+    if list(texts.columns) != list(COLUMNS):
+        raise _bad_inventory(path, f"has the columns {', '.join(texts.columns)}")
+    texts[OPTIONAL_COLUMNS] = texts[OPTIONAL_COLUMNS].replace("", None)
+    empty = (texts == "").any()
+    if empty.any():
+        raise _bad_inventory(path, f"lacks a value of {empty.idxmax()}")
+    try:
+        table = texts.astype(COLUMNS)
+    except ValueError as error:
+        raise _bad_inventory(path, f"holds a value of the wrong type: {error}") from None
+    twice = table["sample_id"][table["sample_id"].duplicated()]
+    if len(twice):
+        raise _bad_inventory(path, f"has the sample {twice.iloc[0]} twice")
+    unknown = set(table["mask_status"]) - set(MASK_STATUSES)
+    if unknown:
+        raise _bad_inventory(path, f"has the unknown mask_status {min(unknown)!r}")
+    return table
+
+
+def _bad_inventory(path: Path, what: str) -> DataError:
+    return DataError(
+        f"the inventory {what}",
+        where=path,
+        expected=f"a CSV with the columns {', '.join(COLUMNS)}",
+        remedy="dvc repro -f audit",
+    )

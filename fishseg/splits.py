@@ -1,0 +1,201 @@
+"""Who trains and who is tested: stratified by class, whole photographs on one side."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from fishseg.datasets.layout import slug
+from fishseg.errors import DataError
+from fishseg.params import SplitParams
+
+log = logging.getLogger(__name__)
+
+SPLITS = ("train", "val", "test")
+COLUMNS = ["sample_id", "class_name", "group_id", "split"]
+
+
+def make_manifest(inventory: pd.DataFrame, params: SplitParams) -> pd.DataFrame:
+    """Assign every usable sample of the inventory to train, val or test.
+
+    Each class is dealt out by itself. Its units (photographs, or single samples where the strategy
+    is ``random``) are put in an order that depends on the seed and their names alone, the largest
+    first, and each goes to the split that is furthest below its share. A class with fewer units
+    than there are splits goes to train as a whole, and a warning says so.
+
+    Args:
+        inventory: a row a sample with ``sample_id, class_name, group_id, mask_status``; rejected
+            samples are left out.
+        params: the strategy, the shares or folds, the seed.
+
+    Returns:
+        The manifest, sorted by ``sample_id``: ``sample_id, class_name, group_id, split``.
+
+    Raises:
+        DataError: train or val would be empty, or a group crosses a grouped split.
+    """
+    usable = inventory[inventory["mask_status"] != "rejected"]
+    unit = "group_id" if params.strategy == "grouped" else "sample_id"
+    units = (
+        usable.groupby(unit)
+        .agg(n_samples=("sample_id", "size"), class_name=("class_name", _most_common))
+        .reset_index(names="unit")
+    )
+    split_of: dict[str, str] = {}
+    for class_name, members in units.groupby("class_name"):
+        sizes = dict(zip(members["unit"], members["n_samples"].astype(int), strict=True))
+        dealt = _deal_class(sizes, params)
+        if dealt is None:
+            log.warning(
+                "class %s has %d independent %s, too few for a share of each split: "
+                "all of it goes to train",
+                class_name,
+                len(sizes),
+                "photographs" if params.strategy == "grouped" else "samples",
+            )
+            dealt = dict.fromkeys(sizes, "train")
+        split_of |= dealt
+    manifest = usable[["sample_id", "class_name", "group_id"]].copy()
+    manifest["split"] = usable[unit].map(split_of)
+    manifest = manifest.sort_values("sample_id", ignore_index=True)[COLUMNS]
+    _check(manifest, params)
+    return manifest
+
+
+def _most_common(names: pd.Series[str]) -> str:
+    return str(names.mode().iloc[0])
+
+
+def _deal_class(sizes: Mapping[str, int], params: SplitParams) -> dict[str, str] | None:
+    """Split of each unit of one class; None where the units are too few."""
+    if not params.folds:
+        shares = {
+            "train": 1 - params.val_fraction - params.test_fraction,
+            "val": params.val_fraction,
+            "test": params.test_fraction,
+        }
+        return _deal(sizes, shares, params.seed)
+    # The test share is dealt first and is the same whichever fold is val.
+    outer = _deal(
+        sizes, {"train": 1 - params.test_fraction, "test": params.test_fraction}, params.seed
+    )
+    if outer is None:
+        return None
+    rest = {unit: sizes[unit] for unit, split in outer.items() if split == "train"}
+    folds = _deal(rest, {str(fold): 1 / params.folds for fold in range(params.folds)}, params.seed)
+    if folds is None:
+        return None
+    return outer | {
+        unit: "val" if fold == str(params.fold) else "train" for unit, fold in folds.items()
+    }
+
+
+def _deal(
+    sizes: Mapping[str, int], shares: Mapping[str, float], seed: int
+) -> dict[str, str] | None:
+    """Deal units to bins so that each bin's samples come close to its share.
+
+    Every bin with a share gets at least one unit; None where there are fewer units than such bins.
+    """
+    total = sum(sizes.values())
+    missing = {name: share * total for name, share in shares.items() if share > 0}
+    empty = set(missing)
+    if len(sizes) < len(missing):
+        return None
+    dealt = {}
+    order = sorted(sizes, key=lambda unit: (-sizes[unit], _shuffle_key(unit, seed)))
+    for position, unit in enumerate(order):
+        must_fill = len(order) - position == len(empty)
+        candidates = [name for name in missing if not must_fill or name in empty]
+        chosen = max(candidates, key=lambda name: missing[name])
+        dealt[unit] = chosen
+        missing[chosen] -= sizes[unit]
+        empty.discard(chosen)
+    return dealt
+
+
+def _shuffle_key(unit: str, seed: int) -> str:
+    # A hash of the name, not a shuffle of the list: new photographs leave the order of the old.
+    return hashlib.sha256(f"{seed}/{unit}".encode()).hexdigest()
+
+
+def _check(manifest: pd.DataFrame, params: SplitParams) -> None:
+    for split in ("train", "val"):
+        if not (manifest["split"] == split).any():
+            raise DataError(
+                f"the {split} split is empty: {len(manifest)} samples are too few",
+                where="params.yaml: split",
+                expected="a class with at least as many photographs as there are splits or folds",
+                remedy="bring more data, or set split.test_fraction=0 or fewer split.folds",
+            )
+    crossing = leaking_groups(manifest)
+    if params.strategy == "grouped" and crossing:
+        raise DataError(
+            f"{len(crossing)} photographs stand on both sides of the split: "
+            + ", ".join(crossing[:5]),
+            where="data/manifest.csv",
+            remedy="report this: it is a mistake of the program",
+        )
+
+
+def leaking_groups(manifest: pd.DataFrame) -> list[str]:
+    """The groups that stand in more than one split, sorted."""
+    n_splits = manifest.groupby("group_id")["split"].nunique()
+    return sorted(str(group) for group in n_splits.index[n_splits > 1])
+
+
+def write_manifest(manifest: pd.DataFrame, path: Path) -> None:
+    """Write the manifest as CSV, sorted by ``sample_id``."""
+    manifest.to_csv(path, index=False, lineterminator="\n")
+
+
+def read_manifest(path: Path) -> pd.DataFrame:
+    """Read a manifest.
+
+    Raises:
+        DataError: the file is missing, has other columns, or names another split.
+    """
+    try:
+        # Class and file names such as "NA" or "001" are names, not missing values or numbers.
+        manifest = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"the manifest cannot be read: {error}", where=path, remedy="dvc repro split"
+        ) from None
+    if list(manifest.columns) != COLUMNS or not manifest["split"].isin(SPLITS).all():
+        raise DataError(
+            "this is no manifest",
+            where=path,
+            expected=f"the columns {', '.join(COLUMNS)}, and splits {', '.join(SPLITS)}",
+            remedy="dvc repro --force split",
+        )
+    return manifest
+
+
+def summary(manifest: pd.DataFrame) -> dict[str, Any]:
+    """What ``metrics/split.json`` says: sizes, and how much of val is known from train.
+
+    ``val_leak`` and ``test_leak`` are the shares of the split's samples whose source photograph
+    has a copy in train, between 0 and 1.
+    """
+    trained = set(manifest.loc[manifest["split"] == "train", "group_id"])
+    described: dict[str, Any] = {}
+    for split in SPLITS:
+        part = manifest[manifest["split"] == split]
+        described[split] = {
+            "n_images": len(part),
+            "n_groups": part["group_id"].nunique(),
+            "per_class": {
+                slug(str(name)): len(members) for name, members in part.groupby("class_name")
+            },
+        }
+    for split in ("val", "test"):
+        part = manifest[manifest["split"] == split]
+        leak = part["group_id"].isin(trained).mean() if len(part) else 0.0
+        described[f"{split}_leak"] = round(float(leak), 6)
+    return described
