@@ -1,0 +1,1 @@
+"""Frozen features: computed once, cached in shards, read by everything after."""

@@ -1,0 +1,409 @@
+"""Train a decoder on cached features: loop, schedule, checkpoints.
+
+Shapes: ``B`` samples of a batch; ``C`` feature channels on a grid ``(h, w)``; working size
+``(H, W)``. IoU is that of each image at the working resolution, and a step's IoU the mean over its
+batch.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+import logging
+import math
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from fishseg import decoders, store
+from fishseg.errors import CacheError, TrainingError
+from fishseg.features.shards import Batch, FeatureCache, fingerprint
+from fishseg.losses import LOSSES
+from fishseg.metrics import batch_counts
+from fishseg.params import TrainParams, choose
+
+log = logging.getLogger(__name__)
+
+WEIGHTS_NAME = "decoder.safetensors"
+CARD_NAME = "decoder.json"
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DecoderCard:
+    """All that prediction needs to know beside the weights (``decoder.json``).
+
+    Attributes:
+        decoder: the decoder's name.
+        in_channels: feature channels it takes.
+        backbone: ``name`` and ``weights_sha256`` of the backbone it was trained on.
+        layers: the backbone layers that are stacked.
+        fit: how images are fitted to the working size.
+        image_size: working height in pixels before rounding.
+        threshold: probability from which a pixel is fish.
+    """
+
+    decoder: str
+    in_channels: int
+    backbone: dict[str, str]
+    layers: tuple[int, ...]
+    fit: str
+    image_size: int
+    threshold: float
+
+
+@dataclasses.dataclass
+class Progress:
+    """Everything a run needs to go on where it stopped."""
+
+    decoder: nn.Module
+    optimizer: torch.optim.Optimizer
+    best_state: dict[str, Tensor] = dataclasses.field(default_factory=dict)
+    steps: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    epochs: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+
+    def state(self) -> dict[str, Any]:
+        """The state that `restore` takes."""
+        return {
+            "decoder": self.decoder.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "best_state": self.best_state,
+            "steps": self.steps,
+            "epochs": self.epochs,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go back to a saved state."""
+        self.decoder.load_state_dict(state["decoder"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.best_state = state["best_state"]
+        self.steps = state["steps"]
+        self.epochs = state["epochs"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Run:
+    """What stays the same from the first step to the last.
+
+    Attributes:
+        cache: where features and masks come from.
+        sample_ids: the samples of ``train`` and of ``val``.
+        params: how to train.
+        loss: of logits and target, both ``(B, 1, H, W)``.
+        device: where to train.
+    """
+
+    cache: FeatureCache
+    sample_ids: dict[str, list[str]]
+    params: TrainParams
+    loss: Loss
+    device: torch.device
+
+    @property
+    def n_steps(self) -> int:
+        """Optimiser steps of all epochs together."""
+        return self.params.epochs * len(self.batches("train"))
+
+    def batches(self, split: str, *, shuffle: bool = False) -> list[list[str]]:
+        """Batches of samples that share a working size.
+
+        Shuffled with torch's global generator.
+        """
+        names = self.sample_ids[split]
+        order = torch.randperm(len(names)).tolist() if shuffle else range(len(names))
+        by_size: dict[tuple[int, int], list[str]] = {}
+        for position in order:
+            by_size.setdefault(self.cache.size(names[position]), []).append(names[position])
+        batch_size = self.params.batch_size
+        batches = [
+            members[start : start + batch_size]
+            for members in by_size.values()
+            for start in range(0, len(members), batch_size)
+        ]
+        if shuffle and len(by_size) > 1:
+            batches = [batches[position] for position in torch.randperm(len(batches)).tolist()]
+        return batches
+
+    def load(self, batches: list[list[str]]) -> Iterator[Batch]:
+        """The batches' tensors on the device."""
+        return (self.cache.batch(batch).to(self.device) for batch in batches)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingResult:
+    """A trained decoder and how it came about.
+
+    Attributes:
+        decoder: the decoder with the weights of the best epoch.
+        card: what prediction needs to know of it.
+        steps: a row a step and split: ``split, epoch, step, loss, iou``.
+        epochs: a row an epoch: means and spreads of loss and IoU, learning rate, ``best``.
+        summary: the numbers of ``metrics/train.json``.
+    """
+
+    decoder: nn.Module
+    card: DecoderCard
+    steps: pd.DataFrame
+    epochs: pd.DataFrame
+    summary: dict[str, Any]
+
+
+def train(
+    cache: FeatureCache, manifest: pd.DataFrame, params: TrainParams, device: torch.device
+) -> TrainingResult:
+    """Train a decoder and keep the epoch with the best mean IoU on val.
+
+    A checkpoint is left in the store after each epoch; a run with the same parameters, samples
+    and features goes on from it and ends with the same bits as one that was never interrupted.
+
+    Raises:
+        ParameterError: an unknown decoder or loss.
+        CacheError: a sample of the manifest has no features.
+        TrainingError: the loss is no longer finite.
+    """
+    run = Run(
+        cache=cache,
+        sample_ids={
+            split: list(manifest.loc[manifest["split"] == split, "sample_id"])
+            for split in ("train", "val")
+        },
+        params=params,
+        loss=choose(LOSSES, params.loss, "train.loss"),
+        device=device,
+    )
+    run.batches("val")  # a sample without features fails now, not after the first epoch
+    torch.manual_seed(params.seed)
+    decoder = decoders.build(params.decoder, cache.index.channels).to(device)
+    optimizer = torch.optim.AdamW(
+        decoder.parameters(), lr=params.learning_rate, weight_decay=params.weight_decay
+    )
+    progress = Progress(decoder, optimizer)
+    checkpoint = _checkpoint_path(run, manifest)
+    _resume(checkpoint, progress, device)
+
+    done = len(progress.epochs)
+    with tqdm(total=params.epochs, initial=done, desc="train", unit="epoch") as bar:
+        for epoch in range(done + 1, params.epochs + 1):
+            row = _run_epoch(run, progress, epoch)
+            best_iou = max((past["val_iou"] for past in progress.epochs), default=-1.0)
+            if row["val_iou"] > best_iou:
+                progress.best_state = copy.deepcopy(decoder.state_dict())
+            progress.epochs.append(row)
+            _save(checkpoint, progress)
+            bar.set_postfix(val_iou=f"{row['val_iou']:.4f}", loss=f"{row['train_loss']:.4f}")
+            bar.update()
+
+    decoder.load_state_dict(progress.best_state)
+    checkpoint.unlink(missing_ok=True)
+    return _result(run, progress)
+
+
+def _run_epoch(run: Run, progress: Progress, epoch: int) -> dict[str, Any]:
+    """Train one pass, measure val, record the steps; the epoch's row."""
+    params = run.params
+    # Seeded anew each epoch, so that a resumed run draws what an undisturbed one draws.
+    torch.manual_seed(params.seed * 1_000_003 + epoch)
+    batches = run.batches("train", shuffle=True)
+    first_step = (epoch - 1) * len(batches)
+    progress.decoder.train()
+    trained = []
+    for number, batch in enumerate(run.load(batches)):
+        rate = learning_rate(first_step + number, run.n_steps, params)
+        for group in progress.optimizer.param_groups:
+            group["lr"] = rate
+        logits = progress.decoder(batch.features.float(), batch.pixels)
+        target = batch.target()
+        value = run.loss(logits, target)
+        progress.optimizer.zero_grad(set_to_none=True)
+        value.backward()
+        progress.optimizer.step()
+        trained.append(_measure(value, logits, target, params.threshold))
+    train_row = _record(progress, "train", epoch, trained)
+
+    progress.decoder.eval()
+    measured = []
+    with torch.inference_mode():
+        for batch in run.load(run.batches("val")):
+            logits = progress.decoder(batch.features.float(), batch.pixels)
+            target = batch.target()
+            value = run.loss(logits, target)
+            measured.append(_measure(value, logits, target, params.threshold))
+    val_row = _record(progress, "val", epoch, measured)
+    return {"epoch": epoch, **train_row, **val_row, "learning_rate": rate}
+
+
+def learning_rate(step: int, n_steps: int, params: TrainParams) -> float:
+    """The rate of a step counted from 0: linear warm-up, then constant or half a cosine to zero."""
+    n_warmup = round(params.warmup_fraction * n_steps)
+    if step < n_warmup:
+        return params.learning_rate * (step + 1) / n_warmup
+    if params.schedule == "constant":
+        return params.learning_rate
+    done = (step - n_warmup) / max(1, n_steps - n_warmup)
+    return params.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def _measure(
+    loss: Tensor, logits: Tensor, target: Tensor, threshold: float
+) -> tuple[Tensor, Tensor]:
+    """Loss, and IoU of each image ``(B,)``, left on the device: no step waits for the numbers."""
+    intersection, union = batch_counts(logits.detach(), target, threshold=threshold)
+    iou = torch.where(union > 0, intersection / union.clamp(min=1), 1.0)
+    return loss.detach(), iou
+
+
+def _record(
+    progress: Progress, split: str, epoch: int, measured: list[tuple[Tensor, Tensor]]
+) -> dict[str, float]:
+    """Append the steps of one pass; the mean and spread over its images.
+
+    Raises:
+        TrainingError: a loss is not finite.
+    """
+    losses = torch.stack([loss for loss, _ in measured]).tolist()
+    ious = [iou.tolist() for _, iou in measured]
+    first_step = (epoch - 1) * len(measured) + 1
+    for number, (loss, iou) in enumerate(zip(losses, ious, strict=True)):
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"the {split} loss is {loss} in epoch {epoch}, step {first_step + number}",
+                where="params.yaml: train",
+                expected="a finite loss",
+                remedy="dvc exp run -S train.learning_rate=…, a tenth of what it is",
+            )
+        progress.steps.append(
+            {
+                "split": split,
+                "epoch": epoch,
+                "step": first_step + number,
+                "loss": loss,
+                "iou": sum(iou) / len(iou),
+            }
+        )
+    weights = torch.tensor([len(iou) for iou in ious], dtype=torch.float64)
+    loss_values = torch.tensor(losses, dtype=torch.float64)
+    loss_mean = (loss_values * weights).sum() / weights.sum()
+    loss_variance = (weights * (loss_values - loss_mean) ** 2).sum() / weights.sum()
+    iou_values = torch.tensor([value for iou in ious for value in iou], dtype=torch.float64)
+    return {
+        f"{split}_loss": float(loss_mean),
+        f"{split}_loss_std": float(loss_variance.sqrt()),
+        f"{split}_iou": float(iou_values.mean()),
+        f"{split}_iou_std": float(iou_values.std(correction=0)),
+    }
+
+
+def _checkpoint_path(run: Run, manifest: pd.DataFrame) -> Path:
+    name = fingerprint(
+        {
+            "params": dataclasses.asdict(run.params),
+            "manifest": manifest.to_csv(index=False),
+            "shards": run.cache.digests(),
+            "device": run.device.type,
+        }
+    )
+    return store.folder("training") / f"{name}.pt"
+
+
+def _save(path: Path, progress: Progress) -> None:
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        torch.save(progress.state(), partial)
+        partial.replace(path)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+        partial.unlink(missing_ok=True)
+        log.warning("no checkpoint of epoch %d: %s", len(progress.epochs), error)
+
+
+def _resume(path: Path, progress: Progress, device: torch.device) -> None:
+    if not path.exists():
+        return
+    try:
+        progress.restore(torch.load(path, map_location=device, weights_only=True))
+    except Exception as error:  # a damaged file may raise anything; start afresh then
+        log.warning("the checkpoint %s cannot be used (%s); starting afresh", path.name, error)
+        path.unlink()
+        return
+    log.info("resuming after epoch %d", len(progress.epochs))
+
+
+def _result(run: Run, progress: Progress) -> TrainingResult:
+    epochs = pd.DataFrame(progress.epochs)
+    best = int(epochs["val_iou"].to_numpy().argmax())
+    epochs["best"] = [int(number == best) for number in range(len(epochs))]
+    row = epochs.iloc[best]
+    summary = {
+        "best_epoch": int(row["epoch"]),
+        "n_epochs": len(epochs),
+        **{
+            key: round(float(row[key]), 6)
+            for key in ("train_loss", "val_loss", "train_iou", "val_iou")
+        },
+        "n_train": len(run.sample_ids["train"]),
+        "n_val": len(run.sample_ids["val"]),
+        "n_parameters": sum(parameter.numel() for parameter in progress.decoder.parameters()),
+    }
+    index = run.cache.index
+    card = DecoderCard(
+        decoder=run.params.decoder,
+        in_channels=index.channels,
+        backbone=dict(index.backbone),
+        layers=index.layers,
+        fit=index.fit,
+        image_size=index.image_size,
+        threshold=run.params.threshold,
+    )
+    return TrainingResult(progress.decoder, card, pd.DataFrame(progress.steps), epochs, summary)
+
+
+def save_decoder(result: TrainingResult, folder: Path) -> None:
+    """Write ``decoder.safetensors`` and ``decoder.json``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {name: value.cpu().contiguous() for name, value in result.decoder.state_dict().items()}
+    save_file(state, folder / WEIGHTS_NAME)
+    text = json.dumps(dataclasses.asdict(result.card), indent=2)
+    (folder / CARD_NAME).write_text(text + "\n", encoding="utf-8")
+
+
+def write_curves(result: TrainingResult, folder: Path) -> None:
+    """Write ``steps.csv`` and ``epochs.csv``, which DVC overlays between experiments."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, table in (("steps", result.steps), ("epochs", result.epochs)):
+        table.round(6).to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
+
+
+def load_decoder(folder: Path, device: torch.device) -> tuple[nn.Module, DecoderCard]:
+    """A decoder in evaluation mode, and its card.
+
+    Raises:
+        CacheError: the files are missing or damaged.
+    """
+    try:
+        tree = json.loads((folder / CARD_NAME).read_text(encoding="utf-8"))
+        card = DecoderCard(**{**tree, "layers": tuple(tree["layers"])})
+        decoder = decoders.build(card.decoder, card.in_channels)
+        decoder.load_state_dict(load_file(folder / WEIGHTS_NAME))
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        RuntimeError,
+        SafetensorError,
+    ) as error:
+        raise CacheError(
+            f"there is no usable decoder: {' '.join(str(error).split())[:300]}",
+            where=folder,
+            expected=f"{CARD_NAME} and {WEIGHTS_NAME}, as the train stage writes them",
+            remedy="dvc repro train, or dvc pull where a remote holds them",
+        ) from None
+    return decoder.to(device).eval(), card

@@ -1,0 +1,98 @@
+"""What several test files share: eight tiny fish, a tiny random backbone, a working directory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import Dinov2Config, Dinov2Model
+
+from fishseg.backbones import materialise
+from fishseg.params import AuditParams, BackboneParams, FeaturesParams, TrainParams
+
+CLASSES = ("Trout", "Shrimp")
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder that is the working directory, with a store of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("FISHSEG_STORE", raising=False)
+    monkeypatch.setenv("FISHSEG_DEVICE", "cpu")
+    return tmp_path
+
+
+def draw_fish(seed: int, width: int = 59, height: int = 44) -> tuple[np.ndarray, np.ndarray]:
+    """A bright ellipse with a tail on a noisy blue board: image (H, W, 3) and mask (H, W)."""
+    rng = np.random.default_rng(seed)
+    mask = np.zeros((height, width), np.uint8)
+    centre = (width // 2 + int(rng.integers(-4, 5)), height // 2 + int(rng.integers(-3, 4)))
+    angle = float(rng.uniform(0, 180))
+    cv2.ellipse(mask, centre, (width // 4, height // 6), angle, 0, 360, 255, -1)
+    image = rng.integers(0, 60, (height, width, 3), dtype=np.uint8)
+    image[..., 2] += 90
+    image[mask > 0] = rng.integers(140, 250, (int((mask > 0).sum()), 3), dtype=np.uint8)
+    return image, mask
+
+
+@pytest.fixture
+def fish_folder(workspace: Path) -> Path:
+    """``data/raw`` with four fish of each of two classes, in the Kaggle layout."""
+    for class_number, name in enumerate(CLASSES):
+        folder = workspace / "data/raw/Fish_Dataset/Fish_Dataset" / name
+        for kind in (name, f"{name} GT"):
+            (folder / kind).mkdir(parents=True)
+        for number in range(1, 5):
+            image, mask = draw_fish(10 * class_number + number)
+            Image.fromarray(image).save(folder / name / f"{number:05d}.png")
+            Image.fromarray(mask).save(folder / f"{name} GT" / f"{number:05d}.png")
+    return workspace / "data/raw"
+
+
+@pytest.fixture(scope="session")
+def tiny_backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A DINOv2 of two blocks and random weights, as the stage ``backbone`` leaves one."""
+    torch.manual_seed(0)
+    checkpoint = tmp_path_factory.mktemp("checkpoint") / "tiny"
+    config = Dinov2Config(
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        mlp_ratio=2,
+        image_size=56,
+        patch_size=14,
+    )
+    Dinov2Model(config).save_pretrained(checkpoint)
+    folder = tmp_path_factory.mktemp("backbone")
+    materialise(BackboneParams(name=str(checkpoint), revision=""), folder)
+    return folder
+
+
+@pytest.fixture
+def features_params() -> FeaturesParams:
+    return FeaturesParams(fit="aspect", image_size=56, layers=(-1,), batch_size=3, shard_size=5)
+
+
+@pytest.fixture
+def train_params() -> TrainParams:
+    return TrainParams(
+        decoder="cnn3",
+        loss="bce_dice",
+        epochs=3,
+        batch_size=2,
+        learning_rate=0.003,
+        weight_decay=0.01,
+        schedule="cosine",
+        warmup_fraction=0.1,
+        threshold=0.5,
+        seed=1,
+    )
+
+
+@pytest.fixture
+def audit_params() -> AuditParams:
+    return AuditParams(max_broken_share=0.05)

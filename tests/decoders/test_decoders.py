@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional
+
+from fishseg import decoders
+from fishseg.decoders.inference import at_size, decode
+from fishseg.decoders.upsampling import upsample
+from fishseg.errors import ParameterError
+
+
+@pytest.mark.parametrize("size", [(448, 588), (28, 37), (5, 3), (17, 40)])
+def test_upsampling_is_torch_s_bilinear(size: tuple[int, int]) -> None:
+    maps = torch.randn(2, 3, 9, 13, dtype=torch.float64)
+    expected = functional.interpolate(maps, size=size, mode="bilinear", align_corners=False)
+    torch.testing.assert_close(upsample(maps, size), expected)
+
+
+def test_upsampling_has_the_gradient_of_torch_s() -> None:
+    maps = torch.randn(1, 1, 4, 5, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(1, 1, 11, 17, dtype=torch.float64)
+    (ours,) = torch.autograd.grad((upsample(maps, (11, 17)) * weight).sum(), maps)
+    resampled = functional.interpolate(maps, size=(11, 17), mode="bilinear")
+    (theirs,) = torch.autograd.grad((resampled * weight).sum(), maps)
+    torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("name", sorted(decoders.DECODERS))
+@pytest.mark.parametrize("grid", [(4, 6), (3, 3), (7, 2)])
+def test_every_decoder_gives_logits_at_pixel_size_on_any_grid(
+    name: str, grid: tuple[int, int]
+) -> None:
+    decoder = decoders.build(name, 8)
+    pixels = torch.zeros(2, 3, grid[0] * 14, grid[1] * 14, dtype=torch.uint8)
+    logits = decoder(torch.randn(2, 8, *grid), pixels)
+    assert logits.shape == (2, 1, grid[0] * 14, grid[1] * 14)
+    logits.sum().backward()
+    assert all(parameter.grad is not None for parameter in decoder.parameters())
+
+
+def test_cnn3_has_the_baseline_s_parameters() -> None:
+    # 3x3x384x128 + 128, BN 2x128, 3x3x128x64 + 64, BN 2x64, 64 + 1
+    expected = (9 * 384 * 128 + 128) + 256 + (9 * 128 * 64 + 64) + 128 + 65
+    assert sum(p.numel() for p in decoders.build("cnn3", 384).parameters()) == expected
+
+
+@pytest.mark.parametrize("name", sorted(decoders.DECODERS))
+def test_every_decoder_learns_one_batch_by_heart(name: str) -> None:
+    torch.manual_seed(0)
+    features = torch.randn(2, 16, 4, 4)
+    target = (features[:, :1] > 0).float()
+    target = functional.interpolate(target, size=(16, 16), mode="nearest")
+    pixels = torch.zeros(2, 3, 16, 16, dtype=torch.uint8)
+    decoder = decoders.build(name, 16)
+    optimizer = torch.optim.AdamW(decoder.parameters(), lr=0.05)
+    losses = []
+    for _ in range(60):
+        loss = functional.binary_cross_entropy_with_logits(decoder(features, pixels), target)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss))
+    assert losses[-1] < losses[0] / 2
+
+
+def test_an_unknown_decoder_names_the_known() -> None:
+    with pytest.raises(ParameterError, match="one of cnn3, linear"):
+        decoders.build("unet", 8)
+
+
+def test_probabilities_and_their_size() -> None:
+    decoder = decoders.build("linear", 4).eval()
+    pixels = torch.zeros(1, 3, 28, 42, dtype=torch.uint8)
+    features = torch.randn(1, 4, 2, 3, dtype=torch.float16)
+    probability = decode(decoder, features, pixels, torch.device("cpu"))
+    assert probability.shape == (1, 1, 28, 42)
+    assert ((probability >= 0) & (probability <= 1)).all()
+    assert at_size(probability, (13, 50)).shape == (13, 50)
+
+
+def test_shrinking_averages_the_area() -> None:
+    probability = torch.zeros(1, 1, 8, 8)
+    probability[..., :, ::2] = 1.0  # stripes of one pixel: half of every area
+    assert at_size(probability, (2, 2)) == pytest.approx(0.5, abs=0.1)

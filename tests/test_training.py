@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from fishseg import losses, splits, training
+from fishseg.audit.inventory import build_inventory
+from fishseg.backbones import load_backbone
+from fishseg.errors import CacheError, ParameterError, TrainingError
+from fishseg.features.extraction import extract
+from fishseg.features.shards import FeatureCache
+from fishseg.params import AuditParams, FeaturesParams, SplitParams, TrainParams
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def cache(
+    fish_folder: Path,
+    tiny_backbone: Path,
+    audit_params: AuditParams,
+    features_params: FeaturesParams,
+) -> FeatureCache:
+    inventory = build_inventory(Path("data/raw"), audit_params).table
+    extract(inventory, load_backbone(tiny_backbone, (-1,)), features_params, Path("features"), CPU)
+    return FeatureCache(Path("features"))
+
+
+@pytest.fixture
+def manifest(cache: FeatureCache) -> pd.DataFrame:
+    samples = [name for shard in cache.index.shards for name in shard.sample_ids]
+    table = pd.DataFrame({"sample_id": samples, "group_id": samples, "mask_status": "ok"})
+    table["class_name"] = table["sample_id"].str.split("/").str[0]
+    params = SplitParams(
+        strategy="grouped", val_fraction=0.25, test_fraction=0, folds=0, fold=0, seed=0
+    )
+    return splits.make_manifest(table, params)
+
+
+def decoder_bytes(result: training.TrainingResult, folder: Path) -> bytes:
+    training.save_decoder(result, folder)
+    return (folder / training.WEIGHTS_NAME).read_bytes()
+
+
+def test_it_learns_and_keeps_the_best_epoch(
+    cache: FeatureCache, manifest: pd.DataFrame, train_params: TrainParams
+) -> None:
+    result = training.train(cache, manifest, dataclasses.replace(train_params, epochs=15), CPU)
+    epochs = result.epochs
+    assert epochs["train_loss"].iloc[-1] < epochs["train_loss"].iloc[0] / 2
+    assert epochs["train_iou"].iloc[-1] > 0.6
+    best = epochs[epochs["best"] == 1]
+    assert len(best) == 1
+    assert float(best["val_iou"].iloc[0]) == epochs["val_iou"].max()
+    assert result.summary["best_epoch"] == int(best["epoch"].iloc[0])
+    assert result.summary["n_train"] == 6
+    assert result.summary["n_val"] == 2
+
+
+def test_the_kept_weights_are_those_of_the_best_epoch(
+    cache: FeatureCache, manifest: pd.DataFrame, train_params: TrainParams
+) -> None:
+    result = training.train(cache, manifest, dataclasses.replace(train_params, epochs=8), CPU)
+    val = list(manifest.loc[manifest["split"] == "val", "sample_id"])
+    batch = cache.batch(val)
+    with torch.inference_mode():
+        logits = result.decoder.eval()(batch.features.float(), batch.pixels)
+    prediction, target = logits > 0, batch.target().bool()
+    iou = (prediction & target).sum((1, 2, 3)) / (prediction | target).sum((1, 2, 3))
+    assert float(iou.mean()) == pytest.approx(result.epochs["val_iou"].max(), abs=1e-6)
+
+
+def test_one_seed_one_result(
+    cache: FeatureCache, manifest: pd.DataFrame, train_params: TrainParams, workspace: Path
+) -> None:
+    first = training.train(cache, manifest, train_params, CPU)
+    again = training.train(cache, manifest, train_params, CPU)
+    other = training.train(cache, manifest, dataclasses.replace(train_params, seed=2), CPU)
+    assert decoder_bytes(first, workspace / "a") == decoder_bytes(again, workspace / "b")
+    assert decoder_bytes(first, workspace / "a") != decoder_bytes(other, workspace / "c")
+    pd.testing.assert_frame_equal(first.steps, again.steps)
+
+
+@pytest.mark.parametrize("decoder", ["cnn3", "linear"])  # linear draws random numbers as it trains
+def test_a_run_killed_after_an_epoch_ends_with_the_same_bits(
+    cache: FeatureCache,
+    manifest: pd.DataFrame,
+    train_params: TrainParams,
+    workspace: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    decoder: str,
+) -> None:
+    params = dataclasses.replace(train_params, decoder=decoder, epochs=4)
+    undisturbed = training.train(cache, manifest, params, CPU)
+
+    run_epoch = training._run_epoch
+
+    def die(*args: object) -> dict[str, object]:
+        if args[-1] == 3:
+            raise KeyboardInterrupt
+        return run_epoch(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(training, "_run_epoch", die)
+    with pytest.raises(KeyboardInterrupt):
+        training.train(cache, manifest, params, CPU)
+    monkeypatch.setattr(training, "_run_epoch", run_epoch)
+    assert len(list(Path("data/.store/training").iterdir())) == 1
+    resumed = training.train(cache, manifest, params, CPU)
+    assert list(Path("data/.store/training").iterdir()) == []
+    assert decoder_bytes(undisturbed, workspace / "a") == decoder_bytes(resumed, workspace / "b")
+    pd.testing.assert_frame_equal(undisturbed.steps, resumed.steps)
+    pd.testing.assert_frame_equal(undisturbed.epochs, resumed.epochs)
+
+
+def test_a_damaged_checkpoint_is_left_aside(
+    cache: FeatureCache,
+    manifest: pd.DataFrame,
+    train_params: TrainParams,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    save = training._save
+
+    def save_and_die(path: Path, progress: training.Progress) -> None:
+        save(path, progress)
+        path.write_bytes(b"not a checkpoint")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "_save", save_and_die)
+    with pytest.raises(KeyboardInterrupt):
+        training.train(cache, manifest, train_params, CPU)
+    monkeypatch.setattr(training, "_save", save)
+    assert len(training.train(cache, manifest, train_params, CPU).epochs) == train_params.epochs
+    assert "starting afresh" in caplog.text
+
+
+def test_a_loss_that_is_not_finite_stops_with_a_remedy(
+    cache: FeatureCache,
+    manifest: pd.DataFrame,
+    train_params: TrainParams,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(losses.LOSSES, "bce", lambda logits, target: (logits * float("nan")).mean())
+    with pytest.raises(TrainingError, match=r"(?s)loss is nan in epoch 1, step 1.*learning_rate"):
+        training.train(cache, manifest, dataclasses.replace(train_params, loss="bce"), CPU)
+
+
+def test_unknown_names_and_missing_features_are_refused_before_training(
+    cache: FeatureCache, manifest: pd.DataFrame, train_params: TrainParams
+) -> None:
+    with pytest.raises(ParameterError, match=r"train\.loss"):
+        training.train(cache, manifest, dataclasses.replace(train_params, loss="mse"), CPU)
+    with pytest.raises(ParameterError, match=r"train\.decoder"):
+        training.train(cache, manifest, dataclasses.replace(train_params, decoder="x"), CPU)
+    stranger = manifest.replace({"sample_id": {manifest["sample_id"][0]: "Trout/99999"}})
+    with pytest.raises(CacheError, match="Trout/99999"):
+        training.train(cache, stranger, train_params, CPU)
+
+
+def test_the_learning_rate_warms_up_and_falls(train_params: TrainParams) -> None:
+    params = dataclasses.replace(train_params, warmup_fraction=0.1, learning_rate=1.0)
+    rates = [training.learning_rate(step, 100, params) for step in range(100)]
+    assert rates[:3] == pytest.approx([0.1, 0.2, 0.3])
+    assert rates[9] == rates[10] == 1.0
+    assert rates[55] == pytest.approx(0.5 * (1 + math.cos(math.pi * 45 / 90)))
+    assert rates == sorted(rates[:10]) + sorted(rates[10:], reverse=True)
+    constant = dataclasses.replace(params, schedule="constant", warmup_fraction=0)
+    assert {training.learning_rate(step, 100, constant) for step in range(100)} == {1.0}
+
+
+def test_the_decoder_survives_the_files_and_damage_is_said(
+    cache: FeatureCache, manifest: pd.DataFrame, train_params: TrainParams, workspace: Path
+) -> None:
+    result = training.train(cache, manifest, train_params, CPU)
+    training.save_decoder(result, workspace / "decoder")
+    decoder, card = training.load_decoder(workspace / "decoder", CPU)
+    assert card == result.card
+    batch = cache.batch([manifest["sample_id"][0]])
+    result.decoder.eval()
+    with torch.inference_mode():
+        expected = result.decoder(batch.features.float(), batch.pixels)
+        assert torch.equal(decoder(batch.features.float(), batch.pixels), expected)
+    (workspace / "decoder" / training.WEIGHTS_NAME).write_bytes(b"\0" * 40)
+    with pytest.raises(CacheError, match="dvc repro train"):
+        training.load_decoder(workspace / "decoder", CPU)
