@@ -1,0 +1,19 @@
+"""Pictures of training and of results, as PNG files.
+
+The same numbers give the same bytes: no figure depends on the user's matplotlib settings, and no
+file holds a date or a version.
+"""
+
+from fishseg.plots.curves import training_curves
+from fishseg.plots.galleries import GalleryItem, gallery
+from fishseg.plots.overlays import overlay
+from fishseg.plots.scores import iou_histogram, per_class_bars
+
+__all__ = [
+    "GalleryItem",
+    "gallery",
+    "iou_histogram",
+    "overlay",
+    "per_class_bars",
+    "training_curves",
+]

@@ -1,0 +1,95 @@
+"""Evaluation to files: the score of every image, histograms, bars and galleries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import nn
+
+from fishseg import evaluation, plots
+from fishseg.datasets.images import read_image, read_mask
+from fishseg.evaluation import Predicted
+from fishseg.features.shards import FeatureCache
+from fishseg.params import EvaluateParams
+
+Predict = Callable[[pd.DataFrame], Iterable[Predicted]]
+
+
+def evaluate_cached(
+    *,
+    inventory: pd.DataFrame,
+    manifest: pd.DataFrame,
+    cache: FeatureCache,
+    decoder: nn.Module,
+    threshold: float,
+    params: EvaluateParams,
+    device: torch.device,
+    folder: Path,
+) -> dict[str, Any]:
+    """Score every sample of the manifest and draw what a reader wants to see.
+
+    ``folder`` gets ``images.csv`` (a row a sample), ``iou_histogram.png``, ``per_class.png`` and
+    the galleries of val.
+
+    Returns:
+        What ``metrics/evaluate.json`` says.
+    """
+
+    def predict(samples: pd.DataFrame) -> Iterable[Predicted]:
+        return evaluation.predict_cached(samples, cache, decoder, threshold, device)
+
+    folder.mkdir(parents=True, exist_ok=True)
+    samples = manifest[["sample_id", "split"]].merge(inventory, on="sample_id", validate="1:1")
+    scores = evaluation.score(predict(samples), len(samples))
+    summary = evaluation.summarise_splits(scores, params)
+    scores.round(6).to_csv(folder / "images.csv", index=False, lineterminator="\n")
+    plots.iou_histogram(scores, folder / "iou_histogram.png")
+    plots.per_class_bars(summary, folder / "per_class.png")
+    val = scores["split"] == "val"
+    draw_galleries(scores[val], samples[samples["split"] == "val"], predict, params, folder)
+    return summary
+
+
+def draw_galleries(
+    scores: pd.DataFrame,
+    samples: pd.DataFrame,
+    predict: Predict,
+    params: EvaluateParams,
+    folder: Path,
+) -> None:
+    """Write ``gallery_best.png``, ``gallery_random.png`` and ``gallery_worst.png``.
+
+    Args:
+        scores: a row a sample with ``sample_id`` and ``iou``.
+        samples: the same samples as rows of the inventory.
+        predict: gives the prediction for each row of such a table, in its order.
+        params: how many pictures, and the seed of the random ones.
+        folder: where to.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    ranked = scores.sort_values(["iou", "sample_id"], ascending=[False, True])
+    n_random = min(params.gallery_random, len(scores))
+    chosen = {
+        "best": ranked.head(params.gallery_best),
+        "random": scores.sample(n_random, random_state=params.seed).sort_values("sample_id"),
+        "worst": ranked.iloc[::-1].head(params.gallery_worst),
+    }
+    by_id = samples.set_index("sample_id", drop=False)
+    for name, picked in chosen.items():
+        rows = by_id.loc[list(picked["sample_id"])]
+        items = [
+            plots.GalleryItem(
+                image=read_image(Path(predicted.sample.image_path)),
+                truth=read_mask(Path(predicted.sample.mask_path), predicted.mask.shape),
+                prediction=predicted.mask,
+                iou=iou,
+                class_name=predicted.sample.class_name,
+                sample_id=predicted.sample.sample_id,
+            )
+            for predicted, iou in zip(predict(rows), picked["iou"], strict=True)
+        ]
+        plots.gallery(items, folder / f"gallery_{name}.png", title=f"The {len(items)} {name}")

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from fishseg import evaluation, report, splits, training
+from fishseg.audit.inventory import build_inventory
+from fishseg.backbones import load_backbone
+from fishseg.datasets.images import read_image, read_mask
+from fishseg.errors import BackboneError
+from fishseg.features.extraction import extract
+from fishseg.features.shards import FeatureCache
+from fishseg.params import AuditParams, EvaluateParams, FeaturesParams, SplitParams, TrainParams
+from fishseg.prediction import Segmenter
+
+CPU = torch.device("cpu")
+EVALUATE = EvaluateParams(
+    bootstrap_samples=50, gallery_best=2, gallery_random=3, gallery_worst=2, seed=0
+)
+
+
+@pytest.fixture
+def inventory(fish_folder: Path, audit_params: AuditParams) -> pd.DataFrame:
+    return build_inventory(Path("data/raw"), audit_params).table
+
+
+@pytest.fixture
+def manifest(inventory: pd.DataFrame) -> pd.DataFrame:
+    params = SplitParams(
+        strategy="grouped", val_fraction=0.25, test_fraction=0.25, folds=0, fold=0, seed=0
+    )
+    return splits.make_manifest(inventory, params)
+
+
+@pytest.fixture
+def cache(
+    inventory: pd.DataFrame, tiny_backbone: Path, features_params: FeaturesParams
+) -> FeatureCache:
+    extract(inventory, load_backbone(tiny_backbone, (-1,)), features_params, Path("features"), CPU)
+    return FeatureCache(Path("features"))
+
+
+@pytest.fixture
+def decoder_folder(
+    cache: FeatureCache, manifest: pd.DataFrame, train_params: TrainParams, workspace: Path
+) -> Path:
+    result = training.train(cache, manifest, train_params, CPU)
+    training.save_decoder(result, workspace / "decoder")
+    return workspace / "decoder"
+
+
+def test_a_file_and_its_cached_features_give_the_same_mask(
+    inventory: pd.DataFrame, cache: FeatureCache, decoder_folder: Path, tiny_backbone: Path
+) -> None:
+    segmenter = Segmenter.load(decoder_folder, tiny_backbone, CPU)
+    cached = evaluation.predict_cached(
+        inventory, cache, segmenter.decoder, segmenter.card.threshold, CPU
+    )
+    for predicted, path in zip(cached, inventory["image_path"], strict=True):
+        mask = segmenter.mask(read_image(Path(path)))
+        assert mask.any()
+        assert not mask.all()
+        assert np.array_equal(mask, predicted.mask)
+
+
+def test_scores_of_files_and_of_the_cache_agree(
+    inventory: pd.DataFrame, cache: FeatureCache, decoder_folder: Path, tiny_backbone: Path
+) -> None:
+    segmenter = Segmenter.load(decoder_folder, tiny_backbone, CPU)
+    from_files = evaluation.score(evaluation.predict_files(inventory, segmenter), len(inventory))
+    cached = evaluation.predict_cached(
+        inventory, cache, segmenter.decoder, segmenter.card.threshold, CPU
+    )
+    pd.testing.assert_frame_equal(from_files, evaluation.score(cached, len(inventory)))
+
+
+def test_the_score_is_taken_at_the_original_resolution(
+    inventory: pd.DataFrame, cache: FeatureCache, decoder_folder: Path, tiny_backbone: Path
+) -> None:
+    segmenter = Segmenter.load(decoder_folder, tiny_backbone, CPU)
+    first = inventory.iloc[:1]
+    scores = evaluation.score(evaluation.predict_files(first, segmenter), 1)
+    image = read_image(Path(first["image_path"].iloc[0]))
+    truth = read_mask(Path(first["mask_path"].iloc[0]), (image.shape[0], image.shape[1]))
+    mask = segmenter.mask(image)
+    assert mask.shape == truth.shape == (44, 59)
+    assert scores["iou"].iloc[0] == pytest.approx((mask & truth).sum() / (mask | truth).sum())
+
+
+def test_a_decoder_refuses_a_backbone_it_was_not_trained_on(
+    decoder_folder: Path, tiny_backbone: Path
+) -> None:
+    card = decoder_folder / training.CARD_NAME
+    tree = json.loads(card.read_text())
+    tree["backbone"]["weights_sha256"] = "0" * 64
+    card.write_text(json.dumps(tree))
+    with pytest.raises(BackboneError, match="dvc checkout"):
+        Segmenter.load(decoder_folder, tiny_backbone, CPU)
+
+
+def test_the_evaluation_writes_scores_and_pictures(
+    inventory: pd.DataFrame,
+    manifest: pd.DataFrame,
+    cache: FeatureCache,
+    decoder_folder: Path,
+    workspace: Path,
+) -> None:
+    decoder, card = training.load_decoder(decoder_folder, CPU)
+    summary = report.evaluate_cached(
+        inventory=inventory,
+        manifest=manifest,
+        cache=cache,
+        decoder=decoder,
+        threshold=card.threshold,
+        params=EVALUATE,
+        device=CPU,
+        folder=workspace / "plots",
+    )
+    assert [summary[split]["n_images"] for split in splits.SPLITS] == [4, 2, 2]
+    scores = pd.read_csv(workspace / "plots/images.csv")
+    assert list(scores["sample_id"]) == list(manifest["sample_id"])
+    val = scores[scores["split"] == "val"]
+    assert summary["val"]["mean_iou"] == pytest.approx(val["iou"].mean(), abs=1e-5)
+    assert sorted(path.name for path in (workspace / "plots").glob("*.png")) == [
+        "gallery_best.png",
+        "gallery_random.png",
+        "gallery_worst.png",
+        "iou_histogram.png",
+        "per_class.png",
+    ]
