@@ -1,0 +1,331 @@
+"""Pixels to feature maps: a frozen network, loaded from a checkpoint on disk without the hub.
+
+Shapes: B images of H x W pixels; C channels, those of all selected layers together; h x w cells of
+the feature map.
+"""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import logging
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import (
+    Dinov2Backbone,
+    Dinov2WithRegistersBackbone,
+    DINOv3ConvNextModel,
+    DINOv3ViTBackbone,
+)
+from transformers.utils import logging as transformers_logging
+
+from fishseg.backbones.checkpoint import CONFIG, WEIGHTS, Checkpoint, read_checkpoint
+from fishseg.errors import BackboneError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+VISION_TRANSFORMERS: dict[str, Any] = {
+    "dinov2": Dinov2Backbone,
+    "dinov2_with_registers": Dinov2WithRegistersBackbone,
+    "dinov3_vit": DINOv3ViTBackbone,
+}
+CONVNEXT = "dinov3_convnext"
+
+
+def load_backbone(folder: Path, layers: tuple[int, ...]) -> Backbone:
+    """Load the layers asked for, and those before them, of the backbone in ``folder``.
+
+    Args:
+        folder: what `fishseg.backbones.materialise` filled.
+        layers: 1 is the first block (ConvNeXt: stage), -1 the last. Their maps are stacked along
+            the channels in this order.
+
+    Raises:
+        BackboneError: the checkpoint is incomplete, damaged or of an architecture that is not
+            supported; a layer it does not have.
+    """
+    checkpoint = read_checkpoint(folder)
+    model_type = checkpoint.config.get("model_type")
+    if model_type == CONVNEXT:
+        return ConvNeXt(checkpoint, layers)
+    if model_type in VISION_TRANSFORMERS:
+        return VisionTransformer(checkpoint, layers, VISION_TRANSFORMERS[model_type])
+    raise BackboneError(
+        f"the architecture {model_type!r} is not supported",
+        where=folder / CONFIG,
+        expected=f"model_type one of {', '.join([*VISION_TRANSFORMERS, CONVNEXT])}",
+        remedy="choose another backbone: dvc exp run -S backbone.name=NAME",
+    )
+
+
+class Backbone(nn.Module, abc.ABC):
+    """A frozen network that turns images into one feature map each.
+
+    Attributes:
+        name: the backbone's name, as in ``source.json``.
+        weights_sha256: `fishseg.backbones.weights_hash` of its folder.
+        n_layers: how many layers the whole network has.
+        channels: C, the channels of all selected layers together.
+        patch_multiple: height and width in pixels must be multiples of it: the patch size, or the
+            deepest stride of a ConvNeXt.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        *,
+        network: nn.Module,
+        n_layers: int,
+        channels: int,
+        patch_multiple: int,
+    ) -> None:
+        super().__init__()
+        self.name = checkpoint.name
+        self.weights_sha256 = checkpoint.weights_sha256
+        self.n_layers = n_layers
+        self.channels = channels
+        self.patch_multiple = patch_multiple
+        self.network = network
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("mean", _per_channel(checkpoint.image_mean), persistent=False)
+        self.register_buffer("std", _per_channel(checkpoint.image_std), persistent=False)
+        self.eval().requires_grad_(requires_grad=False)
+
+    def train(self, mode: bool = True) -> Backbone:  # noqa: ARG002
+        """Stay in evaluation mode: in training mode DINOv3 jitters its position embeddings."""
+        return super().train(mode=False)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Compute the feature map of each image.
+
+        Args:
+            pixels: ``(B, 3, H, W)`` uint8, RGB; H and W are multiples of ``patch_multiple``.
+
+        Returns:
+            ``(B, C, h, w)`` float32, also under autocast, on the grid of the finest selected layer.
+            An inference tensor: clone it before anything that needs gradients.
+
+        Raises:
+            BackboneError: pixels of another type or shape. Nothing is cropped or padded here, since
+                border patches that silently go missing are hard to notice later.
+        """
+        self._check(pixels)
+        with torch.inference_mode():
+            maps = self.layer_maps((pixels.float() / 255 - self.mean) / self.std)
+            finest = max((tuple(layer.shape[-2:]) for layer in maps), key=lambda size: size[0])
+            return torch.cat([_resample(layer.float(), finest) for layer in maps], dim=1)
+
+    @abc.abstractmethod
+    def layer_maps(self, images: Tensor) -> list[Tensor]:
+        """Maps ``(B, D, h, w)`` of the selected layers, of normalised images ``(B, 3, H, W)``."""
+
+    def _check(self, pixels: Tensor) -> None:
+        if pixels.dtype != torch.uint8 or pixels.ndim != 4 or pixels.shape[1] != 3:
+            raise BackboneError(
+                f"the pixels are {tuple(pixels.shape)} {pixels.dtype}",
+                where=f"the backbone {self.name}",
+                expected="(B, 3, H, W) torch.uint8",
+            )
+        height, width = pixels.shape[-2:]
+        multiple = self.patch_multiple
+        if min(height, width) < multiple or height % multiple or width % multiple:
+            fitting = " x ".join(
+                str(max(1, round(n / multiple)) * multiple) for n in (height, width)
+            )
+            raise BackboneError(
+                f"images of {height} x {width} pixels do not divide into patches",
+                where=f"the backbone {self.name}",
+                expected=f"height and width that are multiples of {multiple}",
+                remedy=f"resize to {fitting}",
+            )
+
+
+class VisionTransformer(Backbone):
+    """DINOv2 or DINOv3 ViT: the patch tokens of chosen blocks, each under the final LayerNorm.
+
+    Prefix tokens (CLS and registers) are dropped. Blocks after the deepest chosen one are not even
+    loaded.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, layers: tuple[int, ...], network_class: Any) -> None:
+        whole = _config(network_class, checkpoint)
+        chosen = resolve_layers(layers, whole.num_hidden_layers, checkpoint.name)
+        config = _config(
+            network_class,
+            checkpoint,
+            num_hidden_layers=max(chosen),
+            out_indices=sorted(chosen),
+            apply_layernorm=True,
+            reshape_hidden_states=True,
+        )
+        if not isinstance(config.patch_size, int):
+            raise BackboneError(
+                f"patches of {config.patch_size} pixels are not supported",
+                where=checkpoint.folder / CONFIG,
+                expected="one whole number: square patches",
+            )
+        super().__init__(
+            checkpoint,
+            network=_load_network(
+                network_class,
+                checkpoint,
+                config,
+                is_whole=max(chosen) == whole.num_hidden_layers,
+                attn_implementation="sdpa",
+            ),
+            n_layers=whole.num_hidden_layers,
+            channels=len(chosen) * config.hidden_size,
+            patch_multiple=config.patch_size,
+        )
+        # transformers gives the maps from the shallowest to the deepest.
+        self._order = [sorted(chosen).index(layer) for layer in chosen]
+
+    def layer_maps(self, images: Tensor) -> list[Tensor]:
+        """Maps ``(B, D, H/patch, W/patch)`` of the selected blocks."""
+        maps = self.network(images).feature_maps
+        return [maps[index] for index in self._order]
+
+
+class ConvNeXt(Backbone):
+    """DINOv3 ConvNeXt: the maps of chosen stages, at strides 4, 8, 16 and 32.
+
+    The final LayerNorm belongs to the last stage alone; the network has none for the others.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, layers: tuple[int, ...]) -> None:
+        config = _config(DINOv3ConvNextModel, checkpoint)
+        sizes: list[int] = config.hidden_sizes
+        chosen = resolve_layers(layers, len(sizes), checkpoint.name)
+        super().__init__(
+            checkpoint,
+            network=_load_network(DINOv3ConvNextModel, checkpoint, config, is_whole=True),
+            n_layers=len(sizes),
+            channels=sum(sizes[stage - 1] for stage in chosen),
+            patch_multiple=4 * 2 ** (len(sizes) - 1),  # the stem, then each further stage
+        )
+        self._stages = chosen
+
+    def layer_maps(self, images: Tensor) -> list[Tensor]:
+        """Maps ``(B, D, H/stride, W/stride)`` of the selected stages, each at its own stride."""
+        result = self.network(images, output_hidden_states=True)
+        maps = list(result.hidden_states)
+        pooled_and_cells = result.last_hidden_state.transpose(1, 2)
+        maps[-1] = pooled_and_cells[:, :, 1:].unflatten(2, maps[-1].shape[-2:])
+        return [maps[stage] for stage in self._stages]
+
+
+def resolve_layers(layers: Sequence[int], n_layers: int, name: str) -> tuple[int, ...]:
+    """Layers counted from 1, of layers counted from 1 or from -1 backwards.
+
+    Raises:
+        BackboneError: no layer, a layer out of range, or one layer twice.
+    """
+    if not layers or any(layer == 0 or abs(layer) > n_layers for layer in layers):
+        raise BackboneError(
+            f"{name} has no layers {list(layers)}",
+            where="features.layers",
+            expected=f"1 to {n_layers}, or -1 to -{n_layers} counted from the last",
+            remedy="dvc exp run -S 'features.layers=[-1]'",
+        )
+    chosen = tuple(layer if layer > 0 else n_layers + 1 + layer for layer in layers)
+    if len(set(chosen)) != len(chosen):
+        raise BackboneError(
+            f"{list(layers)} names a layer of {name} twice: they are {list(chosen)}",
+            where="features.layers",
+            expected="distinct layers",
+            remedy=f"dvc exp run -S 'features.layers={sorted(set(chosen))}'",
+        )
+    return chosen
+
+
+def _per_channel(values: tuple[float, ...]) -> Tensor:
+    return torch.tensor(values).view(1, 3, 1, 1)
+
+
+def _resample(layer: Tensor, size: tuple[int, ...]) -> Tensor:
+    if layer.shape[-2:] == size:
+        return layer
+    return functional.interpolate(layer, size=size, mode="bilinear", align_corners=False)
+
+
+def _config(network_class: Any, checkpoint: Checkpoint, **replaced: Any) -> Any:
+    """The transformers configuration of ``config.json``, with some values replaced."""
+    # What the checkpoint itself selected would contradict what is selected here.
+    selection = ("out_features", "out_indices", "stage_names")
+    values = {key: value for key, value in checkpoint.config.items() if key not in selection}
+    try:
+        return network_class.config_class.from_dict({**values, **replaced})
+    except Exception as error:  # each kind of wrong value raises something else
+        raise BackboneError(
+            f"transformers refuses this configuration: {_first_line(error)}",
+            where=checkpoint.folder / CONFIG,
+        ) from error
+
+
+def _load_network(
+    network_class: Any, checkpoint: Checkpoint, config: Any, *, is_whole: bool, **options: Any
+) -> nn.Module:
+    """The network with every weight taken from the checkpoint, none left to chance."""
+    where = checkpoint.folder / WEIGHTS
+    # The concrete classes load a local folder offline; AutoBackbone asks the hub first.
+    try:
+        with _quiet_transformers():
+            network, report = network_class.from_pretrained(
+                checkpoint.folder,
+                config=config,
+                dtype=torch.float32,
+                local_files_only=True,
+                use_safetensors=True,
+                output_loading_info=True,
+                **options,
+            )
+    except Exception as error:  # transformers and safetensors raise whatever the file makes them
+        raise BackboneError(
+            f"these weights cannot be loaded: {_first_line(error)}",
+            where=where,
+            expected=f"the weights of the {config.model_type} that {CONFIG} describes",
+        ) from error
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise BackboneError(
+            f"weights are missing: {_some(missing)}",
+            where=where,
+            expected=f"every weight of the {config.model_type} that {CONFIG} describes",
+            remedy="take a checkpoint of the whole network",
+        )
+    unused = sorted(report["unexpected_keys"])
+    if unused and is_whole:
+        log.warning("not part of the backbone, and not used: %s", _some(unused))
+    loaded: nn.Module = network
+    return loaded
+
+
+@contextlib.contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """No warnings and progress bars from transformers: what matters is in its loading report."""
+    verbosity = transformers_logging.get_verbosity()
+    had_bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if had_bars:
+            transformers_logging.enable_progress_bar()
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
