@@ -1,0 +1,29 @@
+"""Stage ``evaluate``: the decoder's scores in ``metrics/evaluate.json`` and ``plots/evaluate/``."""
+
+from fishseg import devices, params, report
+from fishseg.audit.table import read_inventory
+from fishseg.features.shards import FeatureCache
+from fishseg.splits import read_manifest
+from fishseg.training import load_decoder
+from stages import DECODER, FEATURES, INVENTORY, MANIFEST, PLOTS, run, write_metrics
+
+
+def main() -> None:
+    """Measure the decoder on every split."""
+    device = devices.select()
+    decoder, card = load_decoder(DECODER, device)
+    summary = report.evaluate_cached(
+        inventory=read_inventory(INVENTORY),
+        manifest=read_manifest(MANIFEST),
+        cache=FeatureCache(FEATURES),
+        decoder=decoder,
+        threshold=card.threshold,
+        params=params.load(params.EvaluateParams),
+        device=device,
+        folder=PLOTS / "evaluate",
+    )
+    write_metrics("evaluate", summary)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,19 @@
+"""Stage ``features``: inventory, images and backbone to the shards in ``data/features/``."""
+
+from fishseg import devices, params
+from fishseg.audit.table import read_inventory
+from fishseg.backbones import load_backbone
+from fishseg.features.extraction import extract
+from stages import BACKBONE, FEATURES, INVENTORY, run
+
+
+def main() -> None:
+    """Run the frozen backbone over every sample, once."""
+    wanted = params.load(params.FeaturesParams)
+    device = devices.select()
+    backbone = load_backbone(BACKBONE, wanted.layers)
+    extract(read_inventory(INVENTORY), backbone, wanted, FEATURES, device)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,16 @@
+"""Stage ``split``: ``data/inventory.csv`` to ``data/manifest.csv`` and ``metrics/split.json``."""
+
+from fishseg import params, splits
+from fishseg.audit.table import read_inventory
+from stages import INVENTORY, MANIFEST, run, write_metrics
+
+
+def main() -> None:
+    """Assign every sample to train, val or test."""
+    manifest = splits.make_manifest(read_inventory(INVENTORY), params.load(params.SplitParams))
+    splits.write_manifest(manifest, MANIFEST)
+    write_metrics("split", splits.summary(manifest))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,20 @@
+"""Stage ``train``: cached features to ``data/decoder/``, with ``metrics/`` and ``plots/``."""
+
+from fishseg import devices, params, plots, splits, training
+from fishseg.features.shards import FeatureCache
+from stages import DECODER, FEATURES, MANIFEST, PLOTS, run, write_metrics
+
+
+def main() -> None:
+    """Train the decoder."""
+    manifest = splits.read_manifest(MANIFEST)
+    wanted = params.load(params.TrainParams)
+    result = training.train(FeatureCache(FEATURES), manifest, wanted, devices.select())
+    training.save_decoder(result, DECODER)
+    training.write_curves(result, PLOTS / "train")
+    plots.training_curves(result.steps, result.epochs, PLOTS / "train")
+    write_metrics("train", result.summary)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,50 @@
+"""What only a CUDA device can show; skipped where there is none."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from fishseg.backbones import load_backbone
+from fishseg.decoders.upsampling import upsample
+from fishseg.features.extraction import features_of
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+]
+
+
+def test_bfloat16_features_are_those_of_the_cpu_to_a_hundredth(tiny_backbone: Path) -> None:
+    pixels = torch.randint(0, 256, (4, 3, 56, 84), dtype=torch.uint8)
+    backbone = load_backbone(tiny_backbone, (-1,))
+    expected = features_of(pixels, backbone, torch.device("cpu")).float()
+    found = features_of(pixels, backbone.to("cuda"), torch.device("cuda")).float()
+    assert float((found - expected).norm() / expected.norm()) < 0.01
+
+
+def test_upsampling_has_a_deterministic_backward_pass() -> None:
+    # In a process of its own: cuBLAS reads its setting once, when CUDA starts.
+    program = """
+import torch
+from fishseg import devices
+from fishseg.decoders.upsampling import upsample
+devices.select()
+maps = torch.randn(8, 1, 32, 42, device="cuda", requires_grad=True)
+weight = torch.randn(8, 1, 448, 588, device="cuda")
+gradients = [torch.autograd.grad((upsample(maps, (448, 588)) * weight).sum(), maps)[0]
+             for _ in range(5)]
+assert all(torch.equal(gradients[0], gradient) for gradient in gradients)
+"""
+    environment = {**os.environ, "FISHSEG_DEVICE": "cuda"}
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True)
+
+
+def test_upsampling_agrees_with_the_cpu() -> None:
+    maps = torch.randn(2, 3, 8, 9)
+    torch.testing.assert_close(upsample(maps.cuda(), (30, 40)).cpu(), upsample(maps, (30, 40)))

@@ -1,0 +1,192 @@
+"""The pipeline's description against the code: what a stage imports, it must depend on."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import functools
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from fishseg import params
+
+REPOSITORY = Path(__file__).parents[1]
+STAGES: dict[str, Any] = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]
+
+# Modules that decide how a stage fails, logs or where it runs, not what it writes. Parameters
+# themselves are listed by value.
+WITHOUT_INFLUENCE = {
+    "fishseg/__init__.py",
+    "fishseg/devices.py",
+    "fishseg/errors.py",
+    "fishseg/parallel.py",
+    "fishseg/params.py",
+    "fishseg/store.py",
+    "stages/__init__.py",
+}
+
+# Imports go down this list only (a module may import those behind it).
+LAYERS = [
+    ["cli"],
+    ["report"],
+    ["plots"],
+    ["evaluation"],
+    ["prediction"],
+    ["training"],
+    ["metrics", "losses"],
+    ["decoders"],
+    ["features"],
+    ["backbones"],
+    ["splits", "audit"],
+    ["datasets"],
+    ["devices", "parallel", "store", "params"],
+    ["errors"],
+]
+
+
+def module_file(name: str) -> Path | None:
+    """The file of a dotted module of this project, if it is one."""
+    base = REPOSITORY / Path(*name.split("."))
+    for candidate in (base.with_suffix(".py"), base / "__init__.py"):
+        if candidate.exists():
+            return candidate
+    return None
+
+
+@functools.cache
+def imports(file: Path, *, at_run_time: bool = True) -> frozenset[Path]:
+    """Files of this project that a file imports; without those for the type checker alone."""
+    tree = ast.parse(file.read_text())
+    if at_run_time:
+        for node in ast.walk(tree):
+            if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+                node.body = []
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+            # Naming a submodule runs its package's __init__ too.
+            names.add(node.module)
+    ours = {name for name in names if name.split(".")[0] in ("fishseg", "stages")}
+    return frozenset(found for name in ours if (found := module_file(name)) is not None)
+
+
+def closure(file: Path) -> set[str]:
+    """Everything of this project that a file runs through, as paths from the root."""
+    seen: set[Path] = set()
+    pending = [file]
+    while pending:
+        current = pending.pop()
+        if current not in seen:
+            seen.add(current)
+            pending.extend(imports(current))
+    return {path.relative_to(REPOSITORY).as_posix() for path in seen}
+
+
+@pytest.mark.parametrize("stage", sorted(STAGES))
+def test_a_stage_depends_on_the_code_it_runs_through(stage: str) -> None:
+    listed = STAGES[stage]["deps"]
+
+    def is_listed(module: str) -> bool:
+        return any(module == dep or module.startswith(f"{dep}/") for dep in listed)
+
+    used = closure(REPOSITORY / "stages" / f"{stage}.py") - WITHOUT_INFLUENCE
+    empty = {path for path in used if path.endswith("__init__.py") and _only_says(path)}
+    assert sorted(path for path in used - empty if not is_listed(path)) == []
+    code = [dep for dep in listed if not dep.startswith("data/")]
+    idle = [dep for dep in code if not any(p == dep or p.startswith(f"{dep}/") for p in used)]
+    assert idle == [], "listed, but the stage does not run through it"
+
+
+def _only_says(path: str) -> bool:
+    return all(
+        isinstance(node, ast.Expr) for node in ast.parse((REPOSITORY / path).read_text()).body
+    )
+
+
+@pytest.mark.parametrize("stage", sorted(STAGES))
+def test_a_stage_lists_every_leaf_of_the_parameters_it_loads(stage: str) -> None:
+    source = (REPOSITORY / "stages" / f"{stage}.py").read_text()
+    loaded = set(re.findall(r"params\.(\w+Params)", source))
+    expected = [
+        f"{section.section}.{field.name}"
+        for section in params.SECTIONS
+        if section.__name__ in loaded
+        for field in dataclasses.fields(section)
+    ]
+    assert sorted(STAGES[stage]["params"]) == sorted(expected)
+
+
+@pytest.mark.parametrize("stage", sorted(STAGES))
+def test_a_stage_s_script_is_thin(stage: str) -> None:
+    text = (REPOSITORY / "stages" / f"{stage}.py").read_text()
+    assert len(text.splitlines()) <= 40
+    assert STAGES[stage]["cmd"] == f"python -m stages.{stage}"
+    assert not any(isinstance(node, ast.For | ast.While) for node in ast.walk(ast.parse(text)))
+
+
+def test_every_tracked_metric_and_plot_stays_in_git() -> None:
+    for stage in STAGES.values():
+        for kind in ("metrics", "plots"):
+            for entry in stage.get(kind, []):
+                ((path, options),) = entry.items()
+                assert path.startswith(f"{kind}/")
+                assert options == {"cache": False}
+
+
+def layer(file: Path) -> int:
+    top = file.relative_to(REPOSITORY / "fishseg").parts[0].removesuffix(".py")
+    return next(number for number, names in enumerate(LAYERS) if top in names)
+
+
+def modules() -> list[Path]:
+    return sorted(
+        path
+        for path in (REPOSITORY / "fishseg").rglob("*.py")
+        if path.parent.name != "fishseg" or path.name != "__init__.py"
+    )
+
+
+@pytest.mark.parametrize("file", modules(), ids=lambda path: path.stem)
+def test_imports_go_down_only(file: Path) -> None:
+    for imported in imports(file, at_run_time=False):
+        if imported == REPOSITORY / "fishseg" / "__init__.py":
+            continue
+        assert layer(imported) >= layer(file), f"{file} imports {imported}"
+
+
+def test_sources_know_nothing_of_each_other() -> None:
+    datasets = REPOSITORY / "fishseg" / "datasets"
+    for name in ("kaggle", "local", "sample"):
+        others = {"kaggle", "local", "sample"} - {name}
+        start = module_file(f"fishseg.datasets.{name}")
+        assert start is not None
+        used = closure(start)
+        for other in others:
+            assert not any(path.startswith(f"fishseg/datasets/{other}") for path in used)
+    assert datasets.is_dir()
+
+
+def test_only_backbones_know_transformers() -> None:
+    for file in modules():
+        if "backbones" not in file.parts:
+            assert "transformers" not in file.read_text()
+
+
+def test_no_stage_imports_another() -> None:
+    names = {f"stages.{stage}" for stage in STAGES}
+    for stage in STAGES:
+        text = (REPOSITORY / "stages" / f"{stage}.py").read_text()
+        assert not any(name in text for name in names - {f"stages.{stage}"})
+
+
+def test_the_pipeline_never_reads_the_truth() -> None:
+    for file in modules():
+        if "sample" not in file.parts:
+            assert "truth.csv" not in file.read_text()
