@@ -202,3 +202,7 @@ def _exit_status(problems: list[str]) -> int:
         return 0
     log.error("%d files could not be used:\n%s", len(problems), "\n".join(problems))
     return 1
+
+
+if __name__ == "__main__":
+    main()

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from fishseg.datasets.images import read_image, read_mask, resize_mask
 from fishseg.decoders.inference import at_size, decode
-from fishseg.metrics import overlap_counts, score_image, summarise
+from fishseg.metrics import iou, overlap_counts, score_image, summarise
 from fishseg.parallel import ordered_map
 from fishseg.splits import SPLITS
 
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from fishseg.features.shards import FeatureCache
     from fishseg.params import EvaluateParams
     from fishseg.prediction import Segmenter
+
+
+# What a row of scores says of its sample.
+IDENTITY = ("sample_id", "class_name", "group_id", "mask_status", "split")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -93,9 +97,10 @@ def score(predictions: Iterable[Predicted], n_samples: int) -> pd.DataFrame:
     """Score predictions against the masks of their samples.
 
     Returns:
-        A row a sample, in the order given: ``sample_id, class_name, group_id``, ``split`` where
-        the samples have one, what `fishseg.metrics.score_image` gives at the original resolution,
-        and ``batch_intersection, batch_union`` in pixels of the working resolution.
+        A row a sample, in the order given: ``sample_id, class_name, group_id, mask_status``,
+        ``split`` where the samples have one, what `fishseg.metrics.score_image` gives at the
+        original resolution, ``raw_iou`` against the mask that came with the image, and
+        ``batch_intersection, batch_union`` in pixels of the working resolution.
 
     Raises:
         DataError: a mask that can no longer be read.
@@ -106,26 +111,50 @@ def score(predictions: Iterable[Predicted], n_samples: int) -> pd.DataFrame:
 
 def _score_one(predicted: Predicted) -> dict[str, Any]:
     sample = predicted.sample
-    truth = read_mask(Path(sample.mask_path), (sample.height, sample.width))
+    size = (sample.height, sample.width)
+    scores = score_image(predicted.mask, read_mask(Path(sample.mask_path), size))
+    raw_iou = scores["iou"]
+    if sample.raw_mask_path != sample.mask_path:
+        raw_mask = read_mask(Path(sample.raw_mask_path), size)
+        raw_iou = iou(overlap_counts(predicted.mask, raw_mask))
     working = overlap_counts(predicted.working_mask, predicted.working_truth)
-    names = [
-        name for name in ("sample_id", "class_name", "group_id", "split") if hasattr(sample, name)
-    ]
     return {
-        **{name: getattr(sample, name) for name in names},
-        **score_image(predicted.mask, truth),
+        **{name: getattr(sample, name) for name in IDENTITY if hasattr(sample, name)},
+        **scores,
+        "raw_iou": raw_iou,
         "batch_intersection": working.intersection,
         "batch_union": working.union,
     }
 
 
+def with_rejected(manifest: pd.DataFrame, inventory: pd.DataFrame) -> pd.DataFrame:
+    """The manifest's samples as rows of the inventory with their ``split``, in its order.
+
+    Samples whose mask the audit rejected follow behind; each belongs to the split of its group.
+    They count in ``raw_mask_iou`` alone.
+    """
+    samples = manifest[["sample_id", "split"]].merge(inventory, on="sample_id", validate="1:1")
+    split_of = manifest.drop_duplicates("group_id").set_index("group_id")["split"]
+    rejected = inventory[inventory["mask_status"] == "rejected"].copy()
+    rejected["split"] = rejected["group_id"].map(split_of)
+    return pd.concat([samples, rejected.dropna(subset="split")], ignore_index=True)
+
+
 def summarise_splits(scores: pd.DataFrame, params: EvaluateParams) -> dict[str, Any]:
-    """What ``metrics/evaluate.json`` says: the metrics of each split."""
-    return {
-        split: summarise(
-            scores[scores["split"] == split],
-            bootstrap_samples=params.bootstrap_samples,
-            seed=params.seed,
+    """What ``metrics/evaluate.json`` says: the metrics of each split.
+
+    Beside the metrics on the masks that the audit lets stand or has repaired, which
+    ``audited_mask_iou`` repeats, ``raw_mask_iou`` is the mean IoU with the masks as they came,
+    samples with a rejected mask included: nobody's score rises by leaving out hard cases.
+    """
+    summary: dict[str, Any] = {}
+    for split in SPLITS:
+        whole = scores[scores["split"] == split]
+        kept = whole[whole["mask_status"] != "rejected"]
+        summary[split] = summarise(
+            kept, bootstrap_samples=params.bootstrap_samples, seed=params.seed
         )
-        for split in SPLITS
-    }
+        if len(kept):
+            summary[split]["audited_mask_iou"] = round(float(kept["iou"].mean()), 6)
+            summary[split]["raw_mask_iou"] = round(float(whole["raw_iou"].mean()), 6)
+    return summary

@@ -32,8 +32,8 @@ def evaluate_cached(
 ) -> dict[str, Any]:
     """Score every sample of the manifest and draw what a reader wants to see.
 
-    ``folder`` gets ``images.csv`` (a row a sample), ``iou_histogram.png``, ``per_class.png`` and
-    the galleries of val.
+    ``folder`` gets ``images.csv`` (a row a sample), ``per_class.csv`` (of val), and in
+    ``pictures/`` a histogram, bars a class and the galleries of val.
 
     Returns:
         What ``metrics/evaluate.json`` says.
@@ -42,15 +42,20 @@ def evaluate_cached(
     def predict(samples: pd.DataFrame) -> Iterable[Predicted]:
         return evaluation.predict_cached(samples, cache, decoder, threshold, device)
 
-    folder.mkdir(parents=True, exist_ok=True)
-    samples = manifest[["sample_id", "split"]].merge(inventory, on="sample_id", validate="1:1")
+    pictures = folder / "pictures"
+    pictures.mkdir(parents=True, exist_ok=True)
+    samples = evaluation.with_rejected(manifest, inventory)
     scores = evaluation.score(predict(samples), len(samples))
     summary = evaluation.summarise_splits(scores, params)
     scores.round(6).to_csv(folder / "images.csv", index=False, lineterminator="\n")
-    plots.iou_histogram(scores, folder / "iou_histogram.png")
-    plots.per_class_bars(summary, folder / "per_class.png")
-    val = scores["split"] == "val"
-    draw_galleries(scores[val], samples[samples["split"] == "val"], predict, params, folder)
+    scores, samples = (table[table["mask_status"] != "rejected"] for table in (scores, samples))
+    plots.iou_histogram(scores, pictures / "iou_histogram.png")
+    plots.per_class_bars(summary, pictures / "per_class.png")
+    val_scores, val_samples = (table[table["split"] == "val"] for table in (scores, samples))
+    per_class = val_scores.groupby("class_name")[["iou", "boundary_iou"]].mean().round(6)
+    per_class.columns = pd.Index(["mean_iou", "mean_boundary_iou"])
+    per_class.to_csv(folder / "per_class.csv", lineterminator="\n")
+    draw_galleries(val_scores, val_samples, predict, params, pictures)
     return summary
 
 

@@ -1,19 +1,20 @@
-"""Stage ``audit``: ``data/raw/`` to ``data/inventory.csv`` and ``metrics/audit.json``."""
+"""Stage ``audit``: ``data/raw/`` to ``data/inventory.csv``, with ``metrics/``."""
+
+import dataclasses
 
 from fishseg import params
-from fishseg.audit import inventory
+from fishseg.audit.inventory import build_inventory, summary
 from fishseg.audit.table import write_inventory
-from fishseg.datasets.layout import write_problems
-from stages import INVENTORY, PLOTS, RAW, run, write_metrics
+from stages import INVENTORY, RAW, run, write_metrics
 
 
 def main() -> None:
     """Pair, check and hash the files."""
-    audited = inventory.build_inventory(RAW, params.load(params.AuditParams))
-    write_inventory(audited.table, INVENTORY)
-    (PLOTS / "audit").mkdir(parents=True, exist_ok=True)
-    write_problems(audited.problems, PLOTS / "audit" / "problems.csv")
-    write_metrics("audit", inventory.summary(audited))
+    inventory = build_inventory(RAW, params.load(params.AuditParams))
+    write_inventory(inventory.table, INVENTORY)
+    problems = [dataclasses.asdict(problem) for problem in inventory.problems]
+    write_metrics("problems", {"problems": problems})
+    write_metrics("audit", summary(inventory))
 
 
 if __name__ == "__main__":

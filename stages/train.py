@@ -12,7 +12,7 @@ def main() -> None:
     result = training.train(FeatureCache(FEATURES), manifest, wanted, devices.select())
     training.save_decoder(result, DECODER)
     training.write_curves(result, PLOTS / "train")
-    plots.training_curves(result.steps, result.epochs, PLOTS / "train")
+    plots.training_curves(result.steps, result.epochs, PLOTS / "train" / "curves")
     write_metrics("train", result.summary)
 
 

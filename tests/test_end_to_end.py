@@ -121,7 +121,10 @@ def test_a_run_leaves_numbers_pictures_and_a_clean_status(finished: Path) -> Non
     assert evaluated["train"]["n_images"] == evaluated["val"]["n_images"] == 9
     assert 0 < evaluated["val"]["mean_iou"] <= 1
     pictures = {path.relative_to(finished).as_posix() for path in finished.glob("plots/**/*.png")}
-    assert {"plots/evaluate/gallery_worst.png", "plots/train/1_train_loss_per_step.png"} <= pictures
+    assert {
+        "plots/evaluate/pictures/gallery_worst.png",
+        "plots/train/curves/1_train_loss_per_step.png",
+    } <= pictures
     manifest = pd.read_csv(finished / "data/manifest.csv")
     assert manifest.groupby("class_name")["split"].nunique().eq(3).all()
 

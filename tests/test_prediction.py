@@ -126,10 +126,50 @@ def test_the_evaluation_writes_scores_and_pictures(
     assert list(scores["sample_id"]) == list(manifest["sample_id"])
     val = scores[scores["split"] == "val"]
     assert summary["val"]["mean_iou"] == pytest.approx(val["iou"].mean(), abs=1e-5)
-    assert sorted(path.name for path in (workspace / "plots").glob("*.png")) == [
+    assert sorted(path.name for path in (workspace / "plots/pictures").glob("*.png")) == [
         "gallery_best.png",
         "gallery_random.png",
         "gallery_worst.png",
         "iou_histogram.png",
         "per_class.png",
     ]
+
+
+def test_a_rejected_mask_counts_in_the_raw_score_alone(
+    inventory: pd.DataFrame, manifest: pd.DataFrame, cache: FeatureCache, decoder_folder: Path
+) -> None:
+    val = manifest.loc[manifest["split"] == "val", "sample_id"].iloc[0]
+    rejected = inventory.copy()
+    rejected.loc[rejected["sample_id"] == val, "mask_status"] = "rejected"
+    rest = manifest[manifest["sample_id"] != val]
+    sibling = rest.index[rest["split"] == "val"][0]
+    group = inventory.set_index("sample_id")["group_id"][val]
+    rest = rest.copy()
+    rest.loc[sibling, "group_id"] = group
+    decoder, card = training.load_decoder(decoder_folder, CPU)
+    samples = evaluation.with_rejected(rest, rejected)
+    assert samples["sample_id"].iloc[-1] == val
+    assert samples["split"].iloc[-1] == "val"
+    predictions = evaluation.predict_cached(samples, cache, decoder, card.threshold, CPU)
+    scores = evaluation.score(predictions, len(samples))
+    summary = evaluation.summarise_splits(scores, EVALUATE)["val"]
+    in_val = scores[scores["split"] == "val"]
+    assert summary["n_images"] == 1
+    assert summary["audited_mask_iou"] == summary["mean_iou"]
+    assert summary["raw_mask_iou"] == pytest.approx(in_val["iou"].mean(), abs=1e-6)
+
+
+def test_a_repaired_mask_is_scored_as_repaired_and_as_it_came(
+    inventory: pd.DataFrame, cache: FeatureCache, decoder_folder: Path
+) -> None:
+    repaired = inventory.iloc[:1].copy()
+    repaired["mask_path"] = inventory["mask_path"].iloc[1]
+    decoder, card = training.load_decoder(decoder_folder, CPU)
+
+    def score(samples: pd.DataFrame) -> pd.DataFrame:
+        predictions = evaluation.predict_cached(samples, cache, decoder, card.threshold, CPU)
+        return evaluation.score(predictions, len(samples))
+
+    before, after = score(inventory.iloc[:1]), score(repaired)
+    assert after["raw_iou"].iloc[0] == before["iou"].iloc[0]
+    assert after["iou"].iloc[0] != before["iou"].iloc[0]

@@ -148,6 +148,7 @@ def _measure(pair: Pair, *, raw: Path) -> _Measured | Problem:
         "class_name": pair.class_name,
         "image_path": _from_working_directory(pair.image_path),
         "mask_path": _from_working_directory(pair.mask_path),
+        "raw_mask_path": _from_working_directory(pair.mask_path),
         "width": width,
         "height": height,
         "image_sha256": _sha256(pair.image_path),

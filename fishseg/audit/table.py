@@ -1,4 +1,8 @@
-"""The inventory as a table: its columns, and how it is written and read."""
+"""The inventory as a table: its columns, and how it is written and read.
+
+``mask_path`` is the mask to use; ``raw_mask_path`` the one that came with the image. They differ
+where the audit has repaired a mask.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,7 @@ COLUMNS = {
     "class_name": "str",
     "image_path": "str",
     "mask_path": "str",
+    "raw_mask_path": "str",
     "width": "int64",
     "height": "int64",
     "image_sha256": "str",

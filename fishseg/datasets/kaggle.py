@@ -236,11 +236,11 @@ def _time_limit(seconds: float) -> Iterator[None]:
             options["timeout"] = seconds
         return send(*args, **options)
 
-    adapter.send = send_with_limit  # type: ignore[method-assign]
+    adapter.send = send_with_limit
     try:
         yield
     finally:
-        adapter.send = send  # type: ignore[method-assign]
+        adapter.send = send
 
 
 def _login_error() -> DownloadError:
