@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # dvc runs `python`, and must find the one of the environment first.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup repro test test-fast lint type format baseline refresh clean-store
+.PHONY: help setup repro test test-fast lint type format baseline leak refresh clean-store
 
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 14
@@ -47,6 +47,9 @@ BASELINE := -S features.fit=stretch -S features.image_size=448 -S 'features.laye
 
 baseline: setup  ## the starting project's own recipe, as an experiment
 	dvc exp run --name baseline $(BASELINE)
+
+leak: setup  ## what a random split hides: siblings of val images in train, val IoU of both splits
+	python -m benchmarks.leak
 
 refresh: setup  ## run again after files in data.path changed
 	dvc repro --force --single-item download

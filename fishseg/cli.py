@@ -170,7 +170,7 @@ def _score(options: argparse.Namespace) -> int:
     segmenter = Segmenter.load(options.decoder, options.backbone, devices.select())
     with opened(options.folder) as folder:
         # Whatever is broken is left out and listed, but never ends the run.
-        inventory = build_inventory(folder, params.AuditParams(max_broken_share=1))
+        inventory = build_inventory(folder, max_broken_share=1)
 
         def predict(samples: Any) -> Any:
             return evaluation.predict_files(samples, segmenter)

@@ -86,6 +86,21 @@ class AuditParams:
         low=0,
         high=1,
     )
+    masks: str = _field(
+        "what becomes of a mask that does not fit its image",
+        choices=("keep", "reject", "repair"),
+    )
+    min_likeness: float = _field(
+        "correlation of two aligned pictures from which they show the same photograph",
+        above=0,
+        below=1,
+    )
+    min_mask_agreement: float = _field(
+        "IoU with its siblings' consensus below which a mask is wrong", above=0, below=1
+    )
+    min_agreeing_masks: int = _field(
+        "masks of one photograph that must agree before they prove another wrong", low=2, high=1000
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

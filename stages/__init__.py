@@ -14,6 +14,7 @@ from fishseg.errors import FishsegError
 RAW = Path("data/raw")
 BACKBONE = Path("data/backbone")
 INVENTORY = Path("data/inventory.csv")
+AUDIT = Path("data/audit")
 MANIFEST = Path("data/manifest.csv")
 FEATURES = Path("data/features")
 DECODER = Path("data/decoder")

@@ -1,20 +1,26 @@
-"""Stage ``audit``: ``data/raw/`` to ``data/inventory.csv``, with ``metrics/``."""
+"""Stage ``audit``: ``data/raw/`` to ``data/inventory.csv`` and ``data/audit/``."""
 
 import dataclasses
 
 from fishseg import params
-from fishseg.audit.inventory import build_inventory, summary
+from fishseg.audit import inventory
+from fishseg.audit.provenance import audit, write_tables
 from fishseg.audit.table import write_inventory
-from stages import INVENTORY, RAW, run, write_metrics
+from fishseg.plots.audit import draw_audit
+from stages import AUDIT, INVENTORY, PLOTS, RAW, run, write_metrics
 
 
 def main() -> None:
-    """Pair, check and hash the files."""
-    inventory = build_inventory(RAW, params.load(params.AuditParams))
-    write_inventory(inventory.table, INVENTORY)
-    problems = [dataclasses.asdict(problem) for problem in inventory.problems]
+    """Check the files, find each copy's photograph, and the masks that do not fit."""
+    wanted = params.load(params.AuditParams)
+    found = inventory.build_inventory(RAW, max_broken_share=wanted.max_broken_share)
+    audited = audit(found.table, RAW, wanted, AUDIT / "masks")
+    write_inventory(audited.table, INVENTORY)
+    write_tables(audited, AUDIT)
+    draw_audit(audited, wanted, PLOTS / "audit")
+    problems = [dataclasses.asdict(problem) for problem in found.problems + audited.problems]
     write_metrics("problems", {"problems": problems})
-    write_metrics("audit", summary(inventory))
+    write_metrics("audit", {"files": inventory.summary(found), **audited.metrics})
 
 
 if __name__ == "__main__":

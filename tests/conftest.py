@@ -12,7 +12,7 @@ from PIL import Image
 from transformers import Dinov2Config, Dinov2Model
 
 from fishseg.backbones import materialise
-from fishseg.params import AuditParams, BackboneParams, FeaturesParams, TrainParams
+from fishseg.params import BackboneParams, FeaturesParams, TrainParams
 
 CLASSES = ("Trout", "Shrimp")
 
@@ -91,8 +91,3 @@ def train_params() -> TrainParams:
         threshold=0.5,
         seed=1,
     )
-
-
-@pytest.fixture
-def audit_params() -> AuditParams:
-    return AuditParams(max_broken_share=0.05)

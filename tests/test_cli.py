@@ -13,7 +13,7 @@ from fishseg.audit.inventory import build_inventory
 from fishseg.backbones import load_backbone
 from fishseg.features.extraction import extract
 from fishseg.features.shards import FeatureCache
-from fishseg.params import AuditParams, FeaturesParams, TrainParams
+from fishseg.params import FeaturesParams, TrainParams
 
 CPU = torch.device("cpu")
 
@@ -22,12 +22,11 @@ CPU = torch.device("cpu")
 def trained(
     fish_folder: Path,
     tiny_backbone: Path,
-    audit_params: AuditParams,
     features_params: FeaturesParams,
     train_params: TrainParams,
 ) -> list[str]:
     """Arguments that name a trained decoder and its backbone."""
-    inventory = build_inventory(fish_folder, audit_params).table
+    inventory = build_inventory(fish_folder, max_broken_share=0).table
     extract(inventory, load_backbone(tiny_backbone, (-1,)), features_params, Path("features"), CPU)
     manifest = inventory[["sample_id", "class_name", "group_id"]].assign(split=["train", "val"] * 4)
     result = training.train(FeatureCache(Path("features")), manifest, train_params, CPU)

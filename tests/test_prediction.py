@@ -15,7 +15,7 @@ from fishseg.datasets.images import read_image, read_mask
 from fishseg.errors import BackboneError
 from fishseg.features.extraction import extract
 from fishseg.features.shards import FeatureCache
-from fishseg.params import AuditParams, EvaluateParams, FeaturesParams, SplitParams, TrainParams
+from fishseg.params import EvaluateParams, FeaturesParams, SplitParams, TrainParams
 from fishseg.prediction import Segmenter
 
 CPU = torch.device("cpu")
@@ -25,8 +25,8 @@ EVALUATE = EvaluateParams(
 
 
 @pytest.fixture
-def inventory(fish_folder: Path, audit_params: AuditParams) -> pd.DataFrame:
-    return build_inventory(Path("data/raw"), audit_params).table
+def inventory(fish_folder: Path) -> pd.DataFrame:
+    return build_inventory(Path("data/raw"), max_broken_share=0).table
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from fishseg.backbones import load_backbone
 from fishseg.errors import CacheError, ParameterError, TrainingError
 from fishseg.features.extraction import extract
 from fishseg.features.shards import FeatureCache
-from fishseg.params import AuditParams, FeaturesParams, SplitParams, TrainParams
+from fishseg.params import FeaturesParams, SplitParams, TrainParams
 
 CPU = torch.device("cpu")
 
@@ -23,10 +23,9 @@ CPU = torch.device("cpu")
 def cache(
     fish_folder: Path,
     tiny_backbone: Path,
-    audit_params: AuditParams,
     features_params: FeaturesParams,
 ) -> FeatureCache:
-    inventory = build_inventory(Path("data/raw"), audit_params).table
+    inventory = build_inventory(Path("data/raw"), max_broken_share=0).table
     extract(inventory, load_backbone(tiny_backbone, (-1,)), features_params, Path("features"), CPU)
     return FeatureCache(Path("features"))
 

@@ -9,7 +9,7 @@ import os
 from collections import Counter
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 from tqdm import tqdm
@@ -29,10 +29,6 @@ from fishseg.datasets.local import GROUPS_FILE, PROBLEMS_FILE
 from fishseg.errors import DataError
 from fishseg.parallel import ordered_map
 
-if TYPE_CHECKING:
-    from fishseg.params import AuditParams
-
-
 # Worth knowing of, but the sample stays in.
 KINDS_KEPT = ("empty_mask", "full_mask")
 # Left out without being broken: there was no image, or it is there already.
@@ -50,7 +46,7 @@ class Inventory:
     problems: list[Problem]
 
 
-def build_inventory(raw: Path, params: AuditParams) -> Inventory:
+def build_inventory(raw: Path, *, max_broken_share: float) -> Inventory:
     """Pair, decode, measure and hash the files of ``raw``.
 
     Left out are what has no partner or cannot be decoded, and of exact copies of an image all but
@@ -60,7 +56,7 @@ def build_inventory(raw: Path, params: AuditParams) -> Inventory:
 
     Args:
         raw: a folder in a layout of `fishseg.datasets.layout`.
-        params: how many images may be unusable.
+        max_broken_share: the share of the images that may be unusable, 0 to 1.
 
     Returns:
         The samples sorted by ``sample_id`` and the problems, sorted. Paths of samples count from
@@ -90,7 +86,7 @@ def build_inventory(raw: Path, params: AuditParams) -> Inventory:
         problems += found.doubts
         rows.append({**found.row, "group_id": group_of[pair.sample_id]})
     problems.sort()
-    _require_enough(raw, pairs, problems, params.max_broken_share)
+    _require_enough(raw, pairs, problems, max_broken_share)
     if not rows:
         raise DataError(
             f"there is no image with a mask that can be used{_listed(problems)}",

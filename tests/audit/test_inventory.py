@@ -16,10 +16,9 @@ from fishseg.audit.inventory import KINDS, Inventory, build_inventory, summary
 from fishseg.audit.table import COLUMNS, read_inventory, write_inventory
 from fishseg.datasets.layout import Problem, read_problems, write_problems
 from fishseg.errors import DataError
-from fishseg.params import AuditParams
 
-LENIENT = AuditParams(max_broken_share=1)
-STRICT = AuditParams(max_broken_share=0)
+LENIENT = 1.0
+STRICT = 0.0
 RAW = Path("data/raw")
 LEVEL = RAW / "Fish_Dataset" / "Fish_Dataset"
 
@@ -58,7 +57,7 @@ def kinds(inventory: Inventory) -> list[tuple[str, str]]:
 
 
 def test_every_column() -> None:
-    table = build_inventory(RAW, STRICT).table
+    table = build_inventory(RAW, max_broken_share=STRICT).table
     assert list(table.columns) == list(COLUMNS)
     assert list(table["sample_id"]) == [
         *(f"Sea Bass/0000{n}" for n in range(1, 5)),
@@ -79,15 +78,20 @@ def test_every_column() -> None:
 
 
 def test_paths_are_the_same_from_an_absolute_folder() -> None:
-    absolute = build_inventory(RAW.absolute(), STRICT)
-    pd.testing.assert_frame_equal(absolute.table, build_inventory(RAW, STRICT).table)
+    absolute = build_inventory(RAW.absolute(), max_broken_share=STRICT)
+    pd.testing.assert_frame_equal(
+        absolute.table, build_inventory(RAW, max_broken_share=STRICT).table
+    )
 
 
 def test_foreground_fraction_is_rounded() -> None:
     add("Trout", "00005", rows=20)
     mask_path = paths("Trout", "00005")[1]
     Image.fromarray(np.arange(600).reshape(20, 30) < 100).save(mask_path)
-    assert build_inventory(RAW, STRICT).table["foreground_fraction"].iloc[-1] == 0.166667
+    assert (
+        build_inventory(RAW, max_broken_share=STRICT).table["foreground_fraction"].iloc[-1]
+        == 0.166667
+    )
 
 
 def test_what_is_broken_is_left_out_and_said() -> None:
@@ -96,7 +100,7 @@ def test_what_is_broken_is_left_out_and_said() -> None:
     paths("Trout", "00002")[1].write_bytes(paths("Trout", "00002")[1].read_bytes()[:-30])
     Image.new("L", (30, 30), 255).save(paths("Trout", "00003")[1])
     paths("Trout", "00004")[1].unlink()
-    inventory = build_inventory(RAW, LENIENT)
+    inventory = build_inventory(RAW, max_broken_share=LENIENT)
     assert list(inventory.table["sample_id"][4:]) == ["Trout/00005"]
     assert kinds(inventory) == [
         ("broken_image", "Trout/Trout/00001.png"),
@@ -114,7 +118,7 @@ def test_what_is_broken_is_left_out_and_said() -> None:
 def test_exact_copies_of_an_image_count_once() -> None:
     shutil.copy(paths("Sea Bass", "00002")[0], paths("Trout", "00001")[0])
     shutil.copy(paths("Sea Bass", "00002")[0], paths("Sea Bass", "00004")[0])
-    inventory = build_inventory(RAW, STRICT)
+    inventory = build_inventory(RAW, max_broken_share=STRICT)
     assert len(inventory.table) == 6
     assert "Sea Bass/00002" in set(inventory.table["sample_id"])
     assert kinds(inventory) == [
@@ -127,7 +131,7 @@ def test_exact_copies_of_an_image_count_once() -> None:
 def test_pictures_without_fish_stay_in() -> None:
     add("Trout", "00005", rows=0)
     add("Trout", "00006", rows=20)
-    inventory = build_inventory(RAW, STRICT)
+    inventory = build_inventory(RAW, max_broken_share=STRICT)
     assert list(inventory.table["foreground_fraction"][-2:]) == [0, 1]
     assert kinds(inventory) == [
         ("empty_mask", "Trout/Trout GT/00005.png"),
@@ -139,7 +143,7 @@ def test_the_mask_of_a_smaller_copy_is_used() -> None:
     small = np.zeros((10, 15), dtype=np.uint8)
     small[:5] = 1
     Image.fromarray(small).save(paths("Trout", "00001")[1])
-    table = build_inventory(RAW, STRICT).table
+    table = build_inventory(RAW, max_broken_share=STRICT).table
     assert table["foreground_fraction"].iloc[4] == 0.5
     assert table["width"].iloc[4] == 30
 
@@ -147,10 +151,10 @@ def test_the_mask_of_a_smaller_copy_is_used() -> None:
 def test_problems_of_the_download_count() -> None:
     met = Problem("mask_without_image", "masks/x.png", "lonely")
     write_problems([met], RAW / "unpaired.csv")
-    assert build_inventory(RAW, LENIENT).problems == [met]
+    assert build_inventory(RAW, max_broken_share=LENIENT).problems == [met]
     with pytest.raises(DataError, match="1 of 9 images cannot be used"):
-        build_inventory(RAW, AuditParams(max_broken_share=0.1))
-    assert len(build_inventory(RAW, AuditParams(max_broken_share=0.12)).table) == 8
+        build_inventory(RAW, max_broken_share=0.1)
+    assert len(build_inventory(RAW, max_broken_share=0.12).table) == 8
 
 
 def test_too_many_broken_images_end_the_run() -> None:
@@ -159,35 +163,35 @@ def test_too_many_broken_images_end_the_run() -> None:
         paths("Trout", f"{n:05d}")[0].write_bytes(b"not a picture")
     paths("Trout", "00001")[1].unlink()
     with pytest.raises(DataError) as caught:
-        build_inventory(RAW, AuditParams(max_broken_share=0.5))
+        build_inventory(RAW, max_broken_share=0.5)
     message = str(caught.value)
     assert "13 of 20 images cannot be used (65.0%)" in message
     assert "broken_image: 12, image_without_mask: 1" in message
     assert "audit.max_broken_share" in message
     assert "00014.png" in message
     assert "00015.png" not in message, "ten are enough"
-    assert len(build_inventory(RAW, AuditParams(max_broken_share=0.65)).table) == 7
+    assert len(build_inventory(RAW, max_broken_share=0.65).table) == 7
 
 
 def test_nothing_usable_ends_the_run() -> None:
     for path in LEVEL.rglob("*.png"):
         path.write_bytes(b"")
     with pytest.raises(DataError, match="no image with a mask that can be used"):
-        build_inventory(RAW, LENIENT)
+        build_inventory(RAW, max_broken_share=LENIENT)
     with pytest.raises(DataError, match="8 of 8"):
-        build_inventory(RAW, STRICT)
+        build_inventory(RAW, max_broken_share=STRICT)
 
 
 def test_folders_without_files_end_the_run() -> None:
     for path in LEVEL.rglob("*.png"):
         path.unlink()
     with pytest.raises(DataError, match="empty_class: 2"):
-        build_inventory(RAW, STRICT)
+        build_inventory(RAW, max_broken_share=STRICT)
 
 
 def test_the_truth_is_never_read() -> None:
     (RAW / "truth.csv").write_bytes(b"\xff not even text")
-    assert len(build_inventory(RAW, STRICT).table) == 8
+    assert len(build_inventory(RAW, max_broken_share=STRICT).table) == 8
 
 
 # Groups
@@ -209,7 +213,7 @@ def all_groups() -> dict[str, str]:
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
 def test_groups_are_honoured(encoding: str) -> None:
     write_groups(all_groups(), encoding=encoding)
-    inventory = build_inventory(RAW, STRICT)
+    inventory = build_inventory(RAW, max_broken_share=STRICT)
     assert list(inventory.table["group_id"]) == ["photo 1", "photo 0"] * 4
     assert summary(inventory)["n_groups"] == 2
 
@@ -217,11 +221,11 @@ def test_groups_are_honoured(encoding: str) -> None:
 def test_groups_may_name_what_was_left_out() -> None:
     write_groups({**all_groups(), "Trout/00007": "photo 1"})
     with pytest.raises(DataError, match="there is no sample Trout/00007"):
-        build_inventory(RAW, LENIENT)
+        build_inventory(RAW, max_broken_share=LENIENT)
     add("Trout", "00007", rows=2)
     paths("Trout", "00007")[1].unlink()
     paths("Trout", "00001")[0].write_bytes(b"")
-    assert len(build_inventory(RAW, LENIENT).table) == 7
+    assert len(build_inventory(RAW, max_broken_share=LENIENT).table) == 7
 
 
 @pytest.mark.parametrize(
@@ -240,14 +244,14 @@ def test_groups_may_name_what_was_left_out() -> None:
 def test_groups_that_do_not_fit(content: str, message: str) -> None:
     (RAW / "groups.csv").write_text(content)
     with pytest.raises(DataError, match=message) as caught:
-        build_inventory(RAW, STRICT)
+        build_inventory(RAW, max_broken_share=STRICT)
     assert caught.value.where == str(RAW / "groups.csv")
 
 
 def test_groups_that_are_no_text() -> None:
     (RAW / "groups.csv").write_bytes(b"sample_id,group_id\n\xff,a\n")
     with pytest.raises(DataError, match="cannot be read"):
-        build_inventory(RAW, STRICT)
+        build_inventory(RAW, max_broken_share=STRICT)
 
 
 # Files
@@ -257,7 +261,7 @@ def test_the_table_survives_a_file() -> None:
     for class_name in ("NA", "null", "007"):
         add(class_name, "00001", rows=1)
         add(class_name, 'a, "b" é', rows=2)
-    table = build_inventory(RAW, STRICT).table
+    table = build_inventory(RAW, max_broken_share=STRICT).table
     table.loc[0, "flipped"] = 1
     table.loc[1, ["rotation_degrees", "mask_agreement"]] = [12.345678901234, 0.1]
     write_inventory(table, Path("data/inventory.csv"))
@@ -271,7 +275,9 @@ def test_the_table_survives_a_file() -> None:
 
 def test_the_same_files_give_the_same_bytes() -> None:
     for name in ("a", "b"):
-        write_inventory(build_inventory(RAW, STRICT).table, Path(f"data/{name}.csv"))
+        write_inventory(
+            build_inventory(RAW, max_broken_share=STRICT).table, Path(f"data/{name}.csv")
+        )
     content = Path("data/a.csv").read_bytes()
     assert content == Path("data/b.csv").read_bytes()
     assert b"\r" not in content
@@ -293,7 +299,7 @@ def test_the_same_files_give_the_same_bytes() -> None:
 )
 def test_a_damaged_inventory_is_refused(old: str, new: str, message: str) -> None:
     path = Path("data/inventory.csv")
-    write_inventory(build_inventory(RAW, STRICT).table, path)
+    write_inventory(build_inventory(RAW, max_broken_share=STRICT).table, path)
     damaged = path.read_text(encoding="utf-8").replace(old, new, 1)
     path.write_text(damaged, encoding="utf-8")
     with pytest.raises(DataError, match=message) as caught:
@@ -316,7 +322,7 @@ def test_what_is_no_inventory_is_refused(content: bytes | None) -> None:
 def test_summary() -> None:
     paths("Trout", "00004")[0].write_bytes(b"")
     add("Trout", "00005", rows=0)
-    inventory = build_inventory(RAW, LENIENT)
+    inventory = build_inventory(RAW, max_broken_share=LENIENT)
     numbers = summary(inventory)
     assert numbers == {
         "n_images": 8,

@@ -15,14 +15,14 @@ from fishseg.errors import CacheError
 from fishseg.features import extraction, shards
 from fishseg.features.shards import FeatureCache, is_intact, write_shard
 from fishseg.features.working import to_pixels
-from fishseg.params import AuditParams, FeaturesParams
+from fishseg.params import FeaturesParams
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def inventory(fish_folder: Path, audit_params: AuditParams) -> pd.DataFrame:
-    return build_inventory(Path("data/raw"), audit_params).table
+def inventory(fish_folder: Path) -> pd.DataFrame:
+    return build_inventory(Path("data/raw"), max_broken_share=0).table
 
 
 @pytest.fixture

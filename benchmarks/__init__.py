@@ -1,0 +1,1 @@
+"""Side-by-side measurements and the tables made from them, each one command."""

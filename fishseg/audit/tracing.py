@@ -1,0 +1,346 @@
+"""Which samples are copies of which photograph, or of each other."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections import defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from tqdm import tqdm
+
+from fishseg.audit.grouping import Aligned, Placement, align, merge, place
+from fishseg.audit.matching import (
+    File,
+    Match,
+    Query,
+    Sources,
+    as_a_whole,
+    by_features,
+    match,
+    prepare_sources,
+)
+from fishseg.audit.pictures import content
+from fishseg.datasets.images import read_image
+from fishseg.datasets.layout import Problem, find_photos
+from fishseg.errors import DataError
+from fishseg.parallel import ordered_map
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sample:
+    """A row of the inventory, as far as it counts here; ``size`` is (height, width)."""
+
+    sample_id: str
+    class_name: str
+    image: File
+    mask_path: Path
+    size: tuple[int, int]
+    group_id: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Source:
+    """A photograph, or the copy that stands for it where there is none.
+
+    Args:
+        name: of a photograph its path from the raw folder, of a copy its ``sample_id``.
+        class_name: of its samples.
+        file: the picture.
+        size: ``(height, width)``.
+        is_photo: whole, without black corners.
+    """
+
+    name: str
+    class_name: str
+    file: File
+    size: tuple[int, int]
+    is_photo: bool
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class NearDuplicate:
+    """Two pictures that show the same and should not: photographs, or pictures of two classes."""
+
+    one: str
+    other: str
+    likeness: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Traced:
+    """Where samples come from.
+
+    Args:
+        sources: the photographs, and copies that stand for missing ones.
+        placements: for each sample its source and how it lies on that, or nothing.
+        group_ids: for each sample its group: of a photograph the path from the raw folder, else
+            its first sample.
+        near_duplicates: sorted.
+        problems: photographs that cannot be read.
+    """
+
+    sources: list[Source]
+    placements: list[Placement | None]
+    group_ids: list[str]
+    near_duplicates: list[NearDuplicate]
+    problems: list[Problem]
+
+
+def samples_of(table: pd.DataFrame) -> list[Sample]:
+    """The samples of an inventory."""
+    return [
+        Sample(
+            sample_id=row["sample_id"],
+            class_name=row["class_name"],
+            image=File(Path(row["image_path"]), row["image_sha256"]),
+            mask_path=Path(row["raw_mask_path"]),
+            size=(row["height"], row["width"]),
+            group_id=row["group_id"],
+        )
+        for row in table.to_dict("records")
+    ]
+
+
+def trace(
+    samples: Sequence[Sample], raw: Path, *, min_likeness: float, workers: int | None = None
+) -> Traced:
+    """Find the source of each sample among the photographs, and else among the samples.
+
+    Args:
+        samples: what to trace.
+        raw: the folder that may hold photographs.
+        min_likeness: from which two pictures show the same, see
+            `fishseg.audit.registration.likeness`.
+        workers: processes; as many as there are cores if not given.
+    """
+    photos, problems = _read_photos(raw)
+    placements: list[Placement | None] = [None] * len(samples)
+    near: list[NearDuplicate] = []
+    if photos:
+        placements, near = _trace_to_photos(samples, photos, min_likeness, workers)
+    left = [number for number, placement in enumerate(placements) if placement is None]
+    linked = _link([samples[number] for number in left], min_likeness, workers)
+    for number, placement in zip(left, linked.placements, strict=True):
+        if placement:
+            moved = dataclasses.replace(placement, source=placement.source + len(photos))
+            placements[number] = moved
+    sources = photos + linked.sources
+    components: list[str | None] = [None] * len(samples)
+    for number, component in zip(left, linked.components, strict=True):
+        components[number] = component
+    return Traced(
+        sources=sources,
+        placements=placements,
+        group_ids=_group(samples, sources, placements, components),
+        near_duplicates=sorted(
+            near + linked.near_duplicates + _misfiled(samples, sources, placements)
+        ),
+        problems=problems,
+    )
+
+
+def _read_photos(raw: Path) -> tuple[list[Source], list[Problem]]:
+    """The photographs that can be read, and those that cannot."""
+    named = [(class_name, path) for class_name, paths in find_photos(raw).items() for path in paths]
+    photos: list[Source] = []
+    problems = []
+    sizes = ordered_map(_size_or_problem, [path for _, path in named])
+    progress = tqdm(sizes, total=len(named), desc="photographs", unit="image")
+    for (class_name, path), size in zip(named, progress, strict=True):
+        name = path.relative_to(raw).as_posix()
+        if isinstance(size, str):
+            problems.append(Problem("broken_photo", name, size))
+            continue
+        file = File(path, hashlib.sha256(path.read_bytes()).hexdigest())
+        photos.append(Source(name=name, class_name=class_name, file=file, size=size, is_photo=True))
+    return photos, problems
+
+
+def _size_or_problem(path: Path) -> tuple[int, int] | str:
+    try:
+        height, width, _ = read_image(path).shape
+    except DataError as error:
+        return error.what
+    return height, width
+
+
+def _trace_to_photos(
+    samples: Sequence[Sample],
+    photos: Sequence[Source],
+    min_likeness: float,
+    workers: int | None,
+) -> tuple[list[Placement | None], list[NearDuplicate]]:
+    prepared = prepare_sources([photo.file for photo in photos])
+    same, near = _compare(photos, prepared, min_likeness, workers)
+    of_class = defaultdict(list)
+    for number, photo in enumerate(photos):
+        of_class[photo.class_name].append(number)
+    queries = [
+        Query(sample.image, preferred=tuple(of_class[sample.class_name])) for sample in samples
+    ]
+    found = match(queries, prepared, as_a_whole, description="sources", workers=workers)
+    placements = [place(matches, same, min_likeness) for matches in found]
+    left = [number for number, placement in enumerate(placements) if placement is None]
+    again = [queries[number] for number in left]
+    found = match(again, prepared, by_features, description="unplaced", workers=workers)
+    for number, matches in zip(left, found, strict=True):
+        placements[number] = place(matches, same, min_likeness)
+    return placements, near
+
+
+def _compare(
+    sources: Sequence[Source], prepared: Path, min_likeness: float, workers: int | None
+) -> tuple[Aligned, list[NearDuplicate]]:
+    """Which sources show the same."""
+    queries = [Query(source.file, itself=number) for number, source in enumerate(sources)]
+    found = match(queries, prepared, as_a_whole, description="twins", workers=workers)
+    near = {
+        _near_duplicate(source.name, sources[twin.source].name, twin)
+        for source, matches in zip(sources, found, strict=True)
+        for twin in matches
+        if twin.likeness >= min_likeness
+    }
+    return align(found, min_likeness), _strongest(near)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Linked:
+    """Samples compared with each other; ``sources`` are those that stand for others."""
+
+    sources: list[Source]
+    placements: list[Placement | None]
+    components: list[str | None]
+    near_duplicates: list[NearDuplicate]
+
+
+def _link(samples: Sequence[Sample], min_likeness: float, workers: int | None) -> _Linked:
+    """Find the samples that show the same, and lay them on one of them."""
+    if len(samples) < 2:
+        return _Linked([], [None] * len(samples), [None] * len(samples), [])
+    prepared = prepare_sources([sample.image for sample in samples])
+    queries = [Query(sample.image, itself=number) for number, sample in enumerate(samples)]
+    found = match(queries, prepared, as_a_whole, description="links", workers=workers)
+    near = {
+        _near_duplicate(sample.sample_id, samples[link.source].sample_id, link)
+        for sample, matches in zip(samples, found, strict=True)
+        for link in matches
+        if link.likeness >= min_likeness and samples[link.source].class_name != sample.class_name
+    }
+    linked = align(found, min_likeness)
+    members = defaultdict(list)
+    for number, root in enumerate(linked.root):
+        members[root].append(number)
+    together = [numbers for numbers in members.values() if len(numbers) > 1]
+    examples = _most_complete(together, prepared)
+    placements = _lay_on_examples(samples, together, examples, min_likeness, workers)
+    components: list[str | None] = [None] * len(samples)
+    for numbers in together:
+        for number in numbers:
+            components[number] = samples[numbers[0]].sample_id
+    sources = [
+        Source(
+            name=samples[example].sample_id,
+            class_name=samples[example].class_name,
+            file=samples[example].image,
+            size=samples[example].size,
+            is_photo=False,
+        )
+        for example in examples
+    ]
+    return _Linked(sources, placements, components, _strongest(near))
+
+
+def _most_complete(components: Sequence[Sequence[int]], prepared: Path) -> list[int]:
+    """Of each component the picture that shows most, having the smallest black corners."""
+    pictures = Sources(prepared)
+    return [
+        max(numbers, key=lambda number: float(content(pictures[number].pixels).mean()))
+        for numbers in components
+    ]
+
+
+def _lay_on_examples(
+    samples: Sequence[Sample],
+    components: Sequence[Sequence[int]],
+    examples: Sequence[int],
+    min_likeness: float,
+    workers: int | None,
+) -> list[Placement | None]:
+    """Register every member on its component's example, or on another's if that is the same."""
+    placements: list[Placement | None] = [None] * len(samples)
+    if not examples:
+        return placements
+    prepared = prepare_sources([samples[example].image for example in examples])
+    number_of = {example: number for number, example in enumerate(examples)}
+    members = [number for numbers in components for number in numbers]
+    queries = [Query(samples[number].image, itself=number_of.get(number)) for number in members]
+    matches_of_all = match(queries, prepared, as_a_whole, description="groups", workers=workers)
+    found = dict(zip(members, matches_of_all, strict=True))
+    same = align([found[example] for example in examples], min_likeness)
+    for number, matches in found.items():
+        if number in number_of:
+            itself = Match(number_of[number], np.eye(3), likeness=1.0, residual_px=0.0)
+            placements[number] = place([itself], same, min_likeness)
+        else:
+            placements[number] = place(matches, same, min_likeness)
+    return placements
+
+
+def _group(
+    samples: Sequence[Sample],
+    sources: Sequence[Source],
+    placements: Sequence[Placement | None],
+    components: Sequence[str | None],
+) -> list[str]:
+    """The group of each sample: what was given, found to be one source, or linked, stays together.
+
+    A group that was given keeps its name.
+    """
+    given = [sample.group_id if sample.group_id != sample.sample_id else None for sample in samples]
+    placed = [sources[placement.source].name if placement else None for placement in placements]
+    first = merge([given, placed, components])
+    names: dict[int, str] = {}
+    photos = [
+        name if placement and sources[placement.source].is_photo else None
+        for name, placement in zip(placed, placements, strict=True)
+    ]
+    for labels in (given, photos, [sample.sample_id for sample in samples]):
+        for number, label in zip(first, labels, strict=True):
+            if label is not None:
+                names.setdefault(number, label)
+    return [names[number] for number in first]
+
+
+def _misfiled(
+    samples: Sequence[Sample],
+    sources: Sequence[Source],
+    placements: Sequence[Placement | None],
+) -> list[NearDuplicate]:
+    """Copies that stand in another class than their photograph."""
+    return [
+        NearDuplicate(sample.sample_id, source.name, round(placement.likeness, 4))
+        for sample, placement in zip(samples, placements, strict=True)
+        if placement
+        and (source := sources[placement.source]).is_photo
+        and source.class_name != sample.class_name
+    ]
+
+
+def _near_duplicate(one: str, other: str, found: Match) -> NearDuplicate:
+    first, second = sorted((one, other))
+    return NearDuplicate(first, second, round(found.likeness, 4))
+
+
+def _strongest(near: set[NearDuplicate]) -> list[NearDuplicate]:
+    """One entry a pair: each was met from both sides."""
+    # Sorted, so that of each pair the strongest comes last and stays.
+    best = {(pair.one, pair.other): pair for pair in sorted(near)}
+    return list(best.values())
