@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # dvc runs `python`, and must find the one of the environment first.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Experiments that run in a copy of the repository share what is computed already.
+export FISHSEG_STORE ?= $(CURDIR)/data/.store
 
 .PHONY: help setup repro test test-fast lint type format baseline leak refresh clean-store
 
@@ -46,7 +48,7 @@ BASELINE := -S features.fit=stretch -S features.image_size=448 -S 'features.laye
   -S split.strategy=random -S split.val_fraction=0.2 -S split.test_fraction=0 -S split.folds=0
 
 baseline: setup  ## the starting project's own recipe, as an experiment
-	dvc exp run --name baseline $(BASELINE)
+	dvc exp run --temp --name baseline $(BASELINE)
 
 leak: setup  ## what a random split hides: siblings of val images in train, val IoU of both splits
 	python -m benchmarks.leak
