@@ -97,4 +97,4 @@ def draw_galleries(
             )
             for predicted, iou in zip(predict(rows), picked["iou"], strict=True)
         ]
-        plots.gallery(items, folder / f"gallery_{name}.png", title=f"The {len(items)} {name}")
+        plots.gallery(items, folder / f"gallery_{name}.png", title=f"{len(items)} {name} images")

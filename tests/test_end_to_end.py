@@ -171,7 +171,7 @@ def test_a_queue_of_four_runs_two_at_a_time(finished: Path) -> None:
     rates = "0.0001,0.0003,0.003,0.01"
     in_clone(finished, "dvc", "exp", "run", "--queue", "-S", f"train.learning_rate={rates}")
     in_clone(finished, "dvc", "queue", "start", "--jobs", "2")
-    for _ in range(120):
+    for _ in range(900):
         status = in_clone(finished, "dvc", "queue", "status").stdout
         if not re.search(r"Running|Queued", status):
             break
