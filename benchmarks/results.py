@@ -18,8 +18,8 @@ import dvc.api
 
 README = Path("README.md")
 HEAD = [
-    "| Run | Split | Images (photographs) | mean IoU [95% interval] | the same, masks as they came | "
-    "IoU in batches of 8 | boundary IoU | Command |",
+    "| Run | Split | Images (photographs) | mean IoU [95% interval] "
+    "| the same, masks as they came | IoU in batches of 8 | boundary IoU | Command |",
     "|---|---|---|---|---|---|---|---|",
 ]
 
