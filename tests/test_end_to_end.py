@@ -120,6 +120,8 @@ def test_a_run_leaves_numbers_pictures_and_a_clean_status(finished: Path) -> Non
     evaluated = json.loads((finished / "metrics/evaluate.json").read_text())
     assert evaluated["train"]["n_images"] == evaluated["val"]["n_images"] == 9
     assert 0 < evaluated["val"]["mean_iou"] <= 1
+    audited = json.loads((finished / "metrics/audit.json").read_text())
+    assert audited["n_groups"] == audited["n_photos"] == 27
     pictures = {path.relative_to(finished).as_posix() for path in finished.glob("plots/**/*.png")}
     assert {
         "plots/evaluate/pictures/gallery_worst.png",
