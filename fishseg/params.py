@@ -20,6 +20,7 @@ import yaml
 from fishseg.errors import ParameterError
 
 DEFAULT_PATH = Path("params.yaml")
+MAX_SEED = 2**31 - 1  # what every generator takes
 
 
 def _field(
@@ -44,7 +45,7 @@ class DataParams:
 
     source: str = _field("a data source: sample, kaggle or local")
     path: str = _field("source local: a folder or a zip of images and masks; else empty")
-    seed: int = _field("source sample: seed of the renderer", low=0)
+    seed: int = _field("source sample: seed of the renderer", low=0, high=MAX_SEED)
     photos_per_class: int = _field("source sample: photographs of each species", low=1, high=1000)
     copies_per_photo: int = _field(
         "source sample: flipped and rotated copies of each photograph", low=1, high=1000
@@ -118,7 +119,7 @@ class SplitParams:
     test_fraction: float = _field("share of the samples in test", low=0, below=1)
     folds: int = _field("0, or the number of folds that train and val are made of", low=0, high=100)
     fold: int = _field("which fold is val, counted from 0; only where folds is not 0", low=0)
-    seed: int = _field("seed of the shuffle", low=0)
+    seed: int = _field("seed of the shuffle", low=0, high=MAX_SEED)
 
     def __post_init__(self) -> None:
         if self.folds == 1:
@@ -198,7 +199,7 @@ class TrainParams:
         "share of the steps over which the learning rate rises from zero", low=0, below=1
     )
     threshold: float = _field("probability from which a pixel is fish", above=0, below=1)
-    seed: int = _field("seed of the weights and of the order of samples", low=0)
+    seed: int = _field("seed of the weights and of the order of samples", low=0, high=MAX_SEED)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -211,7 +212,7 @@ class EvaluateParams:
     gallery_best: int = _field("images in the gallery of the best", low=0, high=100)
     gallery_random: int = _field("images in the random gallery", low=0, high=100)
     gallery_worst: int = _field("images in the gallery of the worst", low=0, high=100)
-    seed: int = _field("seed of the bootstrap and of the random gallery", low=0)
+    seed: int = _field("seed of the bootstrap and of the random gallery", low=0, high=MAX_SEED)
 
 
 Section = TypeVar(

@@ -108,11 +108,6 @@ class Run:
     loss: Loss
     device: torch.device
 
-    @property
-    def n_steps(self) -> int:
-        """Optimiser steps of all epochs together."""
-        return self.params.epochs * len(self.batches("train"))
-
     def batches(self, split: str, *, shuffle: bool = False) -> list[list[str]]:
         """Batches of samples that share a working size.
 
@@ -213,11 +208,11 @@ def _run_epoch(run: Run, progress: Progress, epoch: int) -> dict[str, Any]:
     # Seeded anew each epoch, so that a resumed run draws what an undisturbed one draws.
     torch.manual_seed(params.seed * 1_000_003 + epoch)
     batches = run.batches("train", shuffle=True)
-    first_step = (epoch - 1) * len(batches)
+    n_steps, first_step = params.epochs * len(batches), (epoch - 1) * len(batches)
     progress.decoder.train()
     trained = []
     for number, batch in enumerate(run.load(batches)):
-        rate = learning_rate(first_step + number, run.n_steps, params)
+        rate = learning_rate(first_step + number, n_steps, params)
         for group in progress.optimizer.param_groups:
             group["lr"] = rate
         logits = progress.decoder(batch.features.float(), batch.pixels)

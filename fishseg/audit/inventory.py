@@ -73,7 +73,7 @@ def build_inventory(raw: Path, *, max_broken_share: float) -> Inventory:
     first_with: dict[str, str] = {}
     measured = ordered_map(partial(_measure, raw=raw), pairs)
     for pair, found in zip(
-        pairs, tqdm(measured, total=len(pairs), desc="audit", unit="image"), strict=True
+        pairs, tqdm(measured, total=len(pairs), desc="check files", unit="image"), strict=True
     ):
         if isinstance(found, Problem):
             problems.append(found)

@@ -135,7 +135,7 @@ def prepare_sources(files: Sequence[File]) -> Path:
     unfinished.mkdir(exist_ok=True)
     loaded = ordered_map(_load_with_spectrum, [file.path for file in files])
     pictures, spectra = zip(
-        *tqdm(loaded, total=len(files), desc="sources", unit="image"), strict=True
+        *tqdm(loaded, total=len(files), desc="read pictures", unit="image"), strict=True
     )
     sizes = [(*picture.pixels.shape, *picture.size) for picture in pictures]
     pixels = np.concatenate([picture.pixels.ravel() for picture in pictures])

@@ -153,7 +153,7 @@ def _read_photos(raw: Path) -> tuple[list[Source], list[Problem]]:
     photos: list[Source] = []
     problems = []
     sizes = ordered_map(_size_or_problem, [path for _, path in named])
-    progress = tqdm(sizes, total=len(named), desc="photographs", unit="image")
+    progress = tqdm(sizes, total=len(named), desc="measure photographs", unit="image")
     for (class_name, path), size in zip(named, progress, strict=True):
         name = path.relative_to(raw).as_posix()
         if isinstance(size, str):
@@ -186,11 +186,11 @@ def _trace_to_photos(
     queries = [
         Query(sample.image, preferred=tuple(of_class[sample.class_name])) for sample in samples
     ]
-    found = match(queries, prepared, as_a_whole, description="sources", workers=workers)
+    found = match(queries, prepared, as_a_whole, description="find photographs", workers=workers)
     placements = [place(matches, same, min_likeness) for matches in found]
     left = [number for number, placement in enumerate(placements) if placement is None]
     again = [queries[number] for number in left]
-    found = match(again, prepared, by_features, description="unplaced", workers=workers)
+    found = match(again, prepared, by_features, description="look again", workers=workers)
     for number, matches in zip(left, found, strict=True):
         placements[number] = place(matches, same, min_likeness)
     return placements, near
@@ -201,7 +201,7 @@ def _compare(
 ) -> tuple[Aligned, list[NearDuplicate]]:
     """Which sources show the same."""
     queries = [Query(source.file, itself=number) for number, source in enumerate(sources)]
-    found = match(queries, prepared, as_a_whole, description="twins", workers=workers)
+    found = match(queries, prepared, as_a_whole, description="compare photographs", workers=workers)
     near = {
         _near_duplicate(source.name, sources[twin.source].name, twin)
         for source, matches in zip(sources, found, strict=True)
@@ -227,7 +227,7 @@ def _link(samples: Sequence[Sample], min_likeness: float, workers: int | None) -
         return _Linked([], [None] * len(samples), [None] * len(samples), [])
     prepared = prepare_sources([sample.image for sample in samples])
     queries = [Query(sample.image, itself=number) for number, sample in enumerate(samples)]
-    found = match(queries, prepared, as_a_whole, description="links", workers=workers)
+    found = match(queries, prepared, as_a_whole, description="link copies", workers=workers)
     near = {
         _near_duplicate(sample.sample_id, samples[link.source].sample_id, link)
         for sample, matches in zip(samples, found, strict=True)
@@ -282,7 +282,9 @@ def _lay_on_examples(
     number_of = {example: number for number, example in enumerate(examples)}
     members = [number for numbers in components for number in numbers]
     queries = [Query(samples[number].image, itself=number_of.get(number)) for number in members]
-    matches_of_all = match(queries, prepared, as_a_whole, description="groups", workers=workers)
+    matches_of_all = match(
+        queries, prepared, as_a_whole, description="join groups", workers=workers
+    )
     found = dict(zip(members, matches_of_all, strict=True))
     same = align([found[example] for example in examples], min_likeness)
     for number, matches in found.items():

@@ -76,7 +76,7 @@ def judge(
     families, alone = families_of(samples, traced)
     verdicts: dict[str, Verdict] = {}
     judge_family = partial(_judge_family, min_agreement=min_agreement, min_masks=min_masks)
-    with tqdm(total=len(samples), desc="masks", unit="image") as progress:
+    with tqdm(total=len(samples), desc="compare masks", unit="image") as progress:
         for found in itertools.chain(
             process_map(judge_family, families, workers=workers),
             process_map(_judge_alone, alone, workers=workers),
