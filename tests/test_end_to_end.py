@@ -238,7 +238,7 @@ def test_the_default_backbone_learns_fish(tmp_path: Path) -> None:
     """A quarter of the default set at full resolution: the real weights do what they are for."""
     clone = clone_repository(
         tmp_path / "default",
-        {"data": {"photos_per_class": 3, "copies_per_photo": 2}, "train": {"epochs": 10}},
+        {"data": {"photos_per_class": 3, "copies_per_photo": 2}, "train": {"epochs": 40}},
     )
     in_clone(clone, "dvc", "repro")
     evaluated = json.loads((clone / "metrics/evaluate.json").read_text())

@@ -60,7 +60,7 @@ def test_every_decoder_learns_one_batch_by_heart(name: str) -> None:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        losses.append(float(loss))
+        losses.append(loss.item())
     assert losses[-1] < losses[0] / 2
 
 
