@@ -148,9 +148,12 @@ def score(audited: Audited, raw: Path) -> dict[str, str]:
         )
         for sample_id in table.index[flagged]
     ]
+    judged = (table["mask_status"] != "unverified").any()
+    recall = (flagged & wrong).sum() / max(wrong.sum(), 1)
+    precision = (flagged & wrong).sum() / max(flagged.sum(), 1)
     return scores | {
-        "mask recall": f"{(flagged & wrong).sum() / max(wrong.sum(), 1):.3f}",
-        "mask precision": f"{(flagged & wrong).sum() / max(flagged.sum(), 1):.3f}",
+        "mask recall": f"{recall:.3f}" if judged else "–",
+        "mask precision": f"{precision:.3f}" if judged else "–",
         "wrong masks": str(int(wrong.sum())),
         "unverified": str(int((table["mask_status"] == "unverified").sum())),
         "repaired IoU": f"{np.mean(ious):.4f}" if ious else "–",
