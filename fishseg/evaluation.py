@@ -65,12 +65,8 @@ def predict_cached(
         # One at a time, as prediction does it: the same sums in the same order.
         batch = cache.batch([sample.sample_id])
         probability = decode(decoder, batch.features, batch.pixels, device)
-        yield Predicted(
-            sample=sample,
-            mask=at_size(probability, (sample.height, sample.width)) >= threshold,
-            working_mask=(probability[0, 0] >= threshold).numpy(),
-            working_truth=batch.target()[0, 0].bool().numpy(),
-        )
+        truth = batch.target()[0, 0].bool().numpy()
+        yield _predicted(sample, probability, threshold, truth)
 
 
 def predict_files(samples: pd.DataFrame, segmenter: Segmenter) -> Iterator[Predicted]:
@@ -85,12 +81,19 @@ def predict_files(samples: pd.DataFrame, segmenter: Segmenter) -> Iterator[Predi
         probability = segmenter.working_probability(read_image(Path(sample.image_path)))
         size = (probability.shape[-2], probability.shape[-1])
         truth = read_mask(Path(sample.mask_path), (sample.height, sample.width))
-        yield Predicted(
-            sample=sample,
-            mask=at_size(probability, (sample.height, sample.width)) >= threshold,
-            working_mask=(probability[0, 0] >= threshold).numpy(),
-            working_truth=resize_mask(truth, size) >= 128,
-        )
+        yield _predicted(sample, probability, threshold, resize_mask(truth, size) >= 128)
+
+
+def _predicted(
+    sample: Any, probability: torch.Tensor, threshold: float, working_truth: NDArray[np.bool_]
+) -> Predicted:
+    """The answer in a probability ``(1, 1, H, W)``, at both resolutions."""
+    return Predicted(
+        sample=sample,
+        mask=at_size(probability, (sample.height, sample.width)) >= threshold,
+        working_mask=(probability[0, 0] >= threshold).numpy(),
+        working_truth=working_truth,
+    )
 
 
 def score(predictions: Iterable[Predicted], n_samples: int) -> pd.DataFrame:
