@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
+from pathlib import Path
 
+import psutil
 import torch
 
 from fishseg.errors import ParameterError
 
 log = logging.getLogger(__name__)
+
+PRECISIONS = {"bf16": torch.bfloat16, "fp32": torch.float32}
+MEMORY_SHARE = 0.6  # the rest is for what a step needs, and for the system's page cache
 
 
 def select() -> torch.device:
@@ -25,6 +31,8 @@ def select() -> torch.device:
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.benchmark = False
     name = os.environ.get("FISHSEG_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
+    if name == "cuda":  # torchrun numbers the processes of a machine
+        name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
@@ -40,5 +48,70 @@ def select() -> torch.device:
 
 
 def precision(device: torch.device) -> torch.dtype:
-    """The type the frozen backbone computes in: bfloat16 on a GPU, float32 elsewhere."""
-    return torch.bfloat16 if device.type == "cuda" else torch.float32
+    """The type the frozen backbone computes in.
+
+    bfloat16 on a GPU and on a CPU with bfloat16 dot products, float32 elsewhere, unless
+    ``FISHSEG_PRECISION`` says ``bf16`` or ``fp32``. What a CPU has decides, never a measurement:
+    the same machine must give the same bits twice.
+
+    Raises:
+        ParameterError: ``FISHSEG_PRECISION`` names something else.
+    """
+    wanted = os.environ.get("FISHSEG_PRECISION")
+    if wanted:
+        if wanted not in PRECISIONS:
+            raise ParameterError(
+                f"there is no precision {wanted!r}",
+                where="the environment variable FISHSEG_PRECISION",
+                expected=" or ".join(PRECISIONS),
+                remedy="unset FISHSEG_PRECISION to let fishseg choose",
+            )
+        return PRECISIONS[wanted]
+    fast = device.type == "cuda" or (device.type == "cpu" and _has_bfloat16_products())
+    return torch.bfloat16 if fast else torch.float32
+
+
+def autocast(device: torch.device) -> torch.autocast:
+    """The context in which a decoder computes while it is trained: `precision` where it is safe."""
+    dtype = precision(device)
+    return torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32)
+
+
+def _has_bfloat16_products() -> bool:
+    """Whether the CPU has AVX512-BF16 or AMX; without, bfloat16 is emulated and slow."""
+    features = torch.cpu.get_capabilities()
+    return bool(features.get("avx512_bf16") or features.get("amx_bf16"))
+
+
+def memory_budget(device: torch.device) -> int:
+    """Bytes of a device's memory that data may fill for good.
+
+    A good half of what is free, or ``FISHSEG_MEMORY_GB`` where that is less.
+
+    Raises:
+        ParameterError: ``FISHSEG_MEMORY_GB`` is no number.
+    """
+    if device.type == "cuda":
+        free: float = torch.cuda.mem_get_info(device)[0]
+    else:
+        free = min(psutil.virtual_memory().available, _free_in_container())
+    limit = os.environ.get("FISHSEG_MEMORY_GB") or "inf"
+    try:
+        return int(min(MEMORY_SHARE * free, float(limit) * 1e9))
+    except (ValueError, OverflowError):
+        raise ParameterError(
+            f"{limit!r} is no number of gigabytes",
+            where="the environment variable FISHSEG_MEMORY_GB",
+            expected="for example 8, or 0 to keep nothing in memory",
+        ) from None
+
+
+def _free_in_container() -> float:
+    """What the memory limit of a container leaves free, in bytes; without a limit, infinite."""
+    group = Path("/sys/fs/cgroup")
+    try:
+        limit = (group / "memory.max").read_text().strip()
+        used = int((group / "memory.current").read_text())
+    except (OSError, ValueError):
+        return math.inf
+    return math.inf if limit == "max" else max(0, int(limit) - used)

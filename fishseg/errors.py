@@ -57,3 +57,7 @@ class CacheError(FishsegError):
 
 class TrainingError(FishsegError):
     """A training run that cannot go on."""
+
+
+class ModelError(FishsegError):
+    """An exported model that is missing, damaged, foreign or not like the one it came from."""

@@ -20,8 +20,10 @@ from transformers import (
     DINOv3ConvNextModel,
     DINOv3ViTBackbone,
 )
+from transformers.models.dinov3_vit.modeling_dinov3_vit import DINOv3ViTRopePositionEmbedding
 from transformers.utils import logging as transformers_logging
 
+from fishseg.backbones.attention import ATTENTION
 from fishseg.backbones.checkpoint import CONFIG, WEIGHTS, Checkpoint, read_checkpoint
 from fishseg.errors import BackboneError
 
@@ -39,13 +41,17 @@ VISION_TRANSFORMERS: dict[str, Any] = {
 CONVNEXT = "dinov3_convnext"
 
 
-def load_backbone(folder: Path, layers: tuple[int, ...]) -> Backbone:
+def load_backbone(
+    folder: Path, layers: tuple[int, ...], dtype: torch.dtype = torch.float32
+) -> Backbone:
     """Load the layers asked for, and those before them, of the backbone in ``folder``.
 
     Args:
         folder: what `fishseg.backbones.materialise` filled.
         layers: 1 is the first block (ConvNeXt: stage), -1 the last. Their maps are stacked along
             the channels in this order.
+        dtype: float32, or bfloat16 for the matrix products. What is small and decides the accuracy
+            (normalisation, residual sums) stays in float32: features differ by half a percent.
 
     Raises:
         BackboneError: the checkpoint is incomplete, damaged or of an architecture that is not
@@ -54,9 +60,9 @@ def load_backbone(folder: Path, layers: tuple[int, ...]) -> Backbone:
     checkpoint = read_checkpoint(folder)
     model_type = checkpoint.config.get("model_type")
     if model_type == CONVNEXT:
-        return ConvNeXt(checkpoint, layers)
+        return ConvNeXt(checkpoint, layers, dtype)
     if model_type in VISION_TRANSFORMERS:
-        return VisionTransformer(checkpoint, layers, VISION_TRANSFORMERS[model_type])
+        return VisionTransformer(checkpoint, layers, dtype, VISION_TRANSFORMERS[model_type])
     raise BackboneError(
         f"the architecture {model_type!r} is not supported",
         where=folder / CONFIG,
@@ -75,6 +81,7 @@ class Backbone(nn.Module, abc.ABC):
         channels: C, the channels of all selected layers together.
         patch_multiple: height and width in pixels must be multiples of it: the patch size, or the
             deepest stride of a ConvNeXt.
+        dtype: what its matrix products are computed in.
     """
 
     def __init__(
@@ -85,6 +92,7 @@ class Backbone(nn.Module, abc.ABC):
         n_layers: int,
         channels: int,
         patch_multiple: int,
+        dtype: torch.dtype,
     ) -> None:
         super().__init__()
         self.name = checkpoint.name
@@ -92,6 +100,7 @@ class Backbone(nn.Module, abc.ABC):
         self.n_layers = n_layers
         self.channels = channels
         self.patch_multiple = patch_multiple
+        self.dtype = dtype
         self.network = network
         self.mean: Tensor
         self.std: Tensor
@@ -110,7 +119,7 @@ class Backbone(nn.Module, abc.ABC):
             pixels: ``(B, 3, H, W)`` uint8, RGB; H and W are multiples of ``patch_multiple``.
 
         Returns:
-            ``(B, C, h, w)`` float32, also under autocast, on the grid of the finest selected layer.
+            ``(B, C, h, w)`` float32 on the grid of the finest selected layer.
             An inference tensor: clone it before anything that needs gradients.
 
         Raises:
@@ -155,7 +164,13 @@ class VisionTransformer(Backbone):
     loaded.
     """
 
-    def __init__(self, checkpoint: Checkpoint, layers: tuple[int, ...], network_class: Any) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        layers: tuple[int, ...],
+        dtype: torch.dtype,
+        network_class: Any,
+    ) -> None:
         whole = _config(network_class, checkpoint)
         chosen = resolve_layers(layers, whole.num_hidden_layers, checkpoint.name)
         config = _config(
@@ -172,18 +187,22 @@ class VisionTransformer(Backbone):
                 where=checkpoint.folder / CONFIG,
                 expected="one whole number: square patches",
             )
+        network = _load_network(
+            network_class,
+            checkpoint,
+            config,
+            is_whole=max(chosen) == whole.num_hidden_layers,
+            attn_implementation=ATTENTION,
+        )
+        if dtype != torch.float32:
+            multiply_in(dtype, network)
         super().__init__(
             checkpoint,
-            network=_load_network(
-                network_class,
-                checkpoint,
-                config,
-                is_whole=max(chosen) == whole.num_hidden_layers,
-                attn_implementation="sdpa",
-            ),
+            network=network,
             n_layers=whole.num_hidden_layers,
             channels=len(chosen) * config.hidden_size,
             patch_multiple=config.patch_size,
+            dtype=dtype,
         )
         # transformers gives the maps from the shallowest to the deepest.
         self._order = [sorted(chosen).index(layer) for layer in chosen]
@@ -200,7 +219,7 @@ class ConvNeXt(Backbone):
     The final LayerNorm belongs to the last stage alone; the network has none for the others.
     """
 
-    def __init__(self, checkpoint: Checkpoint, layers: tuple[int, ...]) -> None:
+    def __init__(self, checkpoint: Checkpoint, layers: tuple[int, ...], dtype: torch.dtype) -> None:
         config = _config(DINOv3ConvNextModel, checkpoint)
         sizes: list[int] = config.hidden_sizes
         chosen = resolve_layers(layers, len(sizes), checkpoint.name)
@@ -210,12 +229,14 @@ class ConvNeXt(Backbone):
             n_layers=len(sizes),
             channels=sum(sizes[stage - 1] for stage in chosen),
             patch_multiple=4 * 2 ** (len(sizes) - 1),  # the stem, then each further stage
+            dtype=dtype,
         )
         self._stages = chosen
 
     def layer_maps(self, images: Tensor) -> list[Tensor]:
         """Maps ``(B, D, H/stride, W/stride)`` of the selected stages, each at its own stride."""
-        result = self.network(images, output_hidden_states=True)
+        with torch.autocast(images.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            result = self.network(images, output_hidden_states=True)
         maps = list(result.hidden_states)
         pooled_and_cells = result.last_hidden_state.transpose(1, 2)
         maps[-1] = pooled_and_cells[:, :, 1:].unflatten(2, maps[-1].shape[-2:])
@@ -244,6 +265,22 @@ def resolve_layers(layers: Sequence[int], n_layers: int, name: str) -> tuple[int
             remedy=f"dvc exp run -S 'features.layers={sorted(set(chosen))}'",
         )
     return chosen
+
+
+def multiply_in(dtype: torch.dtype, network: nn.Module) -> None:
+    """Let the linear layers and convolutions of a network compute in another type, in place.
+
+    Like autocast, which converts every weight again in every pass; here it happens once.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            module.to(dtype)
+            module.register_forward_pre_hook(lambda _, inputs: (inputs[0].to(dtype),))
+        elif isinstance(module, DINOv3ViTRopePositionEmbedding):
+            # Cosines in float32 would make the queries and keys float32 again.
+            module.register_forward_hook(
+                lambda _, __, tables: tuple(table.to(dtype) for table in tables)
+            )
 
 
 def _per_channel(values: tuple[float, ...]) -> Tensor:

@@ -1,12 +1,14 @@
-"""The working resolution: the size at which the backbone sees an image."""
+"""The working resolution, at which the backbone sees an image: how to get there and back.
+
+Needs no torch, so that an exported model runs through the same lines as the pipeline.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
+from PIL import Image
 
 from fishseg.datasets.images import resize_image
 
@@ -37,7 +39,17 @@ def _to_multiple(length: float, multiple: int) -> int:
     return max(1, round(length / multiple)) * multiple
 
 
-def to_pixels(image: NDArray[np.uint8], size: tuple[int, int]) -> Tensor:
+def to_pixels(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     """An image ``(H0, W0, 3)`` uint8 as pixels ``(3, H, W)`` uint8 of the working size."""
-    resized = np.ascontiguousarray(resize_image(image, size).transpose(2, 0, 1))
-    return torch.from_numpy(resized)
+    return np.ascontiguousarray(resize_image(image, size).transpose(2, 0, 1))
+
+
+def at_size(probability: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """One image's probability ``(H, W)`` resampled to ``size`` ``(H0, W0)``.
+
+    Probabilities rather than logits, and antialiased: where the original is smaller than the
+    working size, a pixel gets the mean over the area it covers.
+    """
+    height, width = size
+    resampled = Image.fromarray(probability).resize((width, height), Image.Resampling.BILINEAR)
+    return np.array(resampled)

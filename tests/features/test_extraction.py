@@ -1,7 +1,15 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import hashlib
+import os
+import socket
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -18,6 +26,7 @@ from fishseg.features.working import to_pixels
 from fishseg.params import FeaturesParams
 
 CPU = torch.device("cpu")
+REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -44,11 +53,11 @@ def test_the_cache_holds_what_the_backbone_says_of_each_file(
     folder = workspace / "features"
     extraction.extract(inventory, backbone, features_params, folder, CPU)
     cache = FeatureCache(folder)
-    assert len(cache.index.shards) == 2  # eight samples, five in a shard
+    assert len(cache.index.shards) > 1
     for sample in inventory.itertuples():
         batch = cache.batch([str(sample.sample_id)])
         image = read_image(Path(str(sample.image_path)))
-        pixels = to_pixels(image, cache.size(str(sample.sample_id)))[None]
+        pixels = torch.from_numpy(to_pixels(image, cache.size(str(sample.sample_id))))[None]
         assert torch.equal(batch.pixels, pixels)
         assert batch.features.dtype == torch.float16
         torch.testing.assert_close(
@@ -56,7 +65,7 @@ def test_the_cache_holds_what_the_backbone_says_of_each_file(
         )
         mask = read_mask(Path(str(sample.mask_path)), (image.shape[0], image.shape[1]))
         expected = torch.from_numpy(resize_mask(mask, (pixels.shape[2], pixels.shape[3])))
-        assert torch.equal(batch.coverage[0, 0], expected)
+        assert torch.equal(batch.target()[0, 0].bool(), expected >= 128)
 
 
 def test_batches_come_in_the_order_asked_for(
@@ -94,12 +103,13 @@ def test_a_second_run_computes_nothing_and_a_changed_parameter_everything(
     extraction.extract(inventory, backbone, features_params, workspace / "one", CPU)
     computed: list[int] = []
 
-    def count(pixels: torch.Tensor, *args: object) -> torch.Tensor:
-        computed.append(len(pixels))
-        features: torch.Tensor = backbone(pixels)
-        return features.to(torch.float16)
+    real = extraction.compute
 
-    monkeypatch.setattr(extraction, "features_of", count)
+    def count(pixels: torch.Tensor, *args: Any) -> dict[str, torch.Tensor]:
+        computed.append(len(pixels))
+        return real(pixels, *args)
+
+    monkeypatch.setattr(extraction, "compute", count)
     extraction.extract(inventory, backbone, features_params, workspace / "two", CPU)
     assert computed == []
     assert contents(workspace / "one") == contents(workspace / "two")
@@ -116,13 +126,13 @@ def test_a_changed_mask_costs_no_backbone_pass(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     extraction.extract(inventory, backbone, features_params, workspace / "one", CPU)
-    monkeypatch.setattr(extraction, "features_of", None)
+    monkeypatch.setattr(extraction, "compute", None)
     repaired = inventory.copy()
     repaired.loc[0, ["mask_path", "mask_sha256"]] = inventory.loc[1, ["mask_path", "mask_sha256"]]
     extraction.extract(repaired, backbone, features_params, workspace / "two", CPU)
     cache = FeatureCache(workspace / "two")
     first, second = inventory["sample_id"][:2]
-    assert torch.equal(cache.batch([first]).coverage, cache.batch([second]).coverage)
+    assert torch.equal(cache.batch([first]).target(), cache.batch([second]).target())
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "missing"])
@@ -154,24 +164,28 @@ def test_a_killed_run_keeps_its_finished_shards(
     workspace: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("FISHSEG_STORE", str(workspace / "other"))
+    extraction.extract(inventory, backbone, features_params, workspace / "whole", CPU)
+    monkeypatch.delenv("FISHSEG_STORE")
     calls = 0
 
-    def die_in_the_second_shard(*args: object) -> torch.Tensor:
+    def die_in_the_second_shard(*args: Any) -> dict[str, torch.Tensor]:
         nonlocal calls
         calls += 1
-        if calls > 2:  # the first shard takes two batches
+        if calls > 1:
             raise KeyboardInterrupt
-        return real(*args)  # type: ignore[arg-type]
+        return real(*args)
 
-    real = extraction.features_of
-    monkeypatch.setattr(extraction, "features_of", die_in_the_second_shard)
+    real = extraction.compute
+    monkeypatch.setattr(extraction, "compute", die_in_the_second_shard)
     with pytest.raises(KeyboardInterrupt):
         extraction.extract(inventory, backbone, features_params, workspace / "one", CPU)
-    monkeypatch.setattr(extraction, "features_of", real)
     kept = {path.name for path in stored() if is_intact(path)}
-    assert len(kept) == 3  # two of masks, one of features
+    planned = len(FeatureCache(workspace / "whole").index.shards)
+    assert len(kept) == planned + 1  # all of masks, one of features
+    calls = -planned  # one batch a shard: any of them twice would fail
     extraction.extract(inventory, backbone, features_params, workspace / "one", CPU)
-    assert len(stored()) == 4
+    assert contents(workspace / "one") == contents(workspace / "whole")
 
 
 def test_images_of_other_proportions_get_shards_of_their_own(
@@ -182,8 +196,200 @@ def test_images_of_other_proportions_get_shards_of_their_own(
     planned = extraction.plan(
         table, features_params, backbone.patch_multiple, shards.Index.read(_indexed(workspace))
     )
-    assert [item.shard.size for item in planned] == [(56, 42), (56, 70)]
+    assert list(dict.fromkeys(item.shard.size for item in planned)) == [(56, 42), (56, 70)]
     assert all(len({name.split("/")[0] for name in item.shard.sample_ids}) == 1 for item in planned)
+
+
+def hashes(names: range) -> list[str]:
+    return [hashlib.sha256(str(name).encode()).hexdigest() for name in names]
+
+
+def chunks(names: list[str], shard_size: int) -> set[tuple[str, ...]]:
+    return {tuple(names[start:stop]) for start, stop in extraction._cuts(names, shard_size)}
+
+
+def test_every_sample_is_in_one_shard_and_none_is_too_large() -> None:
+    cuts = extraction._cuts(hashes(range(3000)), 64)
+    assert [start for start, _ in cuts] == [0, *(stop for _, stop in cuts[:-1])]
+    assert cuts[-1][1] == 3000
+    assert max(stop - start for start, stop in cuts) <= 64
+    assert len(cuts) < 3000 / 64 * 2
+
+
+@pytest.mark.parametrize("place", [0, 1, 500, 1777, 3000])
+def test_ten_more_images_leave_most_shards_alone(place: int) -> None:
+    names, more = hashes(range(3000)), hashes(range(3000, 3010))
+    before = chunks(names, 64)
+    after = chunks(names[:place] + more + names[place:], 64)
+    # The changed ones end at the next image whose hash divides by 64, about 64 images further.
+    assert len(after - before) <= 5
+    assert len(after) > 60
+
+
+def test_batches_are_halved_until_they_fit(
+    inventory: pd.DataFrame,
+    backbone: Backbone,
+    features_params: FeaturesParams,
+    workspace: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    params = dataclasses.replace(features_params, batch_size=0, shard_size=4096)
+    extraction.extract(inventory, backbone, params, workspace / "one", CPU)
+    monkeypatch.setenv("FISHSEG_STORE", str(workspace / "other"))
+    real, sizes = extraction.compute, []
+
+    def small_memory(pixels: torch.Tensor, *args: Any) -> dict[str, torch.Tensor]:
+        sizes.append(len(pixels))
+        if len(pixels) > 2:
+            raise RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate …")
+        return real(pixels, *args)
+
+    monkeypatch.setattr(extraction, "compute", small_memory)
+    extraction.extract(inventory, backbone, params, workspace / "two", CPU)
+    assert sizes == [8, 4, 2, 2, 2, 2]
+    one, two = FeatureCache(workspace / "one"), FeatureCache(workspace / "two")
+    samples = list(inventory["sample_id"])
+    torch.testing.assert_close(two.batch(samples).features, one.batch(samples).features)
+
+
+def test_an_image_too_large_for_the_memory_is_one_clear_error(
+    inventory: pd.DataFrame,
+    backbone: Backbone,
+    features_params: FeaturesParams,
+    workspace: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def no_memory(*args: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(extraction, "compute", no_memory)
+    with pytest.raises(CacheError, match=r"(?s)too much for the memory.*features.image_size"):
+        extraction.extract(inventory, backbone, features_params, workspace / "one", CPU)
+
+
+def test_other_errors_of_the_backbone_are_not_taken_for_a_lack_of_memory(
+    inventory: pd.DataFrame,
+    backbone: Backbone,
+    features_params: FeaturesParams,
+    workspace: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(*args: object) -> None:
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setattr(extraction, "compute", broken)
+    with pytest.raises(RuntimeError, match="mat1"):
+        extraction.extract(inventory, backbone, features_params, workspace / "one", CPU)
+
+
+def test_a_disk_that_fills_up_loses_no_finished_shard(
+    inventory: pd.DataFrame,
+    backbone: Backbone,
+    features_params: FeaturesParams,
+    workspace: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real, written = os.fsync, 0
+
+    def full(descriptor: int) -> None:
+        nonlocal written
+        written += 1
+        if written == 6:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(CacheError, match=r"(?s)No space left.*free some disk space"):
+        extraction.extract(inventory, backbone, features_params, workspace / "one", CPU)
+    kept = stored()
+    assert len(kept) >= 5
+    assert all(is_intact(path) for path in kept)  # and no half-written file is left behind
+    extraction.extract(inventory, backbone, features_params, workspace / "one", CPU)
+    assert set(kept) < set(stored())
+
+
+def test_int8_is_half_the_size_and_a_hundredth_off(
+    inventory: pd.DataFrame, backbone: Backbone, features_params: FeaturesParams, workspace: Path
+) -> None:
+    samples = list(inventory["sample_id"])
+    caches = []
+    for dtype in ("float16", "int8"):
+        params = dataclasses.replace(features_params, dtype=dtype)
+        extraction.extract(inventory, backbone, params, workspace / dtype, CPU)
+        caches.append(FeatureCache(workspace / dtype))
+    exact, rounded = (cache.batch(samples) for cache in caches)
+    assert rounded.stored.dtype == torch.int8
+    assert rounded.features.dtype == torch.float16
+    error = (rounded.features.float() - exact.features.float()).norm()
+    assert 0 < float(error / exact.features.float().norm()) < 0.01
+    assert torch.equal(rounded.pixels, exact.pixels)
+    alone = extraction.features_of(exact.pixels[3:4], backbone, CPU, "int8")
+    assert torch.equal(alone[0], rounded.features[3])
+
+
+def test_two_runs_at_once_do_not_collide(
+    inventory: pd.DataFrame, backbone: Backbone, features_params: FeaturesParams, workspace: Path
+) -> None:
+    def run(name: str) -> None:
+        extraction.extract(inventory, backbone, features_params, workspace / name, CPU)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(run, ("one", "two")))
+    assert contents(workspace / "one") == contents(workspace / "two")
+    assert all(is_intact(path) for path in stored())
+
+
+EXTRACT = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+import pandas as pd, torch
+from fishseg.backbones import load_backbone
+from fishseg.features.extraction import extract
+from fishseg.params import FeaturesParams
+folder, backbone = sys.argv[1:]
+params = FeaturesParams(
+    fit="aspect", image_size=56, layers=(-1,), dtype="float16", batch_size=3, shard_size=5
+)
+torch.set_num_threads(1)
+inventory = pd.read_csv("inventory.csv")
+network = load_backbone(Path(backbone), (-1,))
+extract(inventory, network, params, Path(folder), torch.device("cpu"))
+"""
+
+
+def start(folder: Path, backbone: Path, **environment: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-c", EXTRACT, str(folder), str(backbone)]
+    variables = {**os.environ, "PYTHONPATH": str(REPOSITORY), **environment}
+    return subprocess.Popen(command, env=variables)
+
+
+def free_port() -> str:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return str(found.getsockname()[1])
+
+
+@pytest.mark.slow
+def test_two_ranks_share_the_work_and_write_what_one_writes(
+    inventory: pd.DataFrame,
+    backbone: Backbone,
+    features_params: FeaturesParams,
+    tiny_backbone: Path,
+    workspace: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    inventory.to_csv("inventory.csv")
+    meeting = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+    ranks = [start(workspace / "one", tiny_backbone, RANK=str(n), **meeting) for n in range(2)]
+    monkeypatch.setenv("FISHSEG_STORE", str(workspace / "other"))
+    extraction.extract(inventory, backbone, features_params, workspace / "alone", CPU)
+    assert [rank.wait() for rank in ranks] == [0, 0]
+    found, expected = (FeatureCache(workspace / name) for name in ("one", "alone"))
+    assert found.index == expected.index
+    samples = list(inventory["sample_id"])
+    # Close, not equal: the number of threads changes the last bits.
+    torch.testing.assert_close(found.batch(samples).features, expected.batch(samples).features)
 
 
 def _indexed(workspace: Path) -> Path:
@@ -194,6 +400,7 @@ def _indexed(workspace: Path) -> Path:
         layers=(-1,),
         channels=32,
         precision="float32",
+        dtype="float16",
         shards=(),
     ).write(workspace)
     return workspace

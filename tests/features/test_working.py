@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
+from torch.nn.functional import interpolate
 
-from fishseg.features.working import to_pixels, working_size
+from fishseg.features.working import at_size, to_pixels, working_size
 
 
 @pytest.mark.parametrize(
@@ -33,5 +35,28 @@ def test_pixels_are_channels_first_and_keep_a_flat_colour() -> None:
     image = np.broadcast_to(np.array([10, 20, 30], np.uint8), (44, 59, 3)).copy()
     pixels = to_pixels(image, (56, 70))
     assert pixels.shape == (3, 56, 70)
-    assert pixels.flatten(1).min(1).values.tolist() == [10, 20, 30]
-    assert pixels.flatten(1).max(1).values.tolist() == [10, 20, 30]
+    assert pixels.min(axis=(1, 2)).tolist() == [10, 20, 30]
+    assert pixels.max(axis=(1, 2)).tolist() == [10, 20, 30]
+
+
+@pytest.mark.parametrize("size", [(445, 590), (240, 240), (13, 50), (900, 1200), (1, 1)])
+def test_probabilities_are_resampled_as_torch_does_it(size: tuple[int, int]) -> None:
+    probability = np.random.default_rng(0).random((448, 588), np.float32)
+    expected = interpolate(
+        torch.from_numpy(probability)[None, None], size=size, mode="bilinear", antialias=True
+    )
+    found = at_size(probability, size)
+    assert found.shape == size
+    assert found.dtype == np.float32
+    assert np.abs(found - expected[0, 0].numpy()).max() < 1e-4
+
+
+def test_certainty_stays_certain() -> None:
+    assert (at_size(np.ones((448, 588), np.float32), (445, 590)) == 1).all()
+    assert (at_size(np.zeros((448, 588), np.float32), (445, 590)) == 0).all()
+
+
+def test_shrinking_averages_the_area() -> None:
+    stripes = np.zeros((8, 8), np.float32)
+    stripes[:, ::2] = 1  # of one pixel: half of every area
+    assert at_size(stripes, (2, 2)) == pytest.approx(0.5, abs=0.1)
