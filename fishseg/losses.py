@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 # In pixels. Small against any fish; it makes an empty prediction on an empty mask cost nothing.
 DICE_SMOOTHING = 1.0
+# A contour pixel counts as much as this many others, within this distance at the working size.
+BOUNDARY_WEIGHT = 4.0
+BOUNDARY_PX = 3
 
 
 def bce(logits: Tensor, target: Tensor) -> Tensor:
@@ -47,7 +50,67 @@ def soft_dice(logits: Tensor, target: Tensor) -> Tensor:
     return (1 - (2 * overlap + DICE_SMOOTHING) / (total + DICE_SMOOTHING)).mean()
 
 
-LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"bce": bce, "bce_dice": bce_dice}
+def bce_lovasz(logits: Tensor, target: Tensor) -> Tensor:
+    """Binary cross-entropy plus the Lovász hinge loss."""
+    return bce(logits, target) + lovasz_hinge(logits, target)
+
+
+def lovasz_hinge(logits: Tensor, target: Tensor) -> Tensor:
+    """The Lovász extension of the Jaccard loss with hinge errors, mean over images; at least 0.
+
+    Convex in the logits, and equal to one minus the IoU where every logit is -1 or 1
+    (Berman, Rannen Triki and Blaschko, "The Lovász-Softmax loss", CVPR 2018).
+    """
+    logits, target = (_at_least_float32(tensor).flatten(1) for tensor in (logits, target))
+    errors = 1 - logits * (2 * target - 1)
+    errors, order = errors.sort(dim=1, descending=True)
+    # Sums of whole numbers: those of floats are not deterministic on CUDA.
+    fish = (target >= 0.5).gather(1, order).long()
+    n_fish = fish.sum(dim=1, keepdim=True)
+    # IoU when the pixels with the largest errors, up to each one, are taken as wrong.
+    intersection = n_fish - fish.cumsum(dim=1)
+    union = n_fish + (1 - fish).cumsum(dim=1)
+    jaccard = 1 - intersection / union
+    gradient = torch.cat([jaccard[:, :1], jaccard.diff(dim=1)], dim=1)
+    return (errors.relu() * gradient).sum(dim=1).mean()
+
+
+def boundary_bce_dice(logits: Tensor, target: Tensor) -> Tensor:
+    """Binary cross-entropy with the pixels along the contour weighted up, plus soft Dice loss."""
+    logits, target = _at_least_float32(logits), _at_least_float32(target)
+    cost = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    weight = 1 + (BOUNDARY_WEIGHT - 1) * _boundary_band(target)
+    return (weight * cost).sum() / weight.sum() + soft_dice(logits, target)
+
+
+def _boundary_band(target: Tensor) -> Tensor:
+    """True within `BOUNDARY_PX` of the contour, on either side, and False elsewhere."""
+    fish = target >= 0.5
+    return _grown(fish) & _grown(~fish)
+
+
+def _grown(mask: Tensor) -> Tensor:
+    """The mask ``(B, 1, H, W)``, dilated by a square of `BOUNDARY_PX`; a byte a pixel, so fast."""
+    for axis in (2, 3):
+        length = mask.shape[axis]
+        grown = mask.clone()
+        for shift in range(1, min(BOUNDARY_PX, length - 1) + 1):
+            grown.narrow(axis, shift, length - shift).logical_or_(
+                mask.narrow(axis, 0, length - shift)
+            )
+            grown.narrow(axis, 0, length - shift).logical_or_(
+                mask.narrow(axis, shift, length - shift)
+            )
+        mask = grown
+    return mask
+
+
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "bce": bce,
+    "bce_dice": bce_dice,
+    "bce_lovasz": bce_lovasz,
+    "boundary_bce_dice": boundary_bce_dice,
+}
 
 
 def _at_least_float32(tensor: Tensor) -> Tensor:

@@ -119,6 +119,12 @@ class SplitParams:
     test_fraction: float = _field("share of the samples in test", low=0, below=1)
     folds: int = _field("0, or the number of folds that train and val are made of", low=0, high=100)
     fold: int = _field("which fold is val, counted from 0; only where folds is not 0", low=0)
+    held_out_class: str = _field(
+        "a class that is val as a whole while the others are trained on; else empty"
+    )
+    train_photos_per_class: int = _field(
+        "photographs of each class that may be trained on; 0 for all", low=0
+    )
     seed: int = _field("seed of the shuffle", low=0, high=MAX_SEED)
 
     def __post_init__(self) -> None:
@@ -169,7 +175,16 @@ class FeaturesParams:
     layers: tuple[int, ...] = _field(
         "layers to keep: 1 is the first block, -1 the last; several are stacked"
     )
-    batch_size: int = _field("images in one backbone pass", low=1, high=4096)
+    dtype: str = _field(
+        "what features are kept in: float16, or int8 with a scale for each channel: half the "
+        "space, a little less exact",
+        choices=("float16", "int8"),
+    )
+    batch_size: int = _field(
+        "images in one backbone pass; 0 finds it by itself; halved where memory runs out",
+        low=0,
+        high=4096,
+    )
     shard_size: int = _field("samples in one shard at most", low=1, high=4096)
 
     def __post_init__(self) -> None:
@@ -198,6 +213,27 @@ class TrainParams:
     warmup_fraction: float = _field(
         "share of the steps over which the learning rate rises from zero", low=0, below=1
     )
+    color_jitter: float = _field(
+        "largest relative change of brightness, contrast and saturation of the pixels the decoder "
+        "sees beside the features",
+        low=0,
+        high=1,
+    )
+    feature_noise: float = _field(
+        "Gaussian noise added to the features, in standard deviations of each channel",
+        low=0,
+        high=10,
+    )
+    ema_decay: float = _field(
+        "decay of the moving average of the weights, a step; 0 for no average", low=0, below=1
+    )
+    keep: str = _field(
+        "the weights to keep: those of the epoch with the best val IoU, or of the last",
+        choices=("best", "last"),
+    )
+    start_from: str = _field(
+        "folder of a trained decoder to go on from (data/decoder of another run); else empty"
+    )
     threshold: float = _field("probability from which a pixel is fish", above=0, below=1)
     seed: int = _field("seed of the weights and of the order of samples", low=0, high=MAX_SEED)
 
@@ -215,6 +251,34 @@ class EvaluateParams:
     seed: int = _field("seed of the bootstrap and of the random gallery", low=0, high=MAX_SEED)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RobustnessParams:
+    """How the decoder is tried on corrupted photographs."""
+
+    section: ClassVar[str] = "robustness"
+
+    images: int = _field(
+        "val images to corrupt, each of another photograph, spread over the classes",
+        low=1,
+        high=100_000,
+    )
+    seed: int = _field("seed of the choice and of the corruptions", low=0, high=MAX_SEED)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReportParams:
+    """How large the pictures of the report are, and when they lie beside it."""
+
+    section: ClassVar[str] = "report"
+
+    picture_px: int = _field("longer side of a picture, at most", low=64, high=8192)
+    thumbnail_px: int = _field("longer side of a thumbnail, at most", low=32, high=1024)
+    quality: int = _field("quality of the WebP pictures", low=1, high=100)
+    max_embedded: int = _field(
+        "images that the page itself may hold; more lie in a folder beside it", low=0, high=2000
+    )
+
+
 Section = TypeVar(
     "Section",
     DataParams,
@@ -224,6 +288,8 @@ Section = TypeVar(
     FeaturesParams,
     TrainParams,
     EvaluateParams,
+    RobustnessParams,
+    ReportParams,
 )
 SECTIONS: tuple[type[Any], ...] = (
     DataParams,
@@ -233,6 +299,8 @@ SECTIONS: tuple[type[Any], ...] = (
     FeaturesParams,
     TrainParams,
     EvaluateParams,
+    RobustnessParams,
+    ReportParams,
 )
 
 

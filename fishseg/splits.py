@@ -28,6 +28,11 @@ def make_manifest(inventory: pd.DataFrame, params: SplitParams) -> pd.DataFrame:
     first, and each goes to the split that is furthest below its share. A class with fewer units
     than there are splits goes to train as a whole, and a warning says so.
 
+    With a ``held_out_class``, val is that class and nothing else, so that the decoder is measured
+    on a species it has never seen; the other classes' share of val goes to train. With
+    ``train_photos_per_class``, further photographs of train are left out of the manifest; a larger
+    number keeps those that a smaller one keeps.
+
     Args:
         inventory: a row a sample with ``sample_id, class_name, group_id, mask_status``; rejected
             samples are left out.
@@ -37,7 +42,8 @@ def make_manifest(inventory: pd.DataFrame, params: SplitParams) -> pd.DataFrame:
         The manifest, sorted by ``sample_id``: ``sample_id, class_name, group_id, split``.
 
     Raises:
-        DataError: train or val would be empty, or a group crosses a grouped split.
+        DataError: train or val would be empty, there is no such class to hold out, or a group
+            crosses a grouped split.
     """
     usable = inventory[inventory["mask_status"] != "rejected"]
     unit = "group_id" if params.strategy == "grouped" else "sample_id"
@@ -62,9 +68,35 @@ def make_manifest(inventory: pd.DataFrame, params: SplitParams) -> pd.DataFrame:
         split_of |= dealt
     manifest = usable[["sample_id", "class_name", "group_id"]].copy()
     manifest["split"] = usable[unit].map(split_of)
+    if params.held_out_class:
+        manifest = _hold_out(manifest, params.held_out_class)
+    if params.train_photos_per_class:
+        manifest = _limit_train(manifest, params)
     manifest = manifest.sort_values("sample_id", ignore_index=True)[COLUMNS]
     _check(manifest, params)
     return manifest
+
+
+def _hold_out(manifest: pd.DataFrame, class_name: str) -> pd.DataFrame:
+    names = sorted(manifest["class_name"].unique())
+    if class_name not in names:
+        raise DataError(
+            f"there is no class {class_name!r} to hold out",
+            where="params.yaml: split.held_out_class",
+            expected=f"one of {', '.join(names)}",
+            remedy=f"dvc exp run -S 'split.held_out_class={names[0]}'",
+        )
+    held_out = manifest["class_name"] == class_name
+    split = manifest["split"].replace("val", "train").mask(held_out, "val")
+    return manifest.assign(split=split)
+
+
+def _limit_train(manifest: pd.DataFrame, params: SplitParams) -> pd.DataFrame:
+    train = manifest[manifest["split"] == "train"]
+    photos = train.groupby("group_id")["class_name"].agg(_most_common)
+    ordered = sorted(photos.index, key=lambda unit: _shuffle_key(unit, params.seed))
+    kept = photos.loc[ordered].groupby(photos).head(params.train_photos_per_class).index
+    return manifest[(manifest["split"] != "train") | manifest["group_id"].isin(kept)]
 
 
 def _most_common(names: pd.Series[str]) -> str:

@@ -13,7 +13,7 @@ import json
 import logging
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from fishseg import decoders, store
-from fishseg.errors import CacheError, TrainingError
+from fishseg import decoders, devices, store
+from fishseg.augmentation import add_noise, jitter_colors
+from fishseg.calibration import LogitHistogram
+from fishseg.errors import CacheError, ParameterError, TrainingError
+from fishseg.features.loading import Loader
 from fishseg.features.shards import Batch, FeatureCache, fingerprint
 from fishseg.losses import LOSSES
 from fishseg.metrics import batch_counts
@@ -49,7 +52,9 @@ class DecoderCard:
         layers: the backbone layers that are stacked.
         fit: how images are fitted to the working size.
         image_size: working height in pixels before rounding.
+        dtype: what features are stored in; prediction rounds them as the cache does.
         threshold: probability from which a pixel is fish.
+        temperature: what the logits are divided by.
     """
 
     decoder: str
@@ -58,14 +63,21 @@ class DecoderCard:
     layers: tuple[int, ...]
     fit: str
     image_size: int
+    dtype: str
     threshold: float
+    temperature: float
 
 
 @dataclasses.dataclass
 class Progress:
-    """Everything a run needs to go on where it stopped."""
+    """Everything a run needs to go on where it stopped.
+
+    ``average`` is the moving average of ``decoder`` that is measured and kept; without one it is
+    ``decoder`` itself.
+    """
 
     decoder: nn.Module
+    average: nn.Module
     optimizer: torch.optim.Optimizer
     best_state: dict[str, Tensor] = dataclasses.field(default_factory=dict)
     steps: list[dict[str, Any]] = dataclasses.field(default_factory=list)
@@ -75,6 +87,7 @@ class Progress:
         """The state that `restore` takes."""
         return {
             "decoder": self.decoder.state_dict(),
+            "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "best_state": self.best_state,
             "steps": self.steps,
@@ -84,10 +97,24 @@ class Progress:
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to a saved state."""
         self.decoder.load_state_dict(state["decoder"])
+        self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.best_state = state["best_state"]
         self.steps = state["steps"]
         self.epochs = state["epochs"]
+
+    def update_average(self, decay: float, n_steps: int) -> None:
+        """Let the average follow the weights; faster in the first steps, when it knows little."""
+        if self.average is self.decoder:
+            return
+        keep = min(decay, (n_steps + 1) / (n_steps + 10))
+        with torch.no_grad():
+            averaged = self.average.state_dict().values()
+            for mean, value in zip(averaged, self.decoder.state_dict().values(), strict=True):
+                if mean.is_floating_point():
+                    mean.lerp_(value, 1 - keep)
+                else:
+                    mean.copy_(value)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -97,6 +124,7 @@ class Run:
     Attributes:
         cache: where features and masks come from.
         sample_ids: the samples of ``train`` and of ``val``.
+        loaders: their batches.
         params: how to train.
         loss: of logits and target, both ``(B, 1, H, W)``.
         device: where to train.
@@ -104,33 +132,10 @@ class Run:
 
     cache: FeatureCache
     sample_ids: dict[str, list[str]]
+    loaders: dict[str, Loader]
     params: TrainParams
     loss: Loss
     device: torch.device
-
-    def batches(self, split: str, *, shuffle: bool = False) -> list[list[str]]:
-        """Batches of samples that share a working size.
-
-        Shuffled with torch's global generator.
-        """
-        names = self.sample_ids[split]
-        order = torch.randperm(len(names)).tolist() if shuffle else range(len(names))
-        by_size: dict[tuple[int, int], list[str]] = {}
-        for position in order:
-            by_size.setdefault(self.cache.size(names[position]), []).append(names[position])
-        batch_size = self.params.batch_size
-        batches = [
-            members[start : start + batch_size]
-            for members in by_size.values()
-            for start in range(0, len(members), batch_size)
-        ]
-        if shuffle and len(by_size) > 1:
-            batches = [batches[position] for position in torch.randperm(len(batches)).tolist()]
-        return batches
-
-    def load(self, batches: list[list[str]]) -> Iterator[Batch]:
-        """The batches' tensors on the device."""
-        return (self.cache.batch(batch).to(self.device) for batch in batches)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,7 +160,7 @@ class TrainingResult:
 def train(
     cache: FeatureCache, manifest: pd.DataFrame, params: TrainParams, device: torch.device
 ) -> TrainingResult:
-    """Train a decoder and keep the epoch with the best mean IoU on val.
+    """Train a decoder and keep the epoch with the best mean IoU on val, or the last.
 
     A checkpoint is left in the store after each epoch; a run with the same parameters, samples
     and features goes on from it and ends with the same bits as one that was never interrupted.
@@ -165,23 +170,22 @@ def train(
         CacheError: a sample of the manifest has no features.
         TrainingError: the loss is no longer finite.
     """
+    sample_ids = {
+        split: list(manifest.loc[manifest["split"] == split, "sample_id"])
+        for split in ("train", "val")
+    }
     run = Run(
         cache=cache,
-        sample_ids={
-            split: list(manifest.loc[manifest["split"] == split, "sample_id"])
-            for split in ("train", "val")
+        sample_ids=sample_ids,
+        loaders={
+            split: Loader(cache, names, params.batch_size, device)
+            for split, names in sample_ids.items()
         },
         params=params,
         loss=choose(LOSSES, params.loss, "train.loss"),
         device=device,
     )
-    run.batches("val")  # a sample without features fails now, not after the first epoch
-    torch.manual_seed(params.seed)
-    decoder = decoders.build(params.decoder, cache.index.channels).to(device)
-    optimizer = torch.optim.AdamW(
-        decoder.parameters(), lr=params.learning_rate, weight_decay=params.weight_decay
-    )
-    progress = Progress(decoder, optimizer)
+    progress = _begin(run)
     checkpoint = _checkpoint_path(run, manifest)
     _resume(checkpoint, progress, device)
 
@@ -190,16 +194,55 @@ def train(
         for epoch in range(done + 1, params.epochs + 1):
             row = _run_epoch(run, progress, epoch)
             best_iou = max((past["val_iou"] for past in progress.epochs), default=-1.0)
-            if row["val_iou"] > best_iou:
-                progress.best_state = copy.deepcopy(decoder.state_dict())
+            if params.keep == "last" or row["val_iou"] > best_iou:
+                progress.best_state = copy.deepcopy(progress.average.state_dict())
             progress.epochs.append(row)
             _save(checkpoint, progress)
             bar.set_postfix(val_iou=f"{row['val_iou']:.4f}", loss=f"{row['train_loss']:.4f}")
             bar.update()
 
+    decoder = progress.average
     decoder.load_state_dict(progress.best_state)
     checkpoint.unlink(missing_ok=True)
-    return _result(run, progress)
+    return _result(run, progress, _fit_temperature(run, decoder))
+
+
+def _begin(run: Run) -> Progress:
+    params = run.params
+    torch.manual_seed(params.seed)
+    decoder = decoders.build(params.decoder, run.cache.index.channels)
+    if params.start_from:
+        decoder.load_state_dict(_start_state(run))
+    decoder = decoder.to(run.device)
+    average = copy.deepcopy(decoder).requires_grad_(requires_grad=False)
+    optimizer = torch.optim.AdamW(
+        decoder.parameters(), lr=params.learning_rate, weight_decay=params.weight_decay, fused=True
+    )
+    return Progress(decoder, average if params.ema_decay else decoder, optimizer)
+
+
+def _start_state(run: Run) -> dict[str, Tensor]:
+    """The weights of the decoder to go on from.
+
+    Raises:
+        CacheError: there is none.
+        ParameterError: it is another decoder, or takes other features.
+    """
+    folder = Path(run.params.start_from)
+    decoder, card = load_decoder(folder, torch.device("cpu"))
+    index = run.cache.index
+    theirs = (card.decoder, card.backbone["weights_sha256"], card.layers)
+    ours = (run.params.decoder, index.backbone["weights_sha256"], index.layers)
+    if theirs != ours:
+        raise ParameterError(
+            f"the decoder to start from is a {card.decoder} on the layers {list(card.layers)} of "
+            f"{card.backbone['name']}",
+            where=folder,
+            expected=f"a {run.params.decoder} on the layers {list(index.layers)} of "
+            f"{index.backbone['name']}, with the same weights",
+            remedy="set train.decoder, backbone.name and features.layers as they were there",
+        )
+    return decoder.state_dict()
 
 
 def _run_epoch(run: Run, progress: Progress, epoch: int) -> dict[str, Any]:
@@ -207,33 +250,53 @@ def _run_epoch(run: Run, progress: Progress, epoch: int) -> dict[str, Any]:
     params = run.params
     # Seeded anew each epoch, so that a resumed run draws what an undisturbed one draws.
     torch.manual_seed(params.seed * 1_000_003 + epoch)
-    batches = run.batches("train", shuffle=True)
-    n_steps, first_step = params.epochs * len(batches), (epoch - 1) * len(batches)
+    steps_per_epoch = len(run.loaders["train"])
+    n_steps, first_step = params.epochs * steps_per_epoch, (epoch - 1) * steps_per_epoch
     progress.decoder.train()
     trained = []
-    for number, batch in enumerate(run.load(batches)):
-        rate = learning_rate(first_step + number, n_steps, params)
+    for step, batch in enumerate(run.loaders["train"].batches(shuffle=True), first_step):
+        rate = learning_rate(step, n_steps, params)
         for group in progress.optimizer.param_groups:
             group["lr"] = rate
-        logits = progress.decoder(batch.features.float(), batch.pixels)
-        target = batch.target()
-        value = run.loss(logits, target)
-        progress.optimizer.zero_grad(set_to_none=True)
-        value.backward()
-        progress.optimizer.step()
-        trained.append(_measure(value, logits, target, params.threshold))
+        trained.append(_train_step(run, progress, batch))
+        progress.update_average(params.ema_decay, step)
     train_row = _record(progress, "train", epoch, trained)
 
-    progress.decoder.eval()
+    progress.average.eval()
     measured = []
     with torch.inference_mode():
-        for batch in run.load(run.batches("val")):
-            logits = progress.decoder(batch.features.float(), batch.pixels)
+        for batch in run.loaders["val"].batches():
+            logits = progress.average(batch.features.float(), batch.pixels)
             target = batch.target()
-            value = run.loss(logits, target)
-            measured.append(_measure(value, logits, target, params.threshold))
+            measured.append(_measure(run.loss(logits, target), logits, target, params.threshold))
     val_row = _record(progress, "val", epoch, measured)
     return {"epoch": epoch, **train_row, **val_row, "learning_rate": rate}
+
+
+def _train_step(run: Run, progress: Progress, batch: Batch) -> tuple[Tensor, Tensor]:
+    """One step of the optimiser; loss and IoUs as `_measure` gives them."""
+    features, pixels, target = batch.features.float(), batch.pixels, batch.target()
+    if run.params.feature_noise:
+        features = add_noise(features, run.params.feature_noise)
+    if run.params.color_jitter:
+        pixels = jitter_colors(pixels, run.params.color_jitter)
+    with devices.autocast(run.device):
+        logits = progress.decoder(features, pixels)
+    value = run.loss(logits, target)
+    progress.optimizer.zero_grad(set_to_none=True)
+    value.backward()
+    progress.optimizer.step()
+    return _measure(value, logits, target, run.params.threshold)
+
+
+def _fit_temperature(run: Run, decoder: nn.Module) -> float:
+    """The temperature that fits the probabilities on val best."""
+    decoder.eval()
+    histogram = LogitHistogram(run.device)
+    with torch.inference_mode():
+        for batch in run.loaders["val"].batches():
+            histogram.add(decoder(batch.features.float(), batch.pixels), batch.target())
+    return histogram.fit_temperature()
 
 
 def learning_rate(step: int, n_steps: int, params: TrainParams) -> float:
@@ -331,11 +394,12 @@ def _resume(path: Path, progress: Progress, device: torch.device) -> None:
     log.info("resuming after epoch %d", len(progress.epochs))
 
 
-def _result(run: Run, progress: Progress) -> TrainingResult:
+def _result(run: Run, progress: Progress, temperature: float) -> TrainingResult:
     epochs = pd.DataFrame(progress.epochs)
-    best = int(epochs["val_iou"].to_numpy().argmax())
-    epochs["best"] = [int(number == best) for number in range(len(epochs))]
-    row = epochs.iloc[best]
+    last = run.params.keep == "last"
+    kept = len(epochs) - 1 if last else int(epochs["val_iou"].to_numpy().argmax())
+    epochs["best"] = [int(number == kept) for number in range(len(epochs))]
+    row = epochs.iloc[kept]
     summary = {
         "best_epoch": int(row["epoch"]),
         "n_epochs": len(epochs),
@@ -343,6 +407,7 @@ def _result(run: Run, progress: Progress) -> TrainingResult:
             key: round(float(row[key]), 6)
             for key in ("train_loss", "val_loss", "train_iou", "val_iou")
         },
+        "temperature": temperature,
         "n_train": len(run.sample_ids["train"]),
         "n_val": len(run.sample_ids["val"]),
         "n_parameters": sum(parameter.numel() for parameter in progress.decoder.parameters()),
@@ -355,9 +420,11 @@ def _result(run: Run, progress: Progress) -> TrainingResult:
         layers=index.layers,
         fit=index.fit,
         image_size=index.image_size,
+        dtype=index.dtype,
         threshold=run.params.threshold,
+        temperature=temperature,
     )
-    return TrainingResult(progress.decoder, card, pd.DataFrame(progress.steps), epochs, summary)
+    return TrainingResult(progress.average, card, pd.DataFrame(progress.steps), epochs, summary)
 
 
 def save_decoder(result: TrainingResult, folder: Path) -> None:

@@ -74,7 +74,9 @@ def tiny_backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def features_params() -> FeaturesParams:
-    return FeaturesParams(fit="aspect", image_size=56, layers=(-1,), batch_size=3, shard_size=5)
+    return FeaturesParams(
+        fit="aspect", image_size=56, layers=(-1,), dtype="float16", batch_size=3, shard_size=5
+    )
 
 
 @pytest.fixture
@@ -88,6 +90,11 @@ def train_params() -> TrainParams:
         weight_decay=0.01,
         schedule="cosine",
         warmup_fraction=0.1,
+        color_jitter=0.2,
+        feature_noise=0,
+        ema_decay=0,
+        keep="best",
+        start_from="",
         threshold=0.5,
         seed=1,
     )

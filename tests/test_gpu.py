@@ -48,3 +48,33 @@ assert all(torch.equal(gradients[0], gradient) for gradient in gradients)
 def test_upsampling_agrees_with_the_cpu() -> None:
     maps = torch.randn(2, 3, 8, 9)
     torch.testing.assert_close(upsample(maps.cuda(), (30, 40)).cpu(), upsample(maps, (30, 40)))
+
+
+def test_every_decoder_and_loss_trains_with_the_same_bits_twice() -> None:
+    program = """
+import torch
+from fishseg import decoders, devices
+from fishseg.augmentation import jitter_colors
+from fishseg.losses import LOSSES
+device = devices.select()
+features = torch.randn(4, 16, 8, 9, device=device)
+pixels = torch.randint(0, 256, (4, 3, 112, 126), dtype=torch.uint8, device=device)
+target = (torch.rand(4, 1, 112, 126, device=device) > 0.5).float()
+for name in decoders.DECODERS:
+    for loss in LOSSES.values():
+        states = []
+        for _ in range(2):
+            torch.manual_seed(0)
+            decoder = decoders.build(name, 16).to(device)
+            optimizer = torch.optim.AdamW(decoder.parameters(), fused=True)
+            for _ in range(3):
+                with devices.autocast(device):
+                    logits = decoder(features, jitter_colors(pixels, 0.3))
+                optimizer.zero_grad()
+                loss(logits, target).backward()
+                optimizer.step()
+            states.append(decoder.state_dict())
+        assert all(torch.equal(a, b) for a, b in zip(*map(dict.values, states))), name
+"""
+    environment = {**os.environ, "FISHSEG_DEVICE": "cuda"}
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True)

@@ -6,7 +6,16 @@ import pytest
 import sklearn.metrics
 import torch
 
-from fishseg.losses import LOSSES, bce, bce_dice, soft_dice
+from fishseg.losses import (
+    BOUNDARY_WEIGHT,
+    LOSSES,
+    bce,
+    bce_dice,
+    bce_lovasz,
+    boundary_bce_dice,
+    lovasz_hinge,
+    soft_dice,
+)
 
 NAMES = sorted(LOSSES)
 
@@ -47,6 +56,48 @@ def test_soft_dice_worked_by_hand() -> None:
 def test_bce_dice_is_the_sum_of_both() -> None:
     logits, target = random_batch()
     assert bce_dice(logits, target) == bce(logits, target) + soft_dice(logits, target)
+
+
+def test_lovasz_hinge_of_sure_logits_is_one_minus_iou() -> None:
+    # Errors are 0 or 2 there, and the Lovász extension is linear: twice the Jaccard loss.
+    generator = torch.Generator().manual_seed(1)
+    target = (torch.rand(3, 1, 5, 7, generator=generator) > 0.5).float()
+    answer = (torch.rand(3, 1, 5, 7, generator=generator) > 0.5).float()
+    intersection = (answer * target).sum(dim=(1, 2, 3))
+    union = answer.maximum(target).sum(dim=(1, 2, 3))
+    expected = 2 * (1 - intersection / union).mean()
+    assert lovasz_hinge(2 * answer - 1, target).item() == pytest.approx(expected.item(), rel=1e-6)
+
+
+def test_lovasz_hinge_worked_by_hand() -> None:
+    # Errors 1.5 (fish) and 0.5 (background): 1.5 * (1 - 0/1) + 0.5 * ((1 - 0/2) - 1) = 1.5.
+    logits = torch.tensor([-0.5, -0.5]).view(1, 1, 1, 2)
+    target = torch.tensor([1.0, 0.0]).view(1, 1, 1, 2)
+    assert lovasz_hinge(logits, target).item() == pytest.approx(1.5)
+    # The errors the other way round: 1.5 * (1 - 1/2) + 0.5 * (1 - 1/2) = 1.
+    assert lovasz_hinge(-logits, target).item() == pytest.approx(1.5 * 0.5 + 0.5 * 0.5)
+
+
+def test_bce_lovasz_is_the_sum_of_both() -> None:
+    logits, target = random_batch()
+    assert bce_lovasz(logits, target) == bce(logits, target) + lovasz_hinge(logits, target)
+
+
+def test_the_boundary_counts_more_and_its_weights_are_normalised() -> None:
+    target = torch.zeros(1, 1, 1, 40)
+    target[..., :20] = 1
+    near, far = torch.zeros_like(target), torch.zeros_like(target)
+    near[..., 20], far[..., 35] = 1, 1
+    dice = soft_dice(torch.zeros_like(target), target)
+    even = boundary_bce_dice(torch.zeros_like(target), target) - dice
+    assert even.item() == pytest.approx(math.log(2))
+    right = (2 * target - 1) * 20
+
+    def cost(wrong: torch.Tensor) -> float:
+        logits = torch.where(wrong.bool(), -right, right)
+        return float(boundary_bce_dice(logits, target) - soft_dice(logits, target))
+
+    assert cost(near) / cost(far) == pytest.approx(BOUNDARY_WEIGHT, rel=1e-4)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def test_every_section_of_the_file_has_a_dataclass() -> None:
 def test_a_float_that_yaml_reads_as_text_is_coerced(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     text = (REPOSITORY / "params.yaml").read_text()
-    path.write_text(text.replace("learning_rate: 0.001", "learning_rate: 1e-05"))
+    path.write_text(re.sub(r"learning_rate: \S+", "learning_rate: 1e-05", text))
     assert isinstance(yaml.safe_load(path.read_text())["train"]["learning_rate"], str)
     assert params.load(params.TrainParams, path).learning_rate == 1e-5
 

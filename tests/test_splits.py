@@ -30,6 +30,8 @@ def params(**changes: object) -> SplitParams:
         "test_fraction": 0.2,
         "folds": 0,
         "fold": 0,
+        "held_out_class": "",
+        "train_photos_per_class": 0,
         "seed": 3,
     }
     return SplitParams(**{**values, **changes})  # type: ignore[arg-type]
@@ -146,3 +148,35 @@ def test_what_is_no_manifest_is_refused(tmp_path: Path, content: str) -> None:
     path.write_text(content)
     with pytest.raises(DataError, match="manifest"):
         splits.read_manifest(path)
+
+
+def test_a_held_out_class_is_val_and_the_others_are_not() -> None:
+    plain = splits.make_manifest(inventory(TEN), params())
+    manifest = splits.make_manifest(inventory(TEN), params(held_out_class="c1"))
+    assert set(manifest.loc[manifest["split"] == "val", "class_name"]) == {"c1"}
+    assert set(manifest.loc[manifest["class_name"] == "c1", "split"]) == {"val"}
+    tested = manifest[manifest["split"] == "test"]
+    assert set(tested["sample_id"]) == set(
+        plain.loc[(plain["split"] == "test") & (plain["class_name"] != "c1"), "sample_id"]
+    )
+
+
+def test_a_held_out_class_must_exist() -> None:
+    with pytest.raises(DataError, match="no class 'Eel'"):
+        splits.make_manifest(inventory(TEN), params(held_out_class="Eel"))
+
+
+def test_fewer_training_photographs_are_a_part_of_more() -> None:
+    whole = splits.make_manifest(inventory(TEN), params())
+    kept: list[set[str]] = []
+    for n_photos in (1, 2, 5):
+        manifest = splits.make_manifest(inventory(TEN), params(train_photos_per_class=n_photos))
+        train = manifest[manifest["split"] == "train"]
+        assert (train.groupby("class_name")["group_id"].nunique() == n_photos).all()
+        assert (train.groupby("group_id").size() == 5).all()
+        kept.append(set(train["sample_id"]))
+        rest = whole[whole["split"] != "train"].reset_index(drop=True)
+        pd.testing.assert_frame_equal(
+            manifest[manifest["split"] != "train"].reset_index(drop=True), rest
+        )
+    assert kept[0] < kept[1] < kept[2]

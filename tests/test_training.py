@@ -36,7 +36,14 @@ def manifest(cache: FeatureCache) -> pd.DataFrame:
     table = pd.DataFrame({"sample_id": samples, "group_id": samples, "mask_status": "ok"})
     table["class_name"] = table["sample_id"].str.split("/").str[0]
     params = SplitParams(
-        strategy="grouped", val_fraction=0.25, test_fraction=0, folds=0, fold=0, seed=0
+        strategy="grouped",
+        val_fraction=0.25,
+        test_fraction=0,
+        folds=0,
+        fold=0,
+        held_out_class="",
+        train_photos_per_class=0,
+        seed=0,
     )
     return splits.make_manifest(table, params)
 
@@ -85,7 +92,8 @@ def test_one_seed_one_result(
     pd.testing.assert_frame_equal(first.steps, again.steps)
 
 
-@pytest.mark.parametrize("decoder", ["cnn3", "linear"])  # linear draws random numbers as it trains
+# linear and detail draw random numbers as they train.
+@pytest.mark.parametrize("decoder", ["cnn3", "linear", "detail"])
 def test_a_run_killed_after_an_epoch_ends_with_the_same_bits(
     cache: FeatureCache,
     manifest: pd.DataFrame,
@@ -94,7 +102,9 @@ def test_a_run_killed_after_an_epoch_ends_with_the_same_bits(
     monkeypatch: pytest.MonkeyPatch,
     decoder: str,
 ) -> None:
-    params = dataclasses.replace(train_params, decoder=decoder, epochs=4)
+    params = dataclasses.replace(
+        train_params, decoder=decoder, epochs=4, ema_decay=0.9, feature_noise=0.1
+    )
     undisturbed = training.train(cache, manifest, params, CPU)
 
     run_epoch = training._run_epoch
@@ -114,6 +124,61 @@ def test_a_run_killed_after_an_epoch_ends_with_the_same_bits(
     assert decoder_bytes(undisturbed, workspace / "a") == decoder_bytes(resumed, workspace / "b")
     pd.testing.assert_frame_equal(undisturbed.steps, resumed.steps)
     pd.testing.assert_frame_equal(undisturbed.epochs, resumed.epochs)
+
+
+def test_the_average_follows_the_weights() -> None:
+    decoder = torch.nn.Linear(1, 1, bias=False)
+    average = torch.nn.Linear(1, 1, bias=False)
+    progress = training.Progress(decoder, average, torch.optim.AdamW(decoder.parameters()))
+    torch.nn.init.constant_(average.weight, 0)
+    torch.nn.init.constant_(decoder.weight, 1)
+    progress.update_average(0.9, n_steps=0)  # 1/10 of the old, 9/10 of the new
+    assert average.weight.item() == pytest.approx(0.9)
+    progress.update_average(0.9, n_steps=10_000)
+    assert average.weight.item() == pytest.approx(0.91)
+
+
+def test_the_averaged_weights_are_kept(
+    cache: FeatureCache, manifest: pd.DataFrame, train_params: TrainParams
+) -> None:
+    plain = training.train(cache, manifest, train_params, CPU)
+    averaged = training.train(
+        cache, manifest, dataclasses.replace(train_params, ema_decay=0.9), CPU
+    )
+    # The same steps were taken, but other weights measured.
+    trained = plain.steps["split"] == "train"
+    pd.testing.assert_frame_equal(plain.steps[trained], averaged.steps[trained])
+    assert not plain.steps.equals(averaged.steps)
+
+
+def test_a_run_goes_on_from_another_decoder(
+    cache: FeatureCache, manifest: pd.DataFrame, train_params: TrainParams, workspace: Path
+) -> None:
+    first = training.train(cache, manifest, dataclasses.replace(train_params, epochs=15), CPU)
+    training.save_decoder(first, workspace / "first")
+    onward = dataclasses.replace(
+        train_params, epochs=1, learning_rate=1e-9, start_from=str(workspace / "first")
+    )
+    result = training.train(cache, manifest, onward, CPU)
+    assert result.epochs["train_loss"][0] < first.epochs["train_loss"][3]
+    with pytest.raises(ParameterError, match="the decoder to start from is a cnn3"):
+        training.train(cache, manifest, dataclasses.replace(onward, decoder="linear"), CPU)
+    with pytest.raises(CacheError):
+        training.train(cache, manifest, dataclasses.replace(onward, start_from="nowhere"), CPU)
+
+
+def test_the_temperature_lowers_the_loss_on_val(
+    cache: FeatureCache, manifest: pd.DataFrame, train_params: TrainParams
+) -> None:
+    result = training.train(
+        cache, manifest, dataclasses.replace(train_params, loss="bce", epochs=15), CPU
+    )
+    batch = cache.batch(list(manifest.loc[manifest["split"] == "val", "sample_id"]))
+    with torch.inference_mode():
+        logits = result.decoder.eval()(batch.features.float(), batch.pixels)
+    calibrated = losses.bce(logits / result.card.temperature, batch.target())
+    assert result.card.temperature != 1
+    assert calibrated < losses.bce(logits, batch.target())
 
 
 def test_a_damaged_checkpoint_is_left_aside(

@@ -12,10 +12,12 @@ from collections.abc import Callable
 from torch import nn
 
 from fishseg.decoders.cnn3 import Cnn3
+from fishseg.decoders.detail import Detail
 from fishseg.decoders.linear import Linear
 from fishseg.params import choose
 
 DECODERS: dict[str, Callable[[int], nn.Module]] = {
+    "detail": Detail,
     "cnn3": Cnn3,
     "linear": Linear,
 }
