@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +12,10 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from fishseg.confidence import selective_risk, stability
 from fishseg.datasets.images import read_image, read_mask, resize_mask
-from fishseg.decoders.inference import at_size, decode
+from fishseg.decoders.inference import decode
+from fishseg.features.working import at_size
 from fishseg.metrics import iou, overlap_counts, score_image, summarise
 from fishseg.parallel import ordered_map
 from fishseg.splits import SPLITS
@@ -22,11 +24,15 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from fishseg.calibration import LogitHistogram
     from fishseg.features.shards import FeatureCache
     from fishseg.params import EvaluateParams
     from fishseg.prediction import Segmenter
+    from fishseg.training import DecoderCard
 
 
+# Nearer to 0 or 1 a float32 probability no longer tells its logit.
+SMALLEST_PROBABILITY = 1e-7
 # What a row of scores says of its sample.
 IDENTITY = ("sample_id", "class_name", "group_id", "mask_status", "split")
 
@@ -38,12 +44,16 @@ class Predicted:
     Attributes:
         sample: the sample's row.
         mask: ``(H0, W0)`` at the original resolution.
+        confidence: its stability, in [0, 1] (see `fishseg.confidence`).
+        working_probability: ``(H, W)`` float32 at the working resolution.
         working_mask: ``(H, W)`` at the working resolution.
         working_truth: ``(H, W)`` at the working resolution.
     """
 
     sample: Any
     mask: NDArray[np.bool_]
+    confidence: float
+    working_probability: NDArray[np.float32]
     working_mask: NDArray[np.bool_]
     working_truth: NDArray[np.bool_]
 
@@ -52,7 +62,7 @@ def predict_cached(
     samples: pd.DataFrame,
     cache: FeatureCache,
     decoder: nn.Module,
-    threshold: float,
+    card: DecoderCard,
     device: torch.device,
 ) -> Iterator[Predicted]:
     """The decoder's answer to every sample, in the order given, from cached features.
@@ -64,9 +74,11 @@ def predict_cached(
     for sample in samples.itertuples(index=False):
         # One at a time, as prediction does it: the same sums in the same order.
         batch = cache.batch([sample.sample_id])
-        probability = decode(decoder, batch.features, batch.pixels, device)
+        probability = decode(
+            decoder, batch.features, batch.pixels, device, temperature=card.temperature
+        )
         truth = batch.target()[0, 0].bool().numpy()
-        yield _predicted(sample, probability, threshold, truth)
+        yield _predicted(sample, probability, card.threshold, truth)
 
 
 def predict_files(samples: pd.DataFrame, segmenter: Segmenter) -> Iterator[Predicted]:
@@ -88,12 +100,35 @@ def _predicted(
     sample: Any, probability: torch.Tensor, threshold: float, working_truth: NDArray[np.bool_]
 ) -> Predicted:
     """The answer in a probability ``(1, 1, H, W)``, at both resolutions."""
+    working_probability = probability[0, 0].numpy()
+    full_probability = at_size(working_probability, (sample.height, sample.width))
+    mask = full_probability >= threshold
     return Predicted(
         sample=sample,
-        mask=at_size(probability, (sample.height, sample.width)) >= threshold,
-        working_mask=(probability[0, 0] >= threshold).numpy(),
+        mask=mask,
+        confidence=stability(full_probability, threshold),
+        working_probability=working_probability,
+        working_mask=working_probability >= threshold,
         working_truth=working_truth,
     )
+
+
+def count_logits(
+    predictions: Iterable[Predicted], histograms: Mapping[str, LogitHistogram], temperature: float
+) -> Iterator[Predicted]:
+    """Pass predictions on, counting the pixels of those whose split has a histogram.
+
+    The logits are counted as they were before the temperature; where a mask was rejected, not at
+    all.
+    """
+    for predicted in predictions:
+        sample = predicted.sample
+        if sample.split in histograms and sample.mask_status != "rejected":
+            probability = torch.from_numpy(predicted.working_probability)
+            logits = temperature * torch.logit(probability, eps=SMALLEST_PROBABILITY)
+            truth = torch.from_numpy(predicted.working_truth)
+            histograms[sample.split].add(logits, truth)
+        yield predicted
 
 
 def score(predictions: Iterable[Predicted], n_samples: int) -> pd.DataFrame:
@@ -102,8 +137,8 @@ def score(predictions: Iterable[Predicted], n_samples: int) -> pd.DataFrame:
     Returns:
         A row a sample, in the order given: ``sample_id, class_name, group_id, mask_status``,
         ``split`` where the samples have one, what `fishseg.metrics.score_image` gives at the
-        original resolution, ``raw_iou`` against the mask that came with the image, and
-        ``batch_intersection, batch_union`` in pixels of the working resolution.
+        original resolution, ``raw_iou`` against the mask that came with the image, ``confidence``,
+        and ``batch_intersection, batch_union`` in pixels of the working resolution.
 
     Raises:
         DataError: a mask that can no longer be read.
@@ -125,6 +160,7 @@ def _score_one(predicted: Predicted) -> dict[str, Any]:
         **{name: getattr(sample, name) for name in IDENTITY if hasattr(sample, name)},
         **scores,
         "raw_iou": raw_iou,
+        "confidence": predicted.confidence,
         "batch_intersection": working.intersection,
         "batch_union": working.union,
     }
@@ -149,6 +185,7 @@ def summarise_splits(scores: pd.DataFrame, params: EvaluateParams) -> dict[str, 
     Beside the metrics on the masks that the audit lets stand or has repaired, which
     ``audited_mask_iou`` repeats, ``raw_mask_iou`` is the mean IoU with the masks as they came,
     samples with a rejected mask included: nobody's score rises by leaving out hard cases.
+    ``confidence`` is what `summarise_confidence` gives.
     """
     summary: dict[str, Any] = {}
     for split in SPLITS:
@@ -160,4 +197,24 @@ def summarise_splits(scores: pd.DataFrame, params: EvaluateParams) -> dict[str, 
         if len(kept):
             summary[split]["audited_mask_iou"] = round(float(kept["iou"].mean()), 6)
             summary[split]["raw_mask_iou"] = round(float(whole["raw_iou"].mean()), 6)
+            summary[split]["confidence"] = summarise_confidence(kept)
     return summary
+
+
+def summarise_confidence(scores: pd.DataFrame) -> dict[str, float]:
+    """How well the confidence sorts images by their IoU.
+
+    Returns:
+        ``spearman``, the rank correlation of both (left out where either is the same for all
+        images), and ``aurc``, the area under the risk-coverage curve (see
+        `fishseg.confidence.selective_risk`), between that of the best order, ``aurc_optimal``, and
+        that of a random one, ``aurc_random``.
+    """
+    found = {
+        "aurc": selective_risk(scores["confidence"], scores["iou"]).mean(),
+        "aurc_optimal": selective_risk(scores["iou"], scores["iou"]).mean(),
+        "aurc_random": 1 - scores["iou"].mean(),
+    }
+    if scores[["confidence", "iou"]].nunique().min() > 1:
+        found = {"spearman": scores["confidence"].corr(scores["iou"], method="spearman"), **found}
+    return {name: round(float(value), 6) for name, value in found.items()}

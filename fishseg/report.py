@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import nn
 
 from fishseg import evaluation, plots
+from fishseg.calibration import LogitHistogram
+from fishseg.confidence import selective_risk
 from fishseg.datasets.images import read_image, read_mask
 from fishseg.evaluation import Predicted
 from fishseg.features.shards import FeatureCache
 from fishseg.params import EvaluateParams
+from fishseg.training import DecoderCard
 
+# What the decoder has not learned from: only there its probabilities can be held against it.
+UNSEEN_SPLITS = ("val", "test")
 Predict = Callable[[pd.DataFrame], Iterable[Predicted]]
 
 
@@ -25,38 +31,79 @@ def evaluate_cached(
     manifest: pd.DataFrame,
     cache: FeatureCache,
     decoder: nn.Module,
-    threshold: float,
+    card: DecoderCard,
     params: EvaluateParams,
     device: torch.device,
     folder: Path,
 ) -> dict[str, Any]:
     """Score every sample of the manifest and draw what a reader wants to see.
 
-    ``folder`` gets ``images.csv`` (a row a sample), ``per_class.csv`` (of val), and in
-    ``pictures/`` a histogram, bars a class and the galleries of val.
+    ``folder`` gets ``images.csv`` (a row a sample), ``per_class.csv`` (of val), ``reliability.csv``
+    and ``risk_coverage.csv`` (of val and test), and in ``pictures/`` a histogram, bars a class, how
+    far probabilities and confidences can be trusted, and the galleries of val.
 
     Returns:
         What ``metrics/evaluate.json`` says.
     """
 
     def predict(samples: pd.DataFrame) -> Iterable[Predicted]:
-        return evaluation.predict_cached(samples, cache, decoder, threshold, device)
+        return evaluation.predict_cached(samples, cache, decoder, card, device)
 
     pictures = folder / "pictures"
     pictures.mkdir(parents=True, exist_ok=True)
     samples = evaluation.with_rejected(manifest, inventory)
-    scores = evaluation.score(predict(samples), len(samples))
+    histograms = {split: LogitHistogram() for split in UNSEEN_SPLITS}
+    predictions = evaluation.count_logits(predict(samples), histograms, card.temperature)
+    scores = evaluation.score(predictions, len(samples))
     summary = evaluation.summarise_splits(scores, params)
     scores.round(6).to_csv(folder / "images.csv", index=False, lineterminator="\n")
     scores, samples = (table[table["mask_status"] != "rejected"] for table in (scores, samples))
     plots.iou_histogram(scores, pictures / "iou_histogram.png")
     plots.per_class_bars(summary, pictures / "per_class.png")
+    for split, histogram in histograms.items():
+        if summary[split]["n_images"]:
+            summary[split]["calibration"] = histogram.summarise(card.temperature)
+    write_reliability(histograms, card.temperature, folder)
+    write_risk_coverage(scores, folder)
     val_scores, val_samples = (table[table["split"] == "val"] for table in (scores, samples))
     per_class = val_scores.groupby("class_name")[["iou", "boundary_iou"]].mean().round(6)
     per_class.columns = pd.Index(["mean_iou", "mean_boundary_iou"])
     per_class.to_csv(folder / "per_class.csv", lineterminator="\n")
     draw_galleries(val_scores, val_samples, predict, params, pictures)
     return summary
+
+
+def write_reliability(
+    histograms: Mapping[str, LogitHistogram], temperature: float, folder: Path
+) -> None:
+    """Write ``reliability.csv``, of each split with and without its temperature, and a picture."""
+    tables = [
+        histogram.reliability(value).assign(split=split, calibrated=calibrated)
+        for split, histogram in histograms.items()
+        for calibrated, value in ((1, temperature), (0, 1.0))
+    ]
+    table = pd.concat(tables, ignore_index=True).round(6)
+    table.to_csv(folder / "reliability.csv", index=False, lineterminator="\n")
+    plots.reliability(table, folder / "pictures" / "reliability.png")
+
+
+def write_risk_coverage(scores: pd.DataFrame, folder: Path) -> None:
+    """Write ``risk_coverage.csv``, of each split, and a picture.
+
+    Its rows: ``split``, ``coverage`` (share of the images, the most confident first), ``risk``
+    (mean of ``1 - IoU`` over them) and ``optimal_risk`` (the same in the best order).
+    """
+    tables = []
+    for split in UNSEEN_SPLITS:
+        rows = scores[scores["split"] == split]
+        coverage = np.arange(1, len(rows) + 1) / max(1, len(rows))
+        risk = selective_risk(rows["confidence"], rows["iou"])
+        optimal_risk = selective_risk(rows["iou"], rows["iou"])
+        columns = {"coverage": coverage, "risk": risk, "optimal_risk": optimal_risk}
+        tables.append(pd.DataFrame({"split": split, **columns}))
+    table = pd.concat(tables, ignore_index=True).round(6)
+    table.to_csv(folder / "risk_coverage.csv", index=False, lineterminator="\n")
+    plots.risk_coverage(table, folder / "pictures" / "risk_coverage.png")
 
 
 def draw_galleries(

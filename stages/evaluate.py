@@ -17,7 +17,7 @@ def main() -> None:
         manifest=read_manifest(MANIFEST),
         cache=FeatureCache(FEATURES),
         decoder=decoder,
-        threshold=card.threshold,
+        card=card,
         params=params.load(params.EvaluateParams),
         device=device,
         folder=PLOTS / "evaluate",

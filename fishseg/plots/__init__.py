@@ -4,16 +4,22 @@ The same numbers give the same bytes: no figure depends on the user's matplotlib
 file holds a date or a version.
 """
 
+from fishseg.plots.calibration import reliability, risk_coverage
 from fishseg.plots.curves import training_curves
 from fishseg.plots.galleries import GalleryItem, gallery
 from fishseg.plots.overlays import overlay
+from fishseg.plots.robustness import contact_sheet, severity_curves
 from fishseg.plots.scores import iou_histogram, per_class_bars
 
 __all__ = [
     "GalleryItem",
+    "contact_sheet",
     "gallery",
     "iou_histogram",
     "overlay",
     "per_class_bars",
+    "reliability",
+    "risk_coverage",
+    "severity_curves",
     "training_curves",
 ]

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from fishseg import plots
+from fishseg.robustness import Trial
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def course(names: list[str], drop: float = 0.1) -> pd.DataFrame:
+    rows = [("clean", 0, 0.9)]
+    rows += [(name, level, 0.9 - drop * level) for name in names for level in (1, 2, 3, 4, 5)]
+    table = pd.DataFrame(rows, columns=["corruption", "severity", "mean_iou"])
+    table["worst_iou"], table["best_iou"] = table["mean_iou"] - 0.1, table["mean_iou"] + 0.05
+    return table.assign(boundary_iou=0.5, iou_retained=table["mean_iou"] / 0.9)
+
+
+def examples(shape: tuple[int, int]) -> list[Trial]:
+    mask = np.zeros(shape, np.bool_)
+    mask[shape[0] // 4 : shape[0] // 2, shape[1] // 4 : shape[1] // 2] = True
+    return [
+        Trial(
+            sample_id="Trout/$1$",
+            corruption=name,
+            severity=severity,
+            image=np.full((*shape, 3), 40 * severity, np.uint8),
+            truth=mask,
+            prediction=mask if severity < 5 else ~mask | mask,
+            scores={"iou": 1 - severity / 10},
+        )
+        for name, severity in [("clean", 0), *(("noise", level) for level in range(1, 6))]
+    ]
+
+
+@pytest.mark.parametrize("n_corruptions", [1, 3, 4, 11])
+def test_a_panel_each_whatever_their_number(tmp_path: Path, n_corruptions: int) -> None:
+    table = course([f"corruption_{number}" for number in range(n_corruptions)])
+    plots.severity_curves(table, tmp_path / "curves.png")
+    rows = -(-(n_corruptions + 1) // 4)
+    assert Image.open(tmp_path / "curves.png").height == pytest.approx(77 + 231 * rows, abs=1)
+
+
+def test_the_curves_show_the_numbers(tmp_path: Path) -> None:
+    for name, drop in (("first", 0.1), ("second", 0.1), ("other", 0.05)):
+        plots.severity_curves(course(["noise", "jpeg"], drop), tmp_path / f"{name}.png")
+    first, second, other = (
+        (tmp_path / f"{name}.png").read_bytes() for name in ("first", "second", "other")
+    )
+    assert first == second
+    assert first != other
+
+
+@pytest.mark.parametrize("shape", [(90, 120), (120, 60), (30, 300)])
+def test_the_sheet_holds_every_tile(tmp_path: Path, shape: tuple[int, int]) -> None:
+    plots.contact_sheet(examples(shape), tmp_path / "sheet.png")
+    sheet = np.asarray(Image.open(tmp_path / "sheet.png"))
+    # Every grey of the five tiles is there, and the outline's colour.
+    for level in range(1, 5):
+        assert (sheet == 40 * level).all(axis=2).sum() > 200
+    assert (sheet == (255, 200, 0)).all(axis=2).any()
