@@ -10,11 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from fishseg import devices
 from fishseg.backbones import Backbone, load_backbone
-from fishseg.decoders.inference import at_size, decode
+from fishseg.decoders.inference import decode
 from fishseg.errors import BackboneError
 from fishseg.features.extraction import features_of
-from fishseg.features.working import to_pixels, working_size
+from fishseg.features.working import at_size, to_pixels, working_size
 from fishseg.training import DecoderCard, load_decoder
 
 
@@ -28,15 +29,27 @@ class Segmenter:
     device: torch.device
 
     @classmethod
-    def load(cls, decoder_folder: Path, backbone_folder: Path, device: torch.device) -> Segmenter:
+    def load(
+        cls,
+        decoder_folder: Path,
+        backbone_folder: Path,
+        device: torch.device,
+        dtype: torch.dtype | None = None,
+    ) -> Segmenter:
         """The segmenter that the stages ``backbone`` and ``train`` left behind.
+
+        Args:
+            decoder_folder: what the stage ``train`` wrote.
+            backbone_folder: what the stage ``backbone`` wrote.
+            device: where to compute.
+            dtype: what the backbone computes in; `fishseg.devices.precision` unless given.
 
         Raises:
             CacheError: there is no usable decoder.
             BackboneError: there is no usable backbone, or it is not the one of the decoder.
         """
         decoder, card = load_decoder(decoder_folder, device)
-        backbone = load_backbone(backbone_folder, card.layers)
+        backbone = load_backbone(backbone_folder, card.layers, dtype or devices.precision(device))
         if backbone.weights_sha256 != card.backbone["weights_sha256"]:
             raise BackboneError(
                 f"the decoder was trained on other weights: those of {card.backbone['name']}",
@@ -55,11 +68,22 @@ class Segmenter:
             image_size=self.card.image_size,
             patch_multiple=self.backbone.patch_multiple,
         )
-        pixels = to_pixels(image, size).unsqueeze(0)
-        features = features_of(pixels, self.backbone, self.device)
-        return decode(self.decoder, features, pixels, self.device)
+        pixels = torch.from_numpy(to_pixels(image, size)).unsqueeze(0)
+        features = features_of(pixels, self.backbone, self.device, self.card.dtype)
+        return decode(
+            self.decoder, features, pixels, self.device, temperature=self.card.temperature
+        )
+
+    @property
+    def threshold(self) -> float:
+        """The probability from which a pixel is fish."""
+        return self.card.threshold
+
+    def probability(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """How probably each pixel ``(H0, W0)`` of an RGB image ``(H0, W0, 3)`` is fish, 0 to 1."""
+        working = self.working_probability(image)[0, 0].numpy()
+        return at_size(working, (image.shape[0], image.shape[1]))
 
     def mask(self, image: NDArray[np.uint8]) -> NDArray[np.bool_]:
         """The fish ``(H0, W0)`` in an RGB image ``(H0, W0, 3)``."""
-        probability = at_size(self.working_probability(image), (image.shape[0], image.shape[1]))
-        return probability >= self.card.threshold
+        return self.probability(image) >= self.threshold

@@ -11,9 +11,11 @@ from PIL import Image
 from fishseg import cli, training
 from fishseg.audit.inventory import build_inventory
 from fishseg.backbones import load_backbone
+from fishseg.datasets.images import read_image
 from fishseg.features.extraction import extract
 from fishseg.features.shards import FeatureCache
 from fishseg.params import FeaturesParams, TrainParams
+from fishseg.prediction import Segmenter
 
 CPU = torch.device("cpu")
 
@@ -40,57 +42,60 @@ def run(*arguments: object) -> int:
     return stopped.value.code if isinstance(stopped.value.code, int) else 1
 
 
-def test_predict_writes_a_mask_of_the_picture_s_own_size(
-    trained: list[str], workspace: Path
-) -> None:
-    wide = workspace / "wide.jpg"
-    Image.fromarray(np.full((30, 90, 3), 120, np.uint8)).save(wide)
-    picture = next(Path("data/raw").glob("**/Trout/00001.png"))
-    assert run("predict", picture, wide, "--out", "out", *trained) == 0
-    for name, size in (("00001", (59, 44)), ("wide", (90, 30))):
-        mask = Image.open(f"out/masks/{name}.png")
-        assert mask.size == size
-        assert mask.mode == "L"
-        assert set(np.unique(np.asarray(mask))) <= {0, 255}
-        assert Image.open(f"out/overlays/{name}.png").size == size
+def message(*arguments: object) -> str:
+    """What a command that stops says."""
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([str(argument) for argument in arguments])
+    return str(stopped.value.code)
 
 
-def test_a_rotated_photograph_gets_its_mask_as_it_is_shown(
-    trained: list[str], workspace: Path
-) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    Image.fromarray(np.full((30, 90, 3), 120, np.uint8)).save("turned.jpg", exif=exif)
-    assert run("predict", "turned.jpg", "--out", "out", *trained) == 0
-    assert Image.open("out/masks/turned.png").size == (30, 90)
-
-
-def test_a_broken_picture_is_listed_and_the_rest_goes_on(
-    trained: list[str], workspace: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    Path("empty.png").touch()
-    Path("text.jpg").write_text("no picture")
-    pictures = sorted(Path("data/raw").glob("**/Trout/0000?.png"))
+def test_predict_writes_the_segmenter_s_mask(trained: list[str], workspace: Path) -> None:
     assert (
-        run("predict", "empty.png", pictures[0], "text.jpg", "gone.png", "--out", "out", *trained)
-        == 1
+        run("predict", "data/raw/Fish_Dataset/Fish_Dataset/Trout/Trout", "--out", "out", *trained)
+        == 0
     )
-    assert [path.name for path in Path("out/masks").iterdir()] == ["00001.png"]
-    last = caplog.records[-1].getMessage()
-    assert "3 files" in last
-    assert all(name in last for name in ("empty.png", "text.jpg", "gone.png"))
+    segmenter = Segmenter.load(Path("decoder"), Path(trained[-1]), CPU)
+    for number in range(1, 5):
+        picture = f"data/raw/Fish_Dataset/Fish_Dataset/Trout/Trout/{number:05d}.png"
+        mask = np.asarray(Image.open(f"out/masks/{number:05d}.png")) > 0
+        np.testing.assert_array_equal(mask, segmenter.mask(read_image(Path(picture))))
+    assert Path("out/measurements.csv").exists()
 
 
-def test_predict_never_overwrites_a_picture_or_another_s_mask(
+def test_a_panorama_and_a_single_pixel_go_through_the_model(
     trained: list[str], workspace: Path
 ) -> None:
-    first, second = sorted(Path("data/raw").glob("**/00001.png"))[:2]
-    assert run("predict", first, second, "--out", "out", *trained) == 1
-    Path("masks").mkdir()
-    Image.fromarray(np.full((30, 40, 3), 120, np.uint8)).save("masks/fish.png")
-    before = Path("masks/fish.png").read_bytes()
-    assert run("predict", "masks/fish.png", "--out", ".", *trained) == 1
-    assert Path("masks/fish.png").read_bytes() == before
+    Image.new("RGB", (20_000, 40), (90, 80, 70)).save("panorama.png")
+    Image.new("RGB", (1, 1), (90, 80, 70)).save("pixel.png")
+    assert run("predict", "panorama.png", "pixel.png", "--out", "out", *trained) == 0
+    assert Image.open("out/masks/panorama.png").size == (20_000, 40)
+    assert Image.open("out/masks/pixel.png").size == (1, 1)
+
+
+def test_predict_measures_again_after_training(trained: list[str], workspace: Path) -> None:
+    picture = "data/raw/Fish_Dataset/Fish_Dataset/Trout/Trout/00001.png"
+    assert run("predict", picture, "--out", "out", *trained) == 0
+    before = Path("out/.fishseg/records/00001.json").read_text()
+    card = json.loads(Path("decoder/decoder.json").read_text())
+    Path("decoder/decoder.json").write_text(json.dumps({**card, "threshold": 0.01}))
+    assert run("predict", picture, "--out", "out", *trained) == 0
+    assert Path("out/.fishseg/records/00001.json").read_text() != before
+    assert np.asarray(Image.open("out/masks/00001.png")).mean() > 200
+
+
+def test_a_decoder_of_another_backbone_is_refused(trained: list[str], workspace: Path) -> None:
+    card = json.loads(Path("decoder/decoder.json").read_text())
+    card["backbone"]["weights_sha256"] = "0" * 64
+    Path("decoder/decoder.json").write_text(json.dumps(card))
+    picture = "data/raw/Fish_Dataset/Fish_Dataset/Trout/Trout/00001.png"
+    assert "trained on other weights" in message("predict", picture, "--out", "out", *trained)
+
+
+def test_a_corrupt_checkpoint_is_refused(trained: list[str], workspace: Path) -> None:
+    weights = Path("decoder/decoder.safetensors")
+    weights.write_bytes(weights.read_bytes()[:200])
+    picture = "data/raw/Fish_Dataset/Fish_Dataset/Trout/Trout/00001.png"
+    assert "no usable decoder" in message("predict", picture, "--out", "out", *trained)
 
 
 def test_score_prints_the_metrics_and_nothing_else(
@@ -130,4 +135,4 @@ def test_without_a_decoder_there_is_one_message(
     with pytest.raises(SystemExit) as stopped:
         cli.main(["--help"])
     assert stopped.value.code == 0
-    assert "fishseg score" in capsys.readouterr().out
+    assert "score" in capsys.readouterr().out

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from fishseg import evaluation, report, splits, training
+from fishseg import devices, evaluation, report, splits, training
 from fishseg.audit.inventory import build_inventory
 from fishseg.backbones import load_backbone
 from fishseg.datasets.images import read_image, read_mask
@@ -32,7 +32,14 @@ def inventory(fish_folder: Path) -> pd.DataFrame:
 @pytest.fixture
 def manifest(inventory: pd.DataFrame) -> pd.DataFrame:
     params = SplitParams(
-        strategy="grouped", val_fraction=0.25, test_fraction=0.25, folds=0, fold=0, seed=0
+        strategy="grouped",
+        val_fraction=0.25,
+        test_fraction=0.25,
+        folds=0,
+        fold=0,
+        held_out_class="",
+        train_photos_per_class=0,
+        seed=0,
     )
     return splits.make_manifest(inventory, params)
 
@@ -41,7 +48,8 @@ def manifest(inventory: pd.DataFrame) -> pd.DataFrame:
 def cache(
     inventory: pd.DataFrame, tiny_backbone: Path, features_params: FeaturesParams
 ) -> FeatureCache:
-    extract(inventory, load_backbone(tiny_backbone, (-1,)), features_params, Path("features"), CPU)
+    backbone = load_backbone(tiny_backbone, (-1,), devices.precision(CPU))
+    extract(inventory, backbone, features_params, Path("features"), CPU)
     return FeatureCache(Path("features"))
 
 
@@ -58,9 +66,7 @@ def test_a_file_and_its_cached_features_give_the_same_mask(
     inventory: pd.DataFrame, cache: FeatureCache, decoder_folder: Path, tiny_backbone: Path
 ) -> None:
     segmenter = Segmenter.load(decoder_folder, tiny_backbone, CPU)
-    cached = evaluation.predict_cached(
-        inventory, cache, segmenter.decoder, segmenter.card.threshold, CPU
-    )
+    cached = evaluation.predict_cached(inventory, cache, segmenter.decoder, segmenter.card, CPU)
     for predicted, path in zip(cached, inventory["image_path"], strict=True):
         mask = segmenter.mask(read_image(Path(path)))
         assert mask.any()
@@ -73,9 +79,7 @@ def test_scores_of_files_and_of_the_cache_agree(
 ) -> None:
     segmenter = Segmenter.load(decoder_folder, tiny_backbone, CPU)
     from_files = evaluation.score(evaluation.predict_files(inventory, segmenter), len(inventory))
-    cached = evaluation.predict_cached(
-        inventory, cache, segmenter.decoder, segmenter.card.threshold, CPU
-    )
+    cached = evaluation.predict_cached(inventory, cache, segmenter.decoder, segmenter.card, CPU)
     pd.testing.assert_frame_equal(from_files, evaluation.score(cached, len(inventory)))
 
 
@@ -116,7 +120,7 @@ def test_the_evaluation_writes_scores_and_pictures(
         manifest=manifest,
         cache=cache,
         decoder=decoder,
-        threshold=card.threshold,
+        card=card,
         params=EVALUATE,
         device=CPU,
         folder=workspace / "plots",
@@ -132,6 +136,8 @@ def test_the_evaluation_writes_scores_and_pictures(
         "gallery_worst.png",
         "iou_histogram.png",
         "per_class.png",
+        "reliability.png",
+        "risk_coverage.png",
     ]
 
 
@@ -150,7 +156,7 @@ def test_a_rejected_mask_counts_in_the_raw_score_alone(
     samples = evaluation.with_rejected(rest, rejected)
     assert samples["sample_id"].iloc[-1] == val
     assert samples["split"].iloc[-1] == "val"
-    predictions = evaluation.predict_cached(samples, cache, decoder, card.threshold, CPU)
+    predictions = evaluation.predict_cached(samples, cache, decoder, card, CPU)
     scores = evaluation.score(predictions, len(samples))
     summary = evaluation.summarise_splits(scores, EVALUATE)["val"]
     in_val = scores[scores["split"] == "val"]
@@ -167,7 +173,7 @@ def test_a_repaired_mask_is_scored_as_repaired_and_as_it_came(
     decoder, card = training.load_decoder(decoder_folder, CPU)
 
     def score(samples: pd.DataFrame) -> pd.DataFrame:
-        predictions = evaluation.predict_cached(samples, cache, decoder, card.threshold, CPU)
+        predictions = evaluation.predict_cached(samples, cache, decoder, card, CPU)
         return evaluation.score(predictions, len(samples))
 
     before, after = score(inventory.iloc[:1]), score(repaired)

@@ -1,0 +1,48 @@
+"""Arguments that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+from typing import TypeAlias
+
+log = logging.getLogger("fishseg")
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def add_command(
+    commands: Commands, name: str, *, summary: str, description: str, examples: str
+) -> argparse.ArgumentParser:
+    """A new command whose help ends in examples, shown as they are written."""
+    return commands.add_parser(
+        name,
+        help=summary,
+        description=description,
+        epilog=f"examples:\n{examples}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def add_model(command: argparse.ArgumentParser) -> None:
+    """``--decoder`` and ``--backbone``: the folders that `dvc repro` fills."""
+    for name, meaning in (
+        ("decoder", "the trained decoder"),
+        ("backbone", "the backbone it was trained on"),
+    ):
+        command.add_argument(
+            f"--{name}",
+            type=Path,
+            default=Path("data") / name,
+            metavar="DIR",
+            help=f"{meaning} (default: %(default)s)",
+        )
+
+
+def exit_status(problems: list[str]) -> int:
+    """0, or 1 after listing the files that could not be used."""
+    if not problems:
+        return 0
+    log.error("%d files could not be used:\n%s", len(problems), "\n".join(problems))
+    return 1

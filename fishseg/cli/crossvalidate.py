@@ -1,0 +1,122 @@
+"""``fishseg crossvalidate``: what a decoder trained on your own pictures would be worth."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fishseg.cli.arguments import Commands, add_command, add_model
+from fishseg.errors import ParameterError
+
+if TYPE_CHECKING:
+    import argparse
+
+    import pandas as pd
+
+log = logging.getLogger("fishseg")
+
+EXAMPLES = """\
+  fishseg crossvalidate my-pictures                    from scratch, and from data/decoder
+  fishseg crossvalidate my-pictures --folds 10
+  fishseg crossvalidate my-pictures --masks theirs     beside masks that something else made
+"""
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command to the command line."""
+    command = add_command(
+        commands,
+        "crossvalidate",
+        summary="how good a decoder trained on a labelled folder would be",
+        description="Deal the pictures of a labelled folder to folds, score each fold with a\n"
+        "decoder trained on the others, and print one table: trained from scratch, and\n"
+        "going on from the decoder in data/decoder, which stays as it is. Parameters are\n"
+        "those of params.yaml, so run it where that file lies.",
+        examples=EXAMPLES,
+    )
+    command.add_argument(
+        "folder",
+        type=Path,
+        metavar="FOLDER",
+        help="images/ and masks/, or the Kaggle layout; or a zip",
+    )
+    command.add_argument(
+        "--folds", type=int, default=5, metavar="N", help="how many folds (default: %(default)s)"
+    )
+    command.add_argument(
+        "--masks", type=Path, metavar="DIR", help="also score these masks, one PNG a picture"
+    )
+    command.add_argument("--out", type=Path, metavar="CSV", help="also write every picture's score")
+    add_model(command)
+    command.set_defaults(command=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the table."""
+    import dataclasses
+    import tempfile
+
+    import pandas as pd
+
+    from fishseg import devices, params, store
+    from fishseg.audit.inventory import build_inventory
+    from fishseg.backbones import load_backbone
+    from fishseg.crossvalidation import cross_validate, score_masks, write_views
+    from fishseg.datasets.local import opened
+    from fishseg.features.extraction import extract
+    from fishseg.features.shards import FeatureCache
+    from fishseg.training import CARD_NAME
+
+    if options.folds < 2:
+        raise ParameterError(
+            f"{options.folds} folds leave nothing to train on",
+            where="--folds",
+            expected="2 or more",
+        )
+    features_params = params.load(params.FeaturesParams)
+    train_params = dataclasses.replace(params.load(params.TrainParams), start_from="")
+    device = devices.select()
+    starts = {"from scratch": ""}
+    if (options.decoder / CARD_NAME).exists():
+        starts[f"from {options.decoder}"] = str(options.decoder)
+    measured: dict[str, pd.DataFrame] = {}
+    with (
+        opened(options.folder) as folder,
+        tempfile.TemporaryDirectory(dir=store.folder("crossvalidation")) as features,
+        tempfile.TemporaryDirectory() as views_folder,
+    ):
+        inventory = build_inventory(folder, max_broken_share=1).table
+        if options.masks:
+            measured[str(options.masks)] = score_masks(inventory, options.masks)
+        views = write_views(inventory, Path(views_folder))
+        precision = devices.precision(device)
+        backbone = load_backbone(options.backbone, features_params.layers, precision)
+        everything = pd.concat([inventory, views], ignore_index=True)
+        extract(everything, backbone, features_params, Path(features), device)
+        cache = FeatureCache(Path(features))
+        for name, start in starts.items():
+            wanted = dataclasses.replace(train_params, start_from=start)
+            measured[name] = cross_validate(
+                inventory, cache, wanted, device, folds=options.folds, views=views
+            )
+    _print_table(measured)
+    if options.out:
+        tables = [table.assign(decoder=name) for name, table in measured.items()]
+        columns = ["decoder", "sample_id", "iou", "boundary_iou"]
+        pd.concat(tables)[columns].round(6).to_csv(options.out, index=False, lineterminator="\n")
+    return 0
+
+
+def _print_table(measured: dict[str, pd.DataFrame]) -> None:
+    from fishseg.metrics import bootstrap_interval
+
+    print("| masks | pictures | mean IoU [95% interval] | median | worst | boundary IoU |")
+    print("|---|---|---|---|---|---|")
+    for name, table in measured.items():
+        low, high = bootstrap_interval(table["iou"], table["group_id"], samples=2000, seed=42)
+        print(
+            f"| {name} | {len(table)} | **{table['iou'].mean():.3f}** [{low:.3f}, {high:.3f}] "
+            f"| {table['iou'].median():.3f} | {table['iou'].min():.3f} "
+            f"| {table['boundary_iou'].mean():.3f} |"
+        )

@@ -1,0 +1,101 @@
+"""``fishseg export``: the trained model as one file for other programs."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fishseg.cli.arguments import Commands, add_command, add_model
+from fishseg.errors import ModelError
+
+if TYPE_CHECKING:
+    import argparse
+
+log = logging.getLogger("fishseg")
+
+EXAMPLES = """\
+  fishseg export --out model.onnx                 backbone and decoder, and model.md beside it
+  fishseg export --out model.onnx --opset 23      faster where the runtime is new
+  fishseg export --part decoder --out head.onnx   the decoder alone, for cached features
+  fishseg predict photo.jpg --model model.onnx --out fish    needs no torch
+"""
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command to the command line."""
+    export = add_command(
+        commands,
+        "export",
+        summary="the trained model as an ONNX file",
+        description="Write backbone and decoder as one ONNX file, from an RGB image as uint8 to\n"
+        "the probability of fish at each pixel, and a model card (NAME.md) beside it. The file is\n"
+        "compared with torch on pictures first, and not written if they disagree.",
+        examples=EXAMPLES,
+    )
+    export.add_argument(
+        "--out", required=True, type=Path, metavar="FILE", help="the file to write: NAME.onnx"
+    )
+    export.add_argument(
+        "--format", default="onnx", choices=["onnx"], help="of the file (default: %(default)s)"
+    )
+    export.add_argument(
+        "--part",
+        default="whole",
+        choices=["whole", "decoder"],
+        help="backbone and decoder, or the decoder alone (default: %(default)s)",
+    )
+    export.add_argument(
+        "--opset",
+        type=int,
+        default=18,
+        choices=[18, 23],
+        help="of ONNX: 18 runs nearly everywhere, 23 is faster in onnxruntime from 1.23 on "
+        "(default: %(default)s)",
+    )
+    export.add_argument(
+        "--run",
+        type=Path,
+        default=Path(),
+        metavar="DIR",
+        help="where params.yaml, metrics/ and data/ of the run lie that trained the decoder, for "
+        "the model card and the comparison (default: here)",
+    )
+    add_model(export)
+    export.set_defaults(command=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Export, compare and write."""
+    import torch
+
+    from fishseg.export import comparison_pictures, export, write
+    from fishseg.model_card import model_card
+    from fishseg.prediction import Segmenter
+
+    if options.out.suffix != ".onnx":
+        raise ModelError(
+            "the name of the file does not tell what it holds",
+            where=options.out,
+            expected="a name that ends in .onnx",
+            remedy=f"--out {options.out.with_suffix('.onnx')}",
+        )
+    segmenter = Segmenter.load(
+        options.decoder, options.backbone, torch.device("cpu"), torch.float32
+    )
+    exported = export(
+        segmenter,
+        part=options.part,
+        opset=options.opset,
+        pictures=comparison_pictures(options.run),
+    )
+    card = model_card(exported, options.run)
+    write(exported, options.out, model_card=card)
+    log.info(
+        "%s agrees with torch on %d pictures: mask IoU at least %.5f, probabilities within %.1e",
+        options.out,
+        exported.agreement.n_pictures,
+        exported.agreement.min_iou,
+        exported.agreement.max_difference,
+    )
+    return 0

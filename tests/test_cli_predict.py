@@ -1,0 +1,343 @@
+"""`fishseg predict` with a model that takes what is bright for fish."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from fishseg import cli
+from fishseg.cli import predict
+
+
+class BrightModel:
+    """Brightness is the probability; counts how often it was asked."""
+
+    threshold = 0.5
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def probability(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        self.asked += 1
+        return np.asarray(image.max(axis=2) / 255, np.float32)
+
+
+@pytest.fixture
+def model(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> BrightModel:
+    model = BrightModel()
+    monkeypatch.setattr(predict, "_load_model", lambda options: (model, "bright"))
+    return model
+
+
+def run(*arguments: object) -> int | str | None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["predict", *map(str, arguments)])
+    return stopped.value.code
+
+
+def save(path: str, *boxes: tuple[int, int, int, int], size: tuple[int, int] = (90, 60)) -> Path:
+    """A black picture with white boxes ``left, top, width, height``."""
+    pixels = np.zeros((size[1], size[0], 3), np.uint8)
+    for left, top, width, height in boxes:
+        pixels[top : top + height, left : left + width] = 255
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+    return Path(path)
+
+
+def table(out: str = "out") -> list[dict[str, str]]:
+    with Path(out, "measurements.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_masks_overlays_and_a_row_a_fish(model: BrightModel) -> None:
+    save("in/a.png", (20, 20, 40, 10))
+    save("in/sub/b.bmp", (5, 5, 50, 10), (10, 40, 30, 10))
+    assert run("in", "--out", "out") == 0
+    rows = table()
+    assert [(row["image"], row["fish"]) for row in rows] == [
+        ("a.png", "1"),
+        ("sub/b.bmp", "1"),
+        ("sub/b.bmp", "2"),
+    ]
+    assert [row["area_px"] for row in rows] == ["400", "500", "300"]
+    assert float(rows[0]["length_px"]) == pytest.approx(40, abs=1)
+    assert float(rows[0]["width_px"]) == pytest.approx(10, abs=1)
+    assert (rows[0]["box_left_px"], rows[0]["box_height_px"], rows[0]["cut_off"]) == (
+        "20",
+        "10",
+        "0",
+    )
+    assert float(rows[0]["confidence"]) == 1
+    assert not any("mm" in column for column in rows[0])
+    for name in ("a", "sub/b"):
+        mask = np.asarray(Image.open(f"out/masks/{name}.png"))
+        assert mask.shape == (60, 90)
+        assert set(np.unique(mask)) == {0, 255}
+        assert Image.open(f"out/overlays/{name}.png").size == (90, 60)
+    assert not Path("out/probabilities").exists()
+
+
+@pytest.mark.parametrize(
+    "scale", [["--mm-per-px", "0.5"], ["--reference-px", "200", "--reference-mm", "100"]]
+)
+def test_millimetres(model: BrightModel, scale: list[str]) -> None:
+    save("a.png", (20, 20, 40, 10))
+    assert run("a.png", "--out", "out", *scale) == 0
+    (row,) = table()
+    assert float(row["area_mm2"]) == 100
+    assert float(row["length_mm"]) == pytest.approx(float(row["length_px"]) / 2, abs=0.01)
+    assert float(row["width_mm"]) == pytest.approx(float(row["width_px"]) / 2, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    "scale",
+    [
+        ["--mm-per-px", "0"],
+        ["--mm-per-px", "-1"],
+        ["--mm-per-px", "nan"],
+        ["--reference-px", "100"],
+        ["--reference-mm", "100"],
+        ["--reference-px", "100", "--reference-mm", "0"],
+        ["--mm-per-px", "1", "--reference-px", "100", "--reference-mm", "30"],
+    ],
+)
+def test_a_wrong_scale_is_refused_before_anything_is_written(
+    model: BrightModel, scale: list[str]
+) -> None:
+    save("a.png", (20, 20, 40, 10))
+    assert "scale" in str(run("a.png", "--out", "out", *scale))
+    assert not Path("out").exists()
+
+
+def test_an_absurd_scale_is_pointed_out(
+    model: BrightModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    save("a.png", (20, 20, 40, 10))
+    assert run("a.png", "--out", "out", "--mm-per-px", "1000") == 0
+    assert "check the scale" in caplog.text
+
+
+@pytest.mark.parametrize(("bits", "white"), [("8", 255), ("16", 65535)])
+def test_probabilities(model: BrightModel, bits: str, white: int) -> None:
+    Image.fromarray(np.full((20, 30, 3), 51, np.uint8)).save("a.png")
+    assert run("a.png", "--out", "out", "--probabilities", bits) == 0
+    assert np.unique(np.asarray(Image.open("out/probabilities/a.png"))).tolist() == [white // 5]
+    assert table() == []
+
+
+def test_coco_files_load(model: BrightModel) -> None:
+    coco_api = pytest.importorskip("pycocotools.coco", reason="pip install 'fishseg[dev]'")
+    save("in/a.png", (20, 20, 40, 10))
+    save("in/b.png", (5, 5, 50, 10), (10, 40, 30, 10))
+    save("in/none.png")
+    assert run("in", "--out", "out", "--coco") == 0
+    for name in ("annotations.json", "annotations_polygons.json"):
+        coco = coco_api.COCO(f"out/{name}")
+        images = {image["file_name"]: image["id"] for image in coco.dataset["images"]}
+        assert list(images) == ["a.png", "b.png", "none.png"]
+        assert coco.getAnnIds(imgIds=images["none.png"]) == []
+        union = np.zeros((60, 90), bool)
+        for annotation in coco.loadAnns(coco.getAnnIds(imgIds=images["b.png"])):
+            union |= coco.annToMask(annotation).astype(bool)
+        truth = np.asarray(Image.open("out/masks/b.png")) > 0
+        difference = np.count_nonzero(union != truth)
+        assert difference <= (0 if name == "annotations.json" else 20)
+
+
+def test_every_bad_picture_gets_a_line_and_the_rest_goes_on(
+    model: BrightModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    save("in/good.png", (20, 20, 40, 10))
+    Path("in/empty.png").touch()
+    Path("in/text.jpg").write_text("no picture")
+    Path("in/cut.png").write_bytes(Path("in/good.png").read_bytes()[:80])
+    Path("barren").mkdir()
+    assert run("in", "gone.png", "barren", "*.tif", "--out", "out") == 1
+    assert [row["image"] for row in table()] == ["in/good.png"]
+    last = caplog.records[-1].getMessage()
+    assert "6 files" in last
+    for words in (
+        "in/empty.png: the file is empty",
+        "in/text.jpg: the file is no image",
+        "in/cut.png: the file is damaged",
+        "gone.png: the file cannot be read: No such file",
+        "barren: there are no images in this folder",
+        "*.tif: no file fits this pattern",
+    ):
+        assert words in last
+    assert len(last.splitlines()) == 7
+
+
+def test_odd_pictures_that_are_fine(model: BrightModel) -> None:
+    save("in/one.png", (0, 0, 1, 1), size=(1, 1))
+    save("in/panorama.png", (100, 2, 15_000, 20), size=(20_000, 30))
+    Image.new("CMYK", (40, 30), (0, 0, 0, 0)).save("in/cmyk.jpg")
+    frames = [Image.new("L", (40, 30), level) for level in (255, 0)]
+    frames[0].save("in/moving.gif", save_all=True, append_images=frames[1:])
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("L", (90, 30), 255).save("in/turned.jpg", exif=exif)
+    assert run("in", "--out", "out", "--coco", "--probabilities") == 0
+    rows = {row["image"]: row for row in table()}
+    assert rows["one.png"]["area_px"] == "1"
+    assert float(rows["panorama.png"]["length_px"]) == pytest.approx(15_000, rel=0.01)
+    assert rows["cmyk.jpg"]["area_px"] == "1200"
+    assert rows["moving.gif"]["area_px"] == "1200"
+    assert Image.open("out/masks/turned.png").size == (30, 90)
+
+
+def test_finished_pictures_are_skipped(model: BrightModel) -> None:
+    for name in "abc":
+        save(f"in/{name}.png", (20, 20, 40, 10))
+    assert run("in", "--out", "out") == 0
+    first = Path("out/measurements.csv").read_bytes()
+    assert model.asked == 3
+    assert run("in", "--out", "out", "--mm-per-px", "1") == 0
+    assert model.asked == 3
+    Path("out/masks/a.png").unlink()
+    save("in/b.png", (20, 20, 50, 10))
+    save("in/d.png", (20, 20, 40, 10))
+    assert run("in", "--out", "out") == 0
+    assert model.asked == 6
+    assert Path("out/masks/a.png").exists()
+    assert [row["area_px"] for row in table()] == ["400", "500", "400", "400"]
+    save("in/b.png", (20, 20, 40, 10))
+    Path("in/d.png").unlink()
+    assert run("in", "--out", "out") == 0
+    assert Path("out/measurements.csv").read_bytes() == first
+    assert run("in", "--out", "out", "--coco") == 0
+    assert model.asked == 10
+
+
+def test_another_model_starts_anew(model: BrightModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    save("a.png", (20, 20, 40, 10))
+    assert run("a.png", "--out", "out") == 0
+    monkeypatch.setattr(predict, "_load_model", lambda options: (model, "another"))
+    assert run("a.png", "--out", "out") == 0
+    assert model.asked == 2
+
+
+def test_a_damaged_record_is_made_anew(model: BrightModel) -> None:
+    save("a.png", (20, 20, 40, 10))
+    assert run("a.png", "--out", "out") == 0
+    Path("out/.fishseg/records/a.json").write_text("{")
+    assert run("a.png", "--out", "out") == 0
+    assert model.asked == 2
+
+
+def test_results_within_the_input_folder_are_no_input(model: BrightModel) -> None:
+    save("in/a.png", (20, 20, 40, 10))
+    assert run("in", "--out", "in") == 0
+    assert run("in", "--out", "in") == 0
+    assert [row["image"] for row in table("in")] == ["a.png"]
+
+
+def test_what_others_have_made_is_never_overwritten(model: BrightModel) -> None:
+    mine = save("in/masks/a.png", (1, 1, 3, 3))
+    before = mine.read_bytes()
+    save("in/a.png", (20, 20, 40, 10))
+    assert "fishseg did not write" in str(run("in/a.png", "--out", "in"))
+    assert mine.read_bytes() == before
+    assert not Path("in/overlays").exists()
+
+
+def test_a_picture_is_never_overwritten_by_its_own_mask(
+    model: BrightModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    save("a.png", (20, 20, 40, 10))
+    assert run("a.png", "--out", "out") == 0
+    mask = Path("out/masks/a.png")
+    before = mask.read_bytes()
+    assert run("out/masks/a.png", "--out", "out") == 1
+    assert "would overwrite" in caplog.records[-1].getMessage()
+    assert mask.read_bytes() == before
+
+
+@pytest.mark.parametrize("failure", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_ends_the_run_and_is_resumed(
+    model: BrightModel, monkeypatch: pytest.MonkeyPatch, failure: int
+) -> None:
+    for name in "abcdef":
+        save(f"in/{name}.png", (20, 20, 40, 10))
+    saved: Callable[..., None] = Image.Image.save
+
+    def full(image: Image.Image, target: Any, **options: Any) -> None:
+        if Path(target).name >= "c.png":
+            raise OSError(failure, "full")
+        saved(image, target, **options)
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    message = str(run("in", "--out", "out"))
+    assert "no space left" in message
+    assert "same command again" in message
+    monkeypatch.setattr(Image.Image, "save", saved)
+    model.asked = 0
+    assert run("in", "--out", "out") == 0
+    assert model.asked == 4
+    assert len(table()) == 6
+
+
+def test_where_nothing_can_be_written_one_message_says_so(model: BrightModel) -> None:
+    save("a.png", (20, 20, 40, 10))
+    Path("file").write_text("")
+    assert "cannot be written" in str(run("a.png", "--out", "file/out"))
+
+
+def test_a_picture_too_large_for_memory_is_left_out(
+    model: BrightModel, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    save("in/a.png", (20, 20, 40, 10))
+    save("in/wide.png", (20, 20, 40, 10), size=(200, 60))
+
+    def probability(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        if image.shape[1] == 200:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        return np.asarray(image[..., 0] / 255, np.float32)
+
+    monkeypatch.setattr(model, "probability", probability)
+    assert run("in", "--out", "out") == 1
+    assert "not enough memory" in caplog.records[-1].getMessage()
+    assert len(table()) == 1
+
+
+def test_small_parts_and_the_share(model: BrightModel) -> None:
+    save("a.png", (20, 20, 40, 10), (80, 50, 2, 2))
+    assert run("a.png", "--out", "out") == 0
+    assert len(table()) == 1
+    assert run("a.png", "--out", "out", "--min-share", "0") == 0
+    assert len(table()) == 2
+    assert "--min-share" in str(run("a.png", "--out", "out", "--min-share", "2"))
+
+
+def test_records_hold_no_times_or_machines(model: BrightModel) -> None:
+    save("in/a.png", (20, 20, 40, 10))
+    for out in ("first", "second"):
+        assert run("in", "--out", out, "--coco") == 0
+    for file in sorted(path for path in Path("first").rglob("*") if path.is_file()):
+        again = Path("second") / file.relative_to("first")
+        assert file.read_bytes() == again.read_bytes(), file
+    record = json.loads(Path("first/.fishseg/records/a.json").read_text())
+    assert record["files"] == ["masks/a.png", "overlays/a.png"]
+
+
+def test_help_needs_nothing_that_is_slow_to_import() -> None:
+    script = (
+        "import sys, fishseg.cli\n"
+        "try: fishseg.cli.main(['predict', '--help'])\n"
+        "except SystemExit: pass\n"
+        "slow = {'torch', 'transformers', 'matplotlib', 'cv2', 'scipy'} & set(sys.modules)\n"
+        "sys.exit(str(slow) if slow else 0)"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
