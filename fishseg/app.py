@@ -1,0 +1,348 @@
+"""A local web page: drop a photograph, see its fish, set the scale, take the results home.
+
+What it computes stands apart from how Gradio shows it (`build`), so that it can be tested alone.
+Nothing leaves the machine: no analytics, no fonts or scripts from elsewhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import dataclasses
+import html
+import io
+import math
+import os
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from fishseg.cli.tables import COLUMNS, MM_COLUMNS, Row, in_millimetres, row_of
+from fishseg.datasets.images import IMAGE_SUFFIXES, read_image
+from fishseg.errors import DataError, FishsegError, ModelError, ParameterError
+from fishseg.instances import find_fish
+from fishseg.measurement import measure
+from fishseg.plots.measured import measured_overlay
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from fishseg.segmentation import ProbabilityModel
+
+MAX_FILE_BYTES = 64 * 2**20
+MAX_PIXELS = 50_000_000  # a large camera's; a few hundred MB while it is worked on
+SHOWN_SIDE_PX = 1400  # what a screen shows of it
+_POINT_RGB = (255, 64, 160)
+_KEPT_S = 3600  # uploads and results are deleted after an hour
+
+Point = tuple[float, float]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Analysis:
+    """A photograph and the fish in it.
+
+    Attributes:
+        name: of the file, without its suffix.
+        mask: ``(H0, W0)``.
+        overlay: ``(H0, W0, 3)`` uint8, the photograph with its fish and their axes.
+        rows: a row a fish, in pixels, see `fishseg.cli.tables.row_of`.
+    """
+
+    name: str
+    mask: NDArray[np.bool_]
+    overlay: NDArray[np.uint8]
+    rows: list[Row]
+
+    @property
+    def shown_factor(self) -> float:
+        """How much smaller the page shows the photograph, 1 or less."""
+        longer_side: int = max(self.mask.shape)
+        return min(1.0, SHOWN_SIDE_PX / longer_side)
+
+
+def analyse(path: Path, model: ProbabilityModel) -> Analysis:
+    """Find and measure the fish of a photograph.
+
+    Raises:
+        DataError: the file is no image that can be read, or a larger one than this page takes.
+    """
+    _check_size(path)
+    image = read_image(path)
+    probability = model.probability(image)
+    mask = probability >= model.threshold
+    fish = find_fish(probability, model.threshold)
+    measured = [measure(one.mask, origin=one.origin) for one in fish]
+    return Analysis(
+        name=path.stem,
+        mask=mask,
+        overlay=measured_overlay(image, mask, measured),
+        rows=[row_of(one, its_size) for one, its_size in zip(fish, measured, strict=True)],
+    )
+
+
+def _check_size(path: Path) -> None:
+    try:
+        with Image.open(path) as image:
+            n_pixels = image.width * image.height
+    except Exception:  # reading it will say what is wrong
+        return
+    if n_pixels > MAX_PIXELS:
+        raise DataError(
+            f"the photograph has {n_pixels / 1e6:.0f} million pixels",
+            where=path.name,
+            expected=f"{MAX_PIXELS / 1e6:.0f} million at most on this page",
+            remedy="make it smaller, or use `fishseg predict`",
+        )
+
+
+def shown(analysis: Analysis, points: list[Point]) -> NDArray[np.uint8]:
+    """The overlay as the page shows it, with the points of the scale and the line between them.
+
+    Args:
+        analysis: the photograph.
+        points: none, one or two, in pixels of what is shown.
+    """
+    height, width = (max(1, round(side * analysis.shown_factor)) for side in analysis.mask.shape)
+    picture: NDArray[np.uint8] = cv2.resize(
+        analysis.overlay, (width, height), interpolation=cv2.INTER_AREA
+    )
+    corners = [(round(x), round(y)) for x, y in points]
+    if len(corners) == 2:
+        cv2.line(picture, corners[0], corners[1], _POINT_RGB, 2, cv2.LINE_AA)
+    for corner in corners:
+        cv2.circle(picture, corner, 6, (255, 255, 255), -1, cv2.LINE_AA)
+        cv2.circle(picture, corner, 4, _POINT_RGB, -1, cv2.LINE_AA)
+    return picture
+
+
+def scale_of(analysis: Analysis, points: list[Point], distance_mm: float | None) -> float | None:
+    """Millimetres in a pixel of the photograph; None as long as the scale is not set.
+
+    Raises:
+        ParameterError: the points coincide, or the distance is negative.
+    """
+    if len(points) < 2 or not distance_mm:  # an empty number field says 0
+        return None
+    (left, top), (right, bottom) = points
+    distance_px = math.hypot(right - left, bottom - top) / analysis.shown_factor
+    if distance_px < 1 or not (math.isfinite(distance_mm) and distance_mm > 0):
+        raise ParameterError(
+            f"{distance_px:.0f} pixels cannot be {distance_mm:g} mm",
+            expected="two different points and a distance above 0",
+            remedy="click two points far apart, on a ruler for example",
+        )
+    return distance_mm / distance_px
+
+
+def summary(analysis: Analysis, mm_per_px: float | None) -> list[list[str]]:
+    """The table of the page: number, length, width, area, confidence, remark of each fish."""
+    lines = []
+    for number, row in enumerate(analysis.rows, start=1):
+        if mm_per_px is None:
+            sizes = [f"{row['length_px']:.0f} px", f"{row['width_px']:.0f} px"]
+            sizes.append(f"{row['area_px']:,} px")
+        else:
+            in_mm = in_millimetres(row, mm_per_px)
+            sizes = [f"{in_mm['length_mm']:.1f} mm", f"{in_mm['width_mm']:.1f} mm"]
+            sizes.append(f"{in_mm['area_mm2'] / 100:.2f} cm²")
+        remark = "cut off by the frame" if row["cut_off"] else ""
+        lines.append([str(number), *sizes, f"{row['confidence']:.0%}", remark])
+    return lines
+
+
+SUMMARY_HEADERS = ["fish", "length", "width", "area", "confidence", ""]
+
+
+def pack(analysis: Analysis, mm_per_px: float | None, folder: Path) -> Path:
+    """Mask, overlay and measurements in a zip in ``folder``; all columns of `fishseg predict`."""
+    path = folder / f"{analysis.name}-fish.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, picture in (
+            ("mask", analysis.mask.astype(np.uint8) * 255),
+            ("overlay", analysis.overlay),
+        ):
+            encoded = io.BytesIO()
+            Image.fromarray(picture).save(encoded, format="PNG", compress_level=1)
+            archive.writestr(f"{name}.png", encoded.getvalue())
+        archive.writestr("measurements.csv", _csv(analysis.rows, mm_per_px))
+    return path
+
+
+def _csv(rows: list[Row], mm_per_px: float | None) -> str:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["fish", *COLUMNS, *(MM_COLUMNS if mm_per_px is not None else ())])
+    for number, row in enumerate(rows, start=1):
+        in_mm = [] if mm_per_px is None else in_millimetres(row, mm_per_px).values()
+        writer.writerow([number, *(row[column] for column in COLUMNS), *in_mm])
+    return text.getvalue()
+
+
+_INTRODUCTION = """
+# Fish in your photograph
+
+Drop a photograph: its fish are cut out and measured along the body. For millimetres, click two
+points of the picture whose distance you know, on a ruler for example, and type that distance.
+Nothing leaves this computer.
+"""
+_CSS = """
+.gradio-container { max-width: 1100px !important; margin: auto; }
+#photograph img { cursor: crosshair; }
+"""
+
+
+def serve(
+    model: ProbabilityModel, *, host: str = "127.0.0.1", port: int = 7860, open_browser: bool = True
+) -> None:
+    """Serve the page until interrupted.
+
+    Raises:
+        ModelError: Gradio is not installed.
+        ParameterError: the port is taken, or the host is none of this machine's.
+    """
+    # Gradio reads these when it is imported.
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    try:
+        page = build(model)
+    except ModuleNotFoundError as error:
+        raise ModelError(
+            f"the page needs {error.name}, which is not installed",
+            remedy="pip install 'fishseg[app]'",
+        ) from None
+    try:
+        page.launch(server_name=host, server_port=port, inbrowser=open_browser, **launch_options())
+    except OSError as error:
+        raise ParameterError(
+            f"the page cannot be served: {error}",
+            where=f"{host}:{port}",
+            remedy="choose another --port",
+        ) from None
+
+
+def launch_options() -> dict[str, Any]:
+    """How Gradio shows the page: local fonts, no links, no sharing, small files only."""
+    import gradio  # noqa: PLC0415 - optional
+
+    sans = ["system-ui", "-apple-system", "Segoe UI", "sans-serif"]
+    theme = gradio.themes.Default(
+        primary_hue="sky", font=sans, font_mono=["ui-monospace", "monospace"]
+    )
+    return {
+        "theme": theme,
+        "css": _CSS,
+        "share": False,
+        "footer_links": [],
+        "max_file_size": MAX_FILE_BYTES,
+        "ssr_mode": False,
+        "quiet": True,
+    }
+
+
+def build(model: ProbabilityModel) -> Any:
+    """The page, as `gradio.Blocks`."""
+    import gradio  # noqa: PLC0415 - optional
+
+    folder = Path(tempfile.mkdtemp(prefix="fishseg-"))
+
+    def answer(analysis: Analysis, points: list[Point], distance_mm: float | None) -> list[Any]:
+        with _errors_on_page(gradio):
+            mm_per_px = scale_of(analysis, points, distance_mm)
+            results = Path(tempfile.mkdtemp(dir=folder))
+            packed = pack(analysis, mm_per_px, results)
+        return [
+            gradio.update(value=shown(analysis, points), visible=True),
+            gradio.update(value=summary(analysis, mm_per_px), visible=True),
+            gradio.update(value=str(packed), visible=True),
+            _say(analysis, points, mm_per_px),
+        ]
+
+    def on_upload(path: str, distance_mm: float | None) -> list[Any]:
+        with _errors_on_page(gradio):
+            analysis = analyse(Path(path), model)
+        return [analysis, [], *answer(analysis, [], distance_mm)]
+
+    def on_click(
+        analysis: Analysis, points: list[Point], distance_mm: float | None, event: Any
+    ) -> list[Any]:
+        x, y = event.index
+        points = [(float(x), float(y))] if len(points) != 1 else [*points, (float(x), float(y))]
+        return [points, *answer(analysis, points, distance_mm)]
+
+    def on_distance(
+        analysis: Analysis | None, points: list[Point], distance_mm: float | None
+    ) -> list[Any]:
+        if analysis is None:
+            return [gradio.skip() for _ in range(4)]
+        return answer(analysis, points, distance_mm)
+
+    # Gradio hands the event to the parameter that is annotated with its class.
+    on_click.__annotations__["event"] = gradio.SelectData
+
+    with gradio.Blocks(
+        title="fishseg", analytics_enabled=False, delete_cache=(_KEPT_S, _KEPT_S)
+    ) as page:
+        analysis, points = gradio.State(), gradio.State([])
+        gradio.Markdown(_INTRODUCTION)
+        file = gradio.File(
+            label="Photograph", file_types=sorted(IMAGE_SUFFIXES), height=120, elem_id="file"
+        )
+        status = gradio.Markdown(elem_id="status")
+        picture = gradio.Image(
+            label="Fish (click two points to set the scale)",
+            visible=False,
+            interactive=False,
+            format="png",
+            buttons=["fullscreen"],
+            elem_id="photograph",
+        )
+        with gradio.Row():
+            distance = gradio.Number(
+                label="Distance between the two points, in millimetres",
+                value=None,
+                minimum=0,
+                elem_id="distance",
+            )
+            download = gradio.DownloadButton(
+                "Download mask, overlay and table", visible=False, elem_id="download"
+            )
+        table = gradio.Dataframe(
+            headers=SUMMARY_HEADERS, visible=False, interactive=False, elem_id="table", buttons=[]
+        )
+        results = [picture, table, download, status]
+        file.upload(on_upload, [file, distance], [analysis, points, *results])
+        picture.select(
+            on_click, [analysis, points, distance], [points, *results], show_progress="hidden"
+        )
+        distance.change(on_distance, [analysis, points, distance], results, show_progress="hidden")
+    return page
+
+
+@contextlib.contextmanager
+def _errors_on_page(gradio: Any) -> Iterator[None]:
+    """A user's error as a message on the page."""
+    try:
+        yield
+    except FishsegError as error:
+        sentences = [error.what, error.expected, error.remedy]
+        text = "<br>".join(html.escape(sentence) for sentence in sentences if sentence)
+        raise gradio.Error(text, duration=None, print_exception=False) from None
+
+
+def _say(analysis: Analysis, points: list[Point], mm_per_px: float | None) -> str:
+    n_fish = len(analysis.rows)
+    found = "No fish found." if not n_fish else "One fish." if n_fish == 1 else f"{n_fish} fish."
+    if mm_per_px is not None:
+        return f"{found} Scale: {mm_per_px:.4g} mm in a pixel."
+    hint = {0: "", 1: " Now click the second point."}.get(
+        len(points), " Now type the distance between the points."
+    )
+    return found + hint

@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import csv
+import io
+import math
+import os
+import shutil
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from fishseg import app
+from fishseg.errors import DataError, ModelError, ParameterError
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+LENGTH_PX, WIDTH_PX = 400, 100
+
+
+class RedIsFish:
+    """A model to whom the share of red is the probability of fish."""
+
+    threshold = 0.5
+
+    def probability(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return image[..., 0].astype(np.float32) / np.float32(255)
+
+
+MODEL = RedIsFish()
+
+
+def photograph(path: Path, size: tuple[int, int] = (300, 500), length: int = LENGTH_PX) -> Path:
+    """A level red capsule, 100 pixels wide, in the middle of a black picture ``(H, W)``."""
+    y, x = np.mgrid[: size[0], : size[1]] + 0.5
+    beyond = np.maximum(np.abs(x - size[1] / 2) - (length - WIDTH_PX) / 2, 0)
+    image = np.zeros((*size, 3), np.uint8)
+    image[np.hypot(beyond, y - size[0] / 2) < WIDTH_PX / 2, 0] = 255
+    Image.fromarray(image).save(path)
+    return path
+
+
+@pytest.fixture
+def analysis(tmp_path: Path) -> app.Analysis:
+    return app.analyse(photograph(tmp_path / "fish.png"), MODEL)
+
+
+def test_a_fish_is_measured_in_pixels_until_the_scale_is_set(analysis: app.Analysis) -> None:
+    assert app.scale_of(analysis, [], 100) is None
+    assert app.scale_of(analysis, [(0, 0)], 100) is None
+    assert app.scale_of(analysis, [(0, 0), (10, 0)], None) is None
+    assert app.scale_of(analysis, [(0, 0), (10, 0)], 0) is None
+    ((number, length, width, area, confidence, remark),) = app.summary(analysis, None)
+    assert (number, confidence, remark) == ("1", "100%", "")
+    assert float(length.removesuffix(" px")) == pytest.approx(LENGTH_PX, abs=3)
+    assert float(width.removesuffix(" px")) == pytest.approx(WIDTH_PX, abs=3)
+    exact = 300 * WIDTH_PX + math.pi * 50**2
+    assert int(area.removesuffix(" px").replace(",", "")) == pytest.approx(exact, rel=0.01)
+
+
+def test_two_points_and_their_distance_set_the_scale(analysis: app.Analysis) -> None:
+    mm_per_px = app.scale_of(analysis, [(10, 20), (40, 60)], 25)
+    assert mm_per_px == pytest.approx(0.5)  # 30 and 40 are the sides of a triangle of 50
+    ((_, length, width, area, *_),) = app.summary(analysis, mm_per_px)
+    assert float(length.removesuffix(" mm")) == pytest.approx(200, abs=1.5)
+    assert float(width.removesuffix(" mm")) == pytest.approx(50, abs=1.5)
+    assert float(area.removesuffix(" cm²")) == pytest.approx(94.6, abs=0.5)
+
+
+def test_a_large_photograph_is_shown_smaller_and_measured_in_full(tmp_path: Path) -> None:
+    path = photograph(tmp_path / "large.png", (1400, 2800), length=1000)
+    large = app.analyse(path, MODEL)
+    picture = app.shown(large, [(100, 100), (200, 100)])
+    assert picture.shape == (700, 1400, 3)
+    # 100 pixels of what is shown are 200 of the photograph.
+    assert app.scale_of(large, [(100, 100), (200, 100)], 100) == pytest.approx(0.5)
+    assert large.rows[0]["length_px"] == pytest.approx(1000, abs=4)
+    assert not np.array_equal(picture, app.shown(large, []))
+
+
+@pytest.mark.parametrize(
+    ("points", "distance"),
+    [([(5, 5), (5, 5)], 10), ([(0, 0), (9, 9)], -1), ([(0, 0), (9, 9)], math.nan)],
+)
+def test_a_wrong_scale(
+    points: list[tuple[float, float]], distance: float, analysis: app.Analysis
+) -> None:
+    with pytest.raises(ParameterError, match="cannot be"):
+        app.scale_of(analysis, points, distance)
+
+
+def test_the_zip_holds_what_predict_would_write(analysis: app.Analysis, tmp_path: Path) -> None:
+    path = app.pack(analysis, 0.5, tmp_path)
+    assert path.name == "fish-fish.zip"
+    with zipfile.ZipFile(path) as archive:
+        assert sorted(archive.namelist()) == ["mask.png", "measurements.csv", "overlay.png"]
+        mask = np.asarray(Image.open(io.BytesIO(archive.read("mask.png"))))
+        (row,) = csv.DictReader(io.StringIO(archive.read("measurements.csv").decode()))
+    assert np.array_equal(mask, analysis.mask * np.uint8(255))
+    assert float(row["length_mm"]) == pytest.approx(float(row["length_px"]) / 2, abs=0.01)
+    with zipfile.ZipFile(app.pack(analysis, None, tmp_path)) as archive:
+        assert b"length_mm" not in archive.read("measurements.csv")
+
+
+def test_a_photograph_without_fish(tmp_path: Path) -> None:
+    Image.new("RGB", (60, 40)).save(tmp_path / "empty.png")
+    empty = app.analyse(tmp_path / "empty.png", MODEL)
+    assert app.summary(empty, 0.5) == []
+    assert app.pack(empty, 0.5, tmp_path).exists()
+
+
+def test_what_is_no_photograph_or_too_large(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "text.jpg").write_text("no picture")
+    with pytest.raises(DataError, match="no image"):
+        app.analyse(tmp_path / "text.jpg", MODEL)
+    monkeypatch.setattr(app, "MAX_PIXELS", 1000)
+    with pytest.raises(DataError, match="million pixels"):
+        app.analyse(photograph(tmp_path / "fish.png"), MODEL)
+
+
+def test_without_gradio_the_message_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def build(_: object) -> None:
+        raise ModuleNotFoundError("No module named 'gradio'", name="gradio")
+
+    monkeypatch.setattr(app, "build", build)
+    with pytest.raises(ModelError, match=r"pip install 'fishseg\[app\]'"):
+        app.serve(MODEL)
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    pytest.importorskip("gradio", reason="the page needs the extra app")
+    page = app.build(MODEL)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
+        _, address, _ = page.launch(
+            server_name="127.0.0.1",
+            server_port=None,
+            prevent_thread_lock=True,
+            inbrowser=False,
+            **app.launch_options(),
+        )
+        yield address
+        page.close(verbose=False)
+
+
+@pytest.fixture
+def page(address: str) -> Iterator[Any]:
+    """The page in a real browser, which may talk to this machine only."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    found = os.environ.get("FISHSEG_BROWSER") or next(filter(None, map(shutil.which, BROWSERS)), "")
+    if not found:
+        pytest.skip("no Chromium or Chrome on PATH; FISHSEG_BROWSER may name one")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1000, "height": 1200})
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(address)
+        yield page
+        browser.close()
+    elsewhere = [url for url in asked if not url.startswith((address, "data:", "blob:"))]
+    assert elsewhere == []
+
+
+@pytest.mark.slow
+def test_the_page_in_a_browser(page: Any, tmp_path: Path) -> None:
+    wait_ms = 60_000
+    page.set_input_files(
+        "#file input[type=file]", photograph(tmp_path / "a.png", (1400, 2800), 1400)
+    )
+    page.wait_for_selector("#status >> text=One fish.", timeout=wait_ms)
+
+    picture = page.locator("#photograph img").first
+    for share, then in ((0.25, "click the second point"), (0.75, "type the distance")):
+        box = picture.bounding_box()
+        page.mouse.click(box["x"] + share * box["width"], box["y"] + 0.9 * box["height"])
+        page.wait_for_selector(f"#status >> text={then}", timeout=wait_ms)
+    page.fill("#distance input", "350")  # half the picture is 1400 of its 2800 pixels
+    page.keyboard.press("Tab")
+    page.wait_for_selector("#status >> text=mm in a pixel", timeout=wait_ms)
+    # Gradio lays the table out twice, once out of sight.
+    page.wait_for_function("document.querySelector('#table').innerText.includes(' mm')")
+    length = next(word for word in page.inner_text("#table").splitlines() if word.endswith(" mm"))
+    assert float(length.removesuffix(" mm")) == pytest.approx(350, abs=2)
+
+    with page.expect_download() as download:
+        page.click("#download")
+    download.value.save_as(tmp_path / "results.zip")
+    with zipfile.ZipFile(tmp_path / "results.zip") as archive:
+        assert b"length_mm" in archive.read("measurements.csv")
+
+    (tmp_path / "broken.png").write_bytes(b"<b>no</b>")
+    page.reload()
+    page.set_input_files("#file input[type=file]", tmp_path / "broken.png")
+    page.wait_for_selector("text=the file is no image that can be read", timeout=wait_ms)
