@@ -20,6 +20,7 @@ FEATURES = Path("data/features")
 DECODER = Path("data/decoder")
 METRICS = Path("metrics")
 PLOTS = Path("plots")
+REPORT = Path("data/report")
 
 
 def run(stage: Callable[[], None]) -> None:

@@ -1,0 +1,100 @@
+"""What the stages wrote, as the page takes it: numbers of the splits, curves, a row an image."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from fishseg.errors import DataError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SHOWN_SPLITS = ("val", "test")
+_TEXTS = ("sample_id", "class_name", "group_id", "mask_status", "split")
+_NUMBERS = ("iou", "boundary_iou", "dice", "precision", "recall", "raw_iou")
+# What the evaluation may add beside them.
+_OPTIONAL_NUMBERS = ("confidence",)
+
+
+def read_scores(path: Path) -> pd.DataFrame:
+    """The validation and test rows of ``plots/evaluate/images.csv``, texts and scores only.
+
+    Raises:
+        DataError: the file is missing or damaged, or lacks a column.
+    """
+    numbers = [*_NUMBERS, *_OPTIONAL_NUMBERS]
+    table = _read_table(
+        path,
+        dtype={**dict.fromkeys(_TEXTS, "str"), **dict.fromkeys(numbers, "float64")},
+        # A class may be called NA; of the numbers, nothing is no number.
+        keep_default_na=False,
+        na_values={name: [""] for name in numbers},
+    )
+    missing = [name for name in (*_TEXTS, *_NUMBERS) if name not in table]
+    if missing:
+        raise DataError(
+            f"the table of scores has no column {', '.join(missing)}",
+            where=path,
+            remedy="dvc repro -f evaluate",
+        )
+    columns = [name for name in (*_TEXTS, *numbers) if name in table]
+    return table.loc[table["split"].isin(SHOWN_SPLITS), columns].reset_index(drop=True)
+
+
+def read_results(metrics: Path, plots: Path) -> dict[str, Any]:
+    """The numbers of the page, as JSON knows them; None for what no stage has measured.
+
+    Returns:
+        ``splits``, ``leak``, ``training``, ``audit`` and ``robustness`` as their files say them,
+        ``epochs`` as a list of rows.
+
+    Raises:
+        DataError: a file is missing or damaged.
+    """
+    robustness = metrics / "robustness.json"
+    return {
+        "splits": _read_json(metrics / "evaluate.json"),
+        "leak": _read_json(metrics / "split.json"),
+        "training": _read_json(metrics / "train.json"),
+        "audit": _read_json(metrics / "audit.json"),
+        "robustness": _read_json(robustness) if robustness.exists() else None,
+        "epochs": as_records(_read_table(plots / "train" / "epochs.csv")),
+    }
+
+
+def as_records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """A table as a list of rows, with None where there is no number."""
+    rows: list[dict[str, Any]] = json.loads(table.to_json(orient="records"))
+    return rows
+
+
+def _read_table(path: Path, **options: Any) -> pd.DataFrame:
+    try:
+        table: pd.DataFrame = pd.read_csv(path, encoding="utf-8", **options)
+        return table
+    except OSError as error:
+        raise _unreadable(path, error.strerror) from None
+    except ValueError as error:
+        raise _unreadable(path, str(error)) from None
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        # JSON proper has no NaN: the browser would refuse the whole page.
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda _: None)
+    except OSError as error:
+        raise _unreadable(path, error.strerror) from None
+    except ValueError as error:
+        raise _unreadable(path, str(error)) from None
+
+
+def _unreadable(path: Path, why: str | None) -> DataError:
+    return DataError(
+        f"a result to report cannot be read: {why}",
+        where=path,
+        expected="what the stages of the pipeline write",
+        remedy="dvc repro evaluate",
+    )
