@@ -1,0 +1,1 @@
+"""Studies: what each choice is worth, measured on the same folds."""

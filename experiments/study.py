@@ -1,0 +1,187 @@
+"""One study: its arms, its runs, and what came out of them.
+
+A run trains an arm on one fold with one seed and scores every val image at its original
+resolution. The weights are those of the last epoch (``train.keep=last``): val chooses nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+from tqdm import tqdm
+
+from fishseg import devices, evaluation, params, splits, store, training
+from fishseg.audit.table import read_inventory
+from fishseg.backbones import load_backbone
+from fishseg.errors import ParameterError
+from fishseg.features.extraction import extract
+from fishseg.features.shards import FeatureCache
+from stages import BACKBONE, INVENTORY
+
+log = logging.getLogger(__name__)
+
+DECLARED = Path("experiments/studies.yaml")
+RESULTS = Path("experiments/results")
+SECTIONS = ("data", "audit", "split", "features", "train")
+NO_INFLUENCE = ("batch_size", "shard_size")  # of the features
+KEYS = ["arm", "fold", "seed", "params_sha256"]
+SCORES = ["sample_id", "class_name", "group_id", "iou", "boundary_iou"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Study:
+    """A question and the arms that answer it.
+
+    Attributes:
+        name: its name in ``studies.yaml``.
+        question: what it asks.
+        kept: what came of it, in words.
+        arms: overrides of each arm, ``section.key=value``.
+        runs: fold and seed of each run.
+        copies_per_photo: how many copies of a photograph take part; 0 for all.
+    """
+
+    name: str
+    question: str
+    kept: str
+    arms: Mapping[str, Sequence[str]]
+    runs: Sequence[tuple[int, int]]
+    copies_per_photo: int
+
+    @property
+    def results(self) -> Path:
+        """The table of every run's val images."""
+        return RESULTS / f"{self.name}.csv"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Run:
+    """One arm on one fold with one seed, with all its parameters."""
+
+    arm: str
+    fold: int
+    seed: int
+    overrides: tuple[str, ...]
+    tree: Mapping[str, Any]
+
+    @property
+    def key(self) -> tuple[str, int, int, str]:
+        """What tells its rows from those of other runs, and of itself with other parameters."""
+        relevant = {name: dict(self.tree[name]) for name in SECTIONS}
+        for name in NO_INFLUENCE:
+            del relevant["features"][name]
+        text = json.dumps(relevant, sort_keys=True)
+        return self.arm, self.fold, self.seed, hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def declared() -> dict[str, Study]:
+    """The studies of ``experiments/studies.yaml``, by name."""
+    tree = yaml.safe_load(DECLARED.read_text(encoding="utf-8"))
+    common = tree["common"]
+    found = {}
+    for name, study in tree["studies"].items():
+        shared = [*common["overrides"], *study.get("overrides", [])]
+        found[name] = Study(
+            name=name,
+            question=study["question"],
+            kept=study["kept"].strip(),
+            arms={arm: [*shared, *overrides] for arm, overrides in study["arms"].items()},
+            runs=[(fold, seed) for fold, seed in study.get("runs", common["runs"])],
+            copies_per_photo=study.get("copies_per_photo", common["copies_per_photo"]),
+        )
+    return found
+
+
+def runs(study: Study) -> Iterator[Run]:
+    """All runs of a study, fold by fold, so that the arms can be compared early."""
+    base = yaml.safe_load(params.DEFAULT_PATH.read_text(encoding="utf-8"))
+    for fold, seed in study.runs:
+        for arm, changes in study.arms.items():
+            overrides = (*changes, f"split.fold={fold}", f"train.seed={seed}")
+            yield Run(
+                arm=arm, fold=fold, seed=seed, overrides=overrides, tree=_changed(base, overrides)
+            )
+
+
+def _changed(base: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    tree = {section: dict(values) for section, values in base.items()}
+    for override in overrides:
+        key, _, value = override.partition("=")
+        section, _, name = key.partition(".")
+        if name not in tree.get(section, {}):
+            raise ParameterError(
+                f"there is no parameter {key}",
+                where=DECLARED,
+                remedy="compare with params.yaml",
+            )
+        tree[section][name] = yaml.safe_load(value)
+    return tree
+
+
+def complete(study: Study) -> pd.DataFrame:
+    """Do the runs of a study that its table lacks; the whole table, a row a run and val image."""
+    wanted = list(runs(study))
+    keys = {run.key for run in wanted}
+    parts = {key: rows for key, rows in load(study).groupby(KEYS, sort=False) if key in keys}
+    for run in tqdm(missing(study), desc=study.name, unit="run"):
+        scores = score(run, study.copies_per_photo)
+        scores[KEYS] = run.key
+        parts[run.key] = scores
+        table = pd.concat([parts[run.key] for run in wanted if run.key in parts])
+        study.results.parent.mkdir(exist_ok=True)
+        columns = [*KEYS, *SCORES]
+        table[columns].round(6).to_csv(study.results, index=False, lineterminator="\n")
+    return pd.concat([parts[run.key] for run in wanted])
+
+
+def load(study: Study) -> pd.DataFrame:
+    """The runs done so far, with whatever parameters; a row a run and val image."""
+    if not study.results.exists():
+        return pd.DataFrame(columns=[*KEYS, *SCORES])
+    # Names such as "1" or "NA" are names.
+    names = dict.fromkeys(["arm", "params_sha256", "sample_id", "class_name", "group_id"], str)
+    return pd.read_csv(study.results, dtype=names, keep_default_na=False)
+
+
+def missing(study: Study) -> list[Run]:
+    """The runs that have not been done with the parameters as they are now."""
+    found = load(study)
+    done = set(found[KEYS].drop_duplicates().itertuples(index=False, name=None))
+    return [run for run in runs(study) if run.key not in done]
+
+
+def score(run: Run, copies_per_photo: int) -> pd.DataFrame:
+    """Train and score one run; a row a val image."""
+    device = devices.select()
+    audited = read_inventory(INVENTORY)
+    if copies_per_photo:
+        audited = audited.groupby("group_id").head(copies_per_photo)
+    inventory = audited
+    if run.tree["audit"]["masks"] == "keep":
+        inventory = audited.assign(mask_path=audited["raw_mask_path"])
+    with tempfile.TemporaryDirectory(dir=store.folder("studies")) as folder:
+        parameters = Path(folder) / "params.yaml"
+        parameters.write_text(yaml.safe_dump(dict(run.tree)), encoding="utf-8")
+        wanted = params.load(params.FeaturesParams, parameters)
+        backbone = load_backbone(BACKBONE, wanted.layers, devices.precision(device))
+        extract(inventory, backbone, wanted, Path(folder) / "features", device)
+        cache = FeatureCache(Path(folder) / "features")
+        manifest = splits.make_manifest(inventory, params.load(params.SplitParams, parameters))
+        train_params = params.load(params.TrainParams, parameters)
+        result = training.train(cache, manifest, train_params, device)
+        # Whatever masks it was trained on, it is measured against the audited ones.
+        val = manifest.loc[manifest["split"] == "val", ["sample_id"]]
+        samples = val.merge(audited, on="sample_id", validate="1:1")
+        predictions = evaluation.predict_cached(
+            samples, cache, result.decoder.eval(), result.card, device
+        )
+        return evaluation.score(predictions, len(samples))[SCORES]

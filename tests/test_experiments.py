@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from experiments import report, study
+from fishseg import params
+from fishseg.errors import ParameterError
+
+REPOSITORY = Path(__file__).parents[1]
+STUDIES = study.declared()
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_declared_run_has_valid_parameters(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    keys = []
+    for run in study.runs(STUDIES[name]):
+        path.write_text(yaml.safe_dump(dict(run.tree)))
+        params.load(params.SplitParams, path)
+        params.load(params.FeaturesParams, path)
+        params.load(params.TrainParams, path)
+        assert run.tree["split"]["fold"] == run.fold
+        assert run.tree["train"]["seed"] == run.seed
+        keys.append(run.key)
+    assert len(set(keys)) == len(keys)
+
+
+def test_an_override_of_nothing_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = dataclasses.replace(STUDIES["losses"], arms={"a": ["train.colour=1"]})
+    with pytest.raises(ParameterError, match=r"train\.colour"):
+        list(study.runs(wrong))
+
+
+def rows(arm: str, fold: int, ious: dict[str, float]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "arm": arm,
+            "fold": fold,
+            "seed": fold,
+            "params_sha256": "x",
+            "sample_id": list(ious),
+            "class_name": "Trout",
+            "group_id": [name[0] for name in ious],
+            "iou": list(ious.values()),
+            "boundary_iou": [iou / 2 for iou in ious.values()],
+        }
+    )
+
+
+def test_arms_are_compared_on_the_same_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study, "RESULTS", tmp_path)
+    two = dataclasses.replace(STUDIES["losses"], arms={"old": [], "new": ["train.loss=bce"]})
+    table = pd.concat(
+        [
+            rows("old", 0, {"a1": 0.5, "a2": 0.7}),
+            rows("old", 1, {"b1": 0.9}),
+            rows("new", 0, {"a1": 0.6, "a2": 0.8}),  # the fold of b is not done yet
+        ]
+    )
+    table.to_csv(two.results, index=False)
+    summary = report.summarise(two).set_index("arm")
+    assert summary.loc["old", "iou"] == pytest.approx(0.7)
+    assert summary.loc["new", "iou_gain"] == pytest.approx(0.1)
+    assert summary.loc["new", "iou_gain_low"] == pytest.approx(0.1)
+    assert summary.loc["new", "boundary_iou_gain"] == pytest.approx(0.05)
+    assert summary.loc["old", "n_runs"] == 2
+    assert summary.loc["old", "iou_run_std"] == pytest.approx(0.15 * 2**0.5)
+
+
+def test_runs_with_other_parameters_are_done_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study, "RESULTS", tmp_path)
+    small = dataclasses.replace(STUDIES["losses"], runs=[(0, 0)], arms={"a": [], "b": []})
+    calls = []
+
+    def fake(run: study.Run, copies_per_photo: int) -> pd.DataFrame:
+        calls.append((run.arm, run.tree["train"]["loss"]))
+        return rows(run.arm, run.fold, {"a1": 0.5})[study.SCORES]
+
+    monkeypatch.setattr(study, "score", fake)
+    table = study.complete(small)
+    assert list(table["arm"]) == ["a", "b"]
+    study.complete(small)
+    changed = dataclasses.replace(small, arms={"a": [], "b": ["train.loss=bce"]})
+    table = study.complete(changed)
+    assert [arm for arm, _ in calls] == ["a", "b", "b"]
+    assert calls[-1] == ("b", "bce")
+    assert list(pd.read_csv(small.results)["arm"]) == ["a", "b"]
