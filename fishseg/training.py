@@ -13,7 +13,7 @@ import json
 import logging
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -158,12 +158,24 @@ class TrainingResult:
 
 
 def train(
-    cache: FeatureCache, manifest: pd.DataFrame, params: TrainParams, device: torch.device
+    cache: FeatureCache,
+    manifest: pd.DataFrame,
+    params: TrainParams,
+    device: torch.device,
+    *,
+    on_epoch: Callable[[Mapping[str, Any]], None] = lambda _row: None,
 ) -> TrainingResult:
     """Train a decoder and keep the epoch with the best mean IoU on val, or the last.
 
     A checkpoint is left in the store after each epoch; a run with the same parameters, samples
     and features goes on from it and ends with the same bits as one that was never interrupted.
+
+    Args:
+        cache: features and masks.
+        manifest: which samples are ``train`` and ``val``.
+        params: how to train.
+        device: where to train.
+        on_epoch: called with the row of each epoch as it ends, those before a resumption first.
 
     Raises:
         ParameterError: an unknown decoder or loss.
@@ -190,6 +202,8 @@ def train(
     _resume(checkpoint, progress, device)
 
     done = len(progress.epochs)
+    for row in progress.epochs:
+        on_epoch(row)
     with tqdm(total=params.epochs, initial=done, desc="train", unit="epoch") as bar:
         for epoch in range(done + 1, params.epochs + 1):
             row = _run_epoch(run, progress, epoch)
@@ -198,6 +212,7 @@ def train(
                 progress.best_state = copy.deepcopy(progress.average.state_dict())
             progress.epochs.append(row)
             _save(checkpoint, progress)
+            on_epoch(row)
             bar.set_postfix(val_iou=f"{row['val_iou']:.4f}", loss=f"{row['train_loss']:.4f}")
             bar.update()
 

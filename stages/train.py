@@ -2,6 +2,7 @@
 
 from fishseg import devices, params, plots, splits, training
 from fishseg.features.shards import FeatureCache
+from fishseg.live import growing_curves
 from stages import DECODER, FEATURES, MANIFEST, PLOTS, run, write_metrics
 
 
@@ -9,7 +10,9 @@ def main() -> None:
     """Train the decoder."""
     manifest = splits.read_manifest(MANIFEST)
     wanted = params.load(params.TrainParams)
-    result = training.train(FeatureCache(FEATURES), manifest, wanted, devices.select())
+    cache, device = FeatureCache(FEATURES), devices.select()
+    with growing_curves(PLOTS / "train" / "epochs.csv") as show:
+        result = training.train(cache, manifest, wanted, device, on_epoch=show)
     training.save_decoder(result, DECODER)
     training.write_curves(result, PLOTS / "train")
     plots.training_curves(result.steps, result.epochs, PLOTS / "train" / "curves")

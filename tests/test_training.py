@@ -119,7 +119,11 @@ def test_a_run_killed_after_an_epoch_ends_with_the_same_bits(
         training.train(cache, manifest, params, CPU)
     monkeypatch.setattr(training, "_run_epoch", run_epoch)
     assert len(list(Path("data/.store/training").iterdir())) == 1
-    resumed = training.train(cache, manifest, params, CPU)
+    told: list[int] = []
+    resumed = training.train(
+        cache, manifest, params, CPU, on_epoch=lambda row: told.append(row["epoch"])
+    )
+    assert told == list(range(1, params.epochs + 1))
     assert list(Path("data/.store/training").iterdir()) == []
     assert decoder_bytes(undisturbed, workspace / "a") == decoder_bytes(resumed, workspace / "b")
     pd.testing.assert_frame_equal(undisturbed.steps, resumed.steps)
