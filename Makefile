@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Experiments that run in a copy of the repository share what is computed already.
 export FISHSEG_STORE ?= $(CURDIR)/data/.store
 
-.PHONY: help setup repro test test-fast lint type format baseline leak refresh clean-store
+.PHONY: help setup repro test test-fast lint type format studies cnn3 baseline compare report leak refresh clean-store verify benchmarks
 
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 14
@@ -18,6 +18,9 @@ $(BIN)/.installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+# The page of `dvc plots` would load its scripts from the network.
+	$(BIN)/python -m fishseg.dvc_page $(VENV)/plots.html
+	$(BIN)/dvc config --local plots.html_template $(CURDIR)/$(VENV)/plots.html
 	touch $@
 
 setup: $(BIN)/.installed  ## make .venv with the locked versions
@@ -44,14 +47,33 @@ format: setup  ## put the code into shape
 
 BASELINE := -S features.fit=stretch -S features.image_size=448 -S 'features.layers=[-1]' \
   -S train.decoder=cnn3 -S train.loss=bce -S train.batch_size=8 -S train.learning_rate=1e-3 \
-  -S train.weight_decay=0.01 -S train.schedule=constant -S train.warmup_fraction=0 -S train.epochs=20 \
+  -S train.weight_decay=0.01 -S train.schedule=constant -S train.warmup_fraction=0 -S train.epochs=20 -S train.ema_decay=0 \
   -S split.strategy=random -S split.val_fraction=0.2 -S split.test_fraction=0 -S split.folds=0
+
+cnn3: setup  ## the defaults with the baseline's decoder, as an experiment
+	dvc exp run --temp --name cnn3 -S train.decoder=cnn3 -S train.learning_rate=1e-3 -S 'features.layers=[-1]'
 
 baseline: setup  ## the starting project's own recipe, as an experiment
 	dvc exp run --temp --name baseline $(BASELINE)
 
+compare: setup  ## REF=… and perhaps OTHER=…: the numbers of two revisions, side by side
+	@fishseg compare $(or $(REF),HEAD) $(OTHER)
+
+report: setup  ## one page with all numbers and pictures, to open in a browser
+	dvc repro report
+	@echo "file://$(CURDIR)/data/report/index.html"
+
+studies: setup  ## every study of experiments/studies.yaml, and docs/results.md (hours)
+	python -m experiments
+
 leak: setup  ## what a random split hides: siblings of val images in train, val IoU of both splits
 	python -m benchmarks.leak
+
+verify: setup  ## run the pipeline in two clean clones and compare every byte of what it tells
+	python -m benchmarks.verify
+
+benchmarks: setup  ## speed, side by side with the plain way; in tmp/benchmarks
+	for name in baseline_loop features train scale; do python -m benchmarks.$$name --out tmp/benchmarks || exit 1; done
 
 refresh: setup  ## run again after files in data.path changed
 	dvc repro --force --single-item download

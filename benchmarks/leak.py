@@ -69,7 +69,7 @@ def score_val(
     """Scores of the val split, a row an image."""
     samples = evaluation.with_rejected(manifest[manifest["split"] == "val"], inventory)
     predictions = evaluation.predict_cached(
-        samples, cache, result.decoder.eval(), result.card.threshold, devices.select()
+        samples, cache, result.decoder.eval(), result.card, devices.select()
     )
     return evaluation.score(predictions, len(samples))
 

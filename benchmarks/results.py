@@ -1,8 +1,9 @@
-"""Write the README's table of results from real runs: ``python -m benchmarks.results``.
+"""Write the README's tables of results from real runs: ``python -m benchmarks.results``.
 
-The first row is the run that is checked out (``metrics/``); the second is the experiment
-``baseline`` (``make baseline``); with ``--real FOLDER`` the checked-out decoder is scored on real
-pictures, too. Nothing in the table is typed by hand.
+The first rows are the run that is checked out (``metrics/``); then come the experiments ``cnn3``
+(``make cnn3``) and ``baseline`` (``make baseline``), and the five folds of both decoders from
+``experiments/results/``. With ``--real FOLDER`` the decoders are scored on real pictures, too, and
+cross-validated on them. Nothing in the tables is typed by hand.
 """
 
 from __future__ import annotations
@@ -11,10 +12,14 @@ import argparse
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import dvc.api
+
+from experiments import report
+from experiments.study import declared, load
 
 README = Path("README.md")
 HEAD = [
@@ -22,16 +27,25 @@ HEAD = [
     "| the same, masks as they came | IoU in batches of 8 | boundary IoU | Command |",
     "|---|---|---|---|---|---|---|---|",
 ]
+FOLDS_HEAD = [
+    "| decoder | mean IoU [95% interval] | boundary IoU [95% interval] | {} |",
+    "|---|---|---|{}|",
+]
+THIN = ("Shrimp", "Black Sea Sprat")
 
 
 def main() -> None:
     """Gather the numbers and write them between the README's marks."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--real", type=Path, metavar="FOLDER", help="real pictures with masks")
-    real = parser.parse_args().real
+    parser.add_argument(
+        "--masks", type=Path, metavar="FOLDER", help="another model's masks of them"
+    )
+    options = parser.parse_args()
     rows = []
     for name, strategy, revision, command in (
         ("Defaults", "grouped", None, "`make repro`"),
+        ("`cnn3` instead of `detail`", "grouped", "cnn3", "`make cnn3`"),
         ("Baseline's recipe", "random (leaky)", "baseline", "`make baseline`"),
     ):
         metrics = dvc.api.metrics_show("metrics/evaluate.json", rev=revision)
@@ -40,20 +54,54 @@ def main() -> None:
             for split in ("val", "test")
             if metrics[split]["n_images"]
         ]
-    if real:
-        scored = score(real)
-        rows.append(
-            row("Defaults", "twelve real pictures, never trained on", scored, "`fishseg score`")
-        )
+        if options.real and strategy == "grouped":
+            scored = score(options.real, revision)
+            pictures = "real pictures, never trained on"
+            rows.append(row(name, pictures, scored, "`fishseg score`"))
     write_between_marks("results: python -m benchmarks.results", [*HEAD, *rows])
+    write_between_marks("folds: python -m experiments decoders", folds())
+    if options.real:
+        arguments = ["crossvalidate", str(options.real)]
+        if options.masks:
+            arguments += ["--masks", str(options.masks)]
+        table = fishseg(*arguments).replace(str(options.masks), "the starting project's")
+        write_between_marks("crossvalidate: fishseg crossvalidate", table.splitlines())
 
 
-def score(folder: Path) -> dict[str, Any]:
-    """What ``fishseg score`` says of a folder."""
-    command = [sys.executable, "-m", "fishseg.cli", "score", str(folder)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
-    scored: dict[str, Any] = json.loads(done.stdout)
+def score(folder: Path, revision: str | None) -> dict[str, Any]:
+    """What ``fishseg score`` says of a folder, with the decoder of a revision."""
+    with tempfile.TemporaryDirectory() as scratch:
+        decoder = Path("data/decoder")
+        if revision:
+            decoder = Path(scratch) / "decoder"
+            get = ["dvc", "get", ".", "data/decoder", "--rev", revision, "--out", str(decoder)]
+            subprocess.run(get, check=True)
+        scored: dict[str, Any] = json.loads(
+            fishseg("score", str(folder), "--decoder", str(decoder))
+        )
     return scored
+
+
+def fishseg(*arguments: str) -> str:
+    """What a command of fishseg prints."""
+    command = [sys.executable, "-m", "fishseg.cli", *arguments]
+    return subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout
+
+
+def folds() -> list[str]:
+    """The table of both decoders over five folds, with the classes that are thin."""
+    study = declared()["decoders"]
+    images = load(study)
+    lines = [line.format(" | ".join(THIN), "---|" * (len(THIN) - 1) + "---") for line in FOLDS_HEAD]
+    for found in report.summarise(study).to_dict("records"):
+        mine = images[images["arm"] == found["arm"]]
+        cells = [f"`{found['arm']}`"]
+        for metric in report.METRICS:
+            interval = f"{found[f'{metric}_low']:.3f}, {found[f'{metric}_high']:.3f}"
+            cells.append(f"**{found[metric]:.3f}** [{interval}]")
+        cells += [f"{mine.loc[mine['class_name'] == name, 'iou'].mean():.3f}" for name in THIN]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
 
 
 def row(name: str, split: str, metrics: dict[str, Any], command: str) -> str:
