@@ -142,3 +142,12 @@ def test_a_folder_that_is_no_repository(
     workspace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert "this folder is no repository of git and DVC" in said(capsys, "HEAD")
+
+
+def test_a_split_without_images_is_one_the_revision_does_not_have(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(val=split(0.95, 0.93, 0.96), test={"n_images": 0, "n_groups": 0})
+    text = said(capsys, "HEAD")
+    assert "**val**" in text
+    assert "test: only HEAD has it." in text

@@ -69,10 +69,13 @@ def run(options: argparse.Namespace) -> int:
 def _metrics(revision: str) -> Metrics:
     text = _read(METRICS, revision)
     try:
-        tree: Metrics = json.loads(text)
+        # A split without images has no metrics.
+        tree: Metrics = {
+            name: split for name, split in json.loads(text).items() if split["n_images"]
+        }
         # Any of these keys missing means that something else wrote the file.
         for split in tree.values():
-            split["mean_iou"], split["n_images"], split["n_groups"], split["per_class"]
+            split["mean_iou"], split["n_groups"], split["per_class"]
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise DataError(
             f"the metrics cannot be read: {type(error).__name__} {error}",
