@@ -51,9 +51,11 @@ BASELINE := -S features.fit=stretch -S features.image_size=448 -S 'features.laye
   -S split.strategy=random -S split.val_fraction=0.2 -S split.test_fraction=0 -S split.folds=0
 
 cnn3: setup  ## the defaults with the baseline's decoder, as an experiment
+	@dvc exp remove --quiet cnn3 2>/dev/null || true
 	dvc exp run --temp --name cnn3 -S train.decoder=cnn3 -S train.learning_rate=1e-3 -S 'features.layers=[-1]'
 
 baseline: setup  ## the starting project's own recipe, as an experiment
+	@dvc exp remove --quiet baseline 2>/dev/null || true
 	dvc exp run --temp --name baseline $(BASELINE)
 
 compare: setup  ## REF=… and perhaps OTHER=…: the numbers of two revisions, side by side

@@ -27,10 +27,6 @@ HEAD = [
     "| the same, masks as they came | IoU in batches of 8 | boundary IoU | Command |",
     "|---|---|---|---|---|---|---|---|",
 ]
-FOLDS_HEAD = [
-    "| decoder | mean IoU [95% interval] | boundary IoU [95% interval] | {} |",
-    "|---|---|---|{}|",
-]
 THIN = ("Shrimp", "Black Sea Sprat")
 
 
@@ -92,7 +88,8 @@ def folds() -> list[str]:
     """The table of both decoders over five folds, with the classes that are thin."""
     study = declared()["decoders"]
     images = load(study)
-    lines = [line.format(" | ".join(THIN), "---|" * (len(THIN) - 1) + "---") for line in FOLDS_HEAD]
+    heads = ["decoder", "mean IoU [95% interval]", "boundary IoU [95% interval]", *THIN]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for found in report.summarise(study).to_dict("records"):
         mine = images[images["arm"] == found["arm"]]
         cells = [f"`{found['arm']}`"]

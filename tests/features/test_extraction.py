@@ -233,7 +233,7 @@ def test_batches_are_halved_until_they_fit(
     workspace: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    params = dataclasses.replace(features_params, batch_size=0, shard_size=4096)
+    params = dataclasses.replace(features_params, batch_size=8, shard_size=4096)
     extraction.extract(inventory, backbone, params, workspace / "one", CPU)
     monkeypatch.setenv("FISHSEG_STORE", str(workspace / "other"))
     real, sizes = extraction.compute, []
