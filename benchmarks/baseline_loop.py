@@ -63,7 +63,8 @@ class BaselineLoop:
         with torch.no_grad():
             normalised = ((images - MEAN) / STD).to(self.device)
             tokens: Tensor = self.backbone(pixel_values=normalised).last_hidden_state[:, 5:]
-        return tokens.transpose(1, 2).unflatten(2, (SIZE // 16, SIZE // 16))
+        logits: Tensor = tokens.transpose(1, 2).unflatten(2, (SIZE // 16, SIZE // 16))
+        return logits
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         for start in range(0, len(self.samples), BATCH_SIZE):
