@@ -63,8 +63,8 @@ class BaselineLoop:
         with torch.no_grad():
             normalised = ((images - MEAN) / STD).to(self.device)
             tokens: Tensor = self.backbone(pixel_values=normalised).last_hidden_state[:, 5:]
-        logits: Tensor = tokens.transpose(1, 2).unflatten(2, (SIZE // 16, SIZE // 16))
-        return logits
+        maps: Tensor = tokens.transpose(1, 2).unflatten(2, (SIZE // 16, SIZE // 16))
+        return maps
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         for start in range(0, len(self.samples), BATCH_SIZE):
