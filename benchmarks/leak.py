@@ -11,13 +11,13 @@ import dataclasses
 import logging
 from typing import Any
 
-import pandas as pd
-
 from benchmarks.results import write_between_marks
-from fishseg import devices, evaluation, params, splits, training
+from fishseg import devices, params, splits
 from fishseg.audit.table import read_inventory
+from fishseg.crossvalidation import train_and_score
 from fishseg.errors import FishsegError
 from fishseg.features.shards import FeatureCache
+from fishseg.metrics import summarise
 from stages import FEATURES, INVENTORY
 
 
@@ -45,33 +45,18 @@ def main() -> None:
 def measure(strategy: str) -> dict[str, Any]:
     """The leak of a split and the val IoU of a decoder trained on it."""
     split_params = dataclasses.replace(params.load(params.SplitParams), strategy=strategy)
-    evaluate_params = params.load(params.EvaluateParams)
+    settings = params.load(params.EvaluateParams)
+    train_params = params.load(params.TrainParams)
     inventory = read_inventory(INVENTORY)
-    cache = FeatureCache(FEATURES)
-    device = devices.select()
     manifest = splits.make_manifest(inventory, split_params)
-    result = training.train(cache, manifest, params.load(params.TrainParams), device)
-    scores = score_val(inventory, manifest, cache, result)
-    summary = evaluation.summarise_splits(scores, evaluate_params)["val"]
+    cache = FeatureCache(FEATURES)
+    scores = train_and_score(inventory, manifest, cache, train_params, devices.select())
+    summary = summarise(scores, bootstrap_samples=settings.bootstrap_samples, seed=settings.seed)
     keys = ("n_images", "n_groups", "mean_iou", "iou_ci_low", "iou_ci_high")
     return {
         "val_leak": splits.summary(manifest)["val_leak"],
         **{key: summary[key] for key in keys},
     }
-
-
-def score_val(
-    inventory: pd.DataFrame,
-    manifest: pd.DataFrame,
-    cache: FeatureCache,
-    result: training.TrainingResult,
-) -> pd.DataFrame:
-    """Scores of the val split, a row an image."""
-    samples = evaluation.with_rejected(manifest[manifest["split"] == "val"], inventory)
-    predictions = evaluation.predict_cached(
-        samples, cache, result.decoder.eval(), result.card, devices.select()
-    )
-    return evaluation.score(predictions, len(samples))
 
 
 if __name__ == "__main__":

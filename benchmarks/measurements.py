@@ -19,15 +19,17 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from benchmarks.results import write_between_marks
 from fishseg import devices
 from fishseg.datasets.images import read_image, read_mask
 from fishseg.instances import find_fish
 from fishseg.measurement import measure
 from fishseg.prediction import Segmenter
+from fishseg.splits import read_manifest
+from stages import MANIFEST
 
 RAW = Path("data/raw")
 PAGE = Path("docs/measurements.md")
-BEGIN, END = "<!-- measurements: python -m benchmarks.measurements -->", "<!-- /measurements -->"
 SIZES = ("area_px", "length_px", "width_px")
 
 
@@ -38,7 +40,7 @@ def main() -> None:
     parser.add_argument("--decoder", type=Path, default=Path("data/decoder"), metavar="DIR")
     parser.add_argument("--backbone", type=Path, default=Path("data/backbone"), metavar="DIR")
     options = parser.parse_args()
-    manifest = pd.read_csv("data/manifest.csv")
+    manifest = read_manifest(MANIFEST)
     samples = true_sizes().merge(manifest[manifest["split"].isin(options.splits)], on="sample_id")
     segmenter = Segmenter.load(options.decoder, options.backbone, devices.select())
     errors = pd.DataFrame(
@@ -50,7 +52,7 @@ def main() -> None:
     )
     lines = table(errors)
     print("\n".join(lines))
-    write_between_marks(lines)
+    write_between_marks("measurements: python -m benchmarks.measurements", lines, PAGE)
 
 
 def true_sizes() -> pd.DataFrame:
@@ -104,14 +106,6 @@ def table(errors: pd.DataFrame) -> list[str]:
         ]
         lines.append(f"| {name} | {len(group) // 2} | {' | '.join(medians)} |")
     return lines
-
-
-def write_between_marks(lines: list[str]) -> None:
-    """Replace the table in the documentation."""
-    text = PAGE.read_text(encoding="utf-8")
-    before, rest = text.split(BEGIN)
-    after = rest.split(END)[1]
-    PAGE.write_text(before + "\n".join([BEGIN, *lines, END]) + after, encoding="utf-8")
 
 
 if __name__ == "__main__":

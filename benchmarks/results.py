@@ -117,13 +117,13 @@ def row(name: str, split: str, metrics: dict[str, Any], command: str) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def write_between_marks(name: str, lines: list[str]) -> None:
-    """Replace what stands in the README between the marks ``name`` and its first word."""
+def write_between_marks(name: str, lines: list[str], page: Path = README) -> None:
+    """Replace what stands in a page between the marks ``name`` and its first word."""
     begin, end = f"<!-- {name} -->", f"<!-- /{name.partition(':')[0]} -->"
-    text = README.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
     before, rest = text.split(begin)
     after = rest.split(end)[1]
-    README.write_text(before + "\n".join([begin, *lines, end]) + after, encoding="utf-8")
+    page.write_text(before + "\n".join([begin, *lines, end]) + after, encoding="utf-8")
 
 
 if __name__ == "__main__":

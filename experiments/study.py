@@ -19,9 +19,10 @@ import pandas as pd
 import yaml
 from tqdm import tqdm
 
-from fishseg import devices, evaluation, params, splits, store, training
+from fishseg import devices, params, splits, store
 from fishseg.audit.table import read_inventory
 from fishseg.backbones import load_backbone
+from fishseg.crossvalidation import train_and_score
 from fishseg.errors import ParameterError
 from fishseg.features.extraction import extract
 from fishseg.features.shards import FeatureCache
@@ -177,11 +178,5 @@ def score(run: Run, copies_per_photo: int) -> pd.DataFrame:
         cache = FeatureCache(Path(folder) / "features")
         manifest = splits.make_manifest(inventory, params.load(params.SplitParams, parameters))
         train_params = params.load(params.TrainParams, parameters)
-        result = training.train(cache, manifest, train_params, device)
         # Whatever masks it was trained on, it is measured against the audited ones.
-        val = manifest.loc[manifest["split"] == "val", ["sample_id"]]
-        samples = val.merge(audited, on="sample_id", validate="1:1")
-        predictions = evaluation.predict_cached(
-            samples, cache, result.decoder.eval(), result.card, device
-        )
-        return evaluation.score(predictions, len(samples))[SCORES]
+        return train_and_score(audited, manifest, cache, train_params, device)[SCORES]

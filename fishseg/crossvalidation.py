@@ -9,7 +9,6 @@ steps is fixed and the last weights are kept.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import logging
 import math
 from pathlib import Path
@@ -21,6 +20,7 @@ import torch
 from PIL import Image
 
 from fishseg import evaluation, splits, training
+from fishseg.backbones.checkpoint import file_sha256
 from fishseg.datasets.images import read_image, read_mask
 from fishseg.errors import DataError
 from fishseg.features.shards import FeatureCache
@@ -79,14 +79,37 @@ def cross_validate(
         seen = views[views["group_id"].isin(train_groups)].assign(class_name="all", split="train")
         whole = pd.concat([manifest, seen[splits.COLUMNS]], ignore_index=True)
         n_train = int((whole["split"] == "train").sum())
-        result = training.train(cache, whole, _enough_steps(params, n_train), device)
-        val = manifest.loc[manifest["split"] == "val", ["sample_id"]]
-        samples = val.merge(inventory, on="sample_id", validate="1:1")
-        predictions = evaluation.predict_cached(
-            samples, cache, result.decoder.eval(), result.card, device
-        )
-        parts.append(evaluation.score(predictions, len(samples)))
+        enough = _enough_steps(params, n_train)
+        parts.append(train_and_score(inventory, whole, cache, enough, device))
     return pd.concat(parts).sort_values("sample_id", ignore_index=True)
+
+
+def train_and_score(
+    inventory: pd.DataFrame,
+    manifest: pd.DataFrame,
+    cache: FeatureCache,
+    params: TrainParams,
+    device: torch.device,
+) -> pd.DataFrame:
+    """Train on the manifest's train split, and score each image of val.
+
+    Args:
+        inventory: the samples of val with the masks to measure against, which need not be those
+            that were trained on.
+        manifest: who trains and who is tested.
+        cache: the features and masks of all of them.
+        params: how to train.
+        device: where to.
+
+    Returns:
+        What `fishseg.evaluation.score` gives, in the manifest's order.
+    """
+    result = training.train(cache, manifest, params, device)
+    val = manifest.loc[manifest["split"] == "val", ["sample_id"]]
+    samples = val.merge(inventory, on="sample_id", validate="1:1")
+    decoder = result.decoder.eval()
+    predictions = evaluation.predict_cached(samples, cache, decoder, result.card, device)
+    return evaluation.score(predictions, len(samples))
 
 
 def write_views(inventory: pd.DataFrame, folder: Path) -> pd.DataFrame:
@@ -118,8 +141,8 @@ def write_views(inventory: pd.DataFrame, folder: Path) -> pd.DataFrame:
                 "image_path": str(image_path),
                 "mask_path": str(mask_path),
                 "raw_mask_path": str(mask_path),
-                "image_sha256": _sha256(image_path),
-                "mask_sha256": _sha256(mask_path),
+                "image_sha256": file_sha256(image_path),
+                "mask_sha256": file_sha256(mask_path),
                 "height": turned.shape[0],
                 "width": turned.shape[1],
             }
@@ -131,10 +154,6 @@ def _turn(image: NDArray[Any], view: int) -> NDArray[Any]:
     """One of the eight symmetries of the square; 0 leaves the image as it is."""
     turned = np.rot90(image, view % 4)
     return np.ascontiguousarray(turned[:, ::-1] if view >= 4 else turned)
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _enough_steps(params: TrainParams, n_train: int) -> TrainParams:

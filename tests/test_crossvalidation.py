@@ -35,21 +35,27 @@ def cache(
     return FeatureCache(Path("features"))
 
 
-def test_every_picture_is_scored_once_by_a_decoder_that_never_saw_it(
-    cache: FeatureCache,
-    inventory: pd.DataFrame,
-    train_params: TrainParams,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    manifests: list[pd.DataFrame] = []
+@pytest.fixture
+def manifests(monkeypatch: pytest.MonkeyPatch) -> list[pd.DataFrame]:
+    """Those that decoders are trained on, in as few steps as their epochs make."""
+    seen: list[pd.DataFrame] = []
     train = training.train
 
     def spy(cache: FeatureCache, manifest: pd.DataFrame, *rest: object) -> object:
-        manifests.append(manifest)
+        seen.append(manifest)
         return train(cache, manifest, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(training, "train", spy)
     monkeypatch.setattr(crossvalidation, "MIN_STEPS", 1)
+    return seen
+
+
+def test_every_picture_is_scored_once_by_a_decoder_that_never_saw_it(
+    cache: FeatureCache,
+    inventory: pd.DataFrame,
+    train_params: TrainParams,
+    manifests: list[pd.DataFrame],
+) -> None:
     scores = cross_validate(inventory, cache, train_params, CPU, folds=4, views=inventory.iloc[:0])
     assert list(scores["sample_id"]) == sorted(inventory["sample_id"])
     assert len(manifests) == 4
@@ -65,7 +71,7 @@ def test_views_are_trained_on_with_their_pictures_side_of_the_split(
     tiny_backbone: Path,
     features_params: FeaturesParams,
     train_params: TrainParams,
-    monkeypatch: pytest.MonkeyPatch,
+    manifests: list[pd.DataFrame],
     tmp_path: Path,
 ) -> None:
     views_folder = tmp_path / "views"
@@ -90,15 +96,6 @@ def test_views_are_trained_on_with_their_pictures_side_of_the_split(
 
     everything = pd.concat([inventory, views], ignore_index=True)
     extract(everything, load_backbone(tiny_backbone, (-1,)), features_params, Path("features"), CPU)
-    manifests: list[pd.DataFrame] = []
-    train = training.train
-
-    def spy(cache: FeatureCache, manifest: pd.DataFrame, *rest: object) -> object:
-        manifests.append(manifest)
-        return train(cache, manifest, *rest)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(training, "train", spy)
-    monkeypatch.setattr(crossvalidation, "MIN_STEPS", 1)
     cache = FeatureCache(Path("features"))
     params = dataclasses.replace(train_params, epochs=1)
     scores = cross_validate(inventory, cache, params, CPU, folds=2, views=views)
