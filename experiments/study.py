@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import json
 import logging
+import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -134,7 +135,7 @@ def complete(study: Study) -> pd.DataFrame:
     keys = {run.key for run in wanted}
     parts = {key: rows for key, rows in load(study).groupby(KEYS, sort=False) if key in keys}
     for run in tqdm(missing(study), desc=study.name, unit="run"):
-        scores = score(run, study.copies_per_photo)
+        scores = _scores(run, study.copies_per_photo)
         scores[KEYS] = run.key
         parts[run.key] = scores
         table = pd.concat([parts[run.key] for run in wanted if run.key in parts])
@@ -144,13 +145,30 @@ def complete(study: Study) -> pd.DataFrame:
     return pd.concat([parts[run.key] for run in wanted])
 
 
+def _scores(run: Run, copies_per_photo: int) -> pd.DataFrame:
+    """A run's scores; from the store where another study has the same run, as of the defaults."""
+    name = f"{run.key[-1]}-{copies_per_photo}-{devices.precision(devices.select())}.csv"
+    kept = store.folder("studies") / name
+    if kept.exists():
+        return _read(kept)
+    scores = score(run, copies_per_photo)
+    partial = kept.with_suffix(f".{os.getpid()}.partial")
+    scores.to_csv(partial, index=False)
+    partial.replace(kept)
+    return scores
+
+
 def load(study: Study) -> pd.DataFrame:
     """The runs done so far, with whatever parameters; a row a run and val image."""
     if not study.results.exists():
         return pd.DataFrame(columns=[*KEYS, *SCORES])
+    return _read(study.results)
+
+
+def _read(path: Path) -> pd.DataFrame:
     # Names such as "1" or "NA" are names.
     names = dict.fromkeys(["arm", "params_sha256", "sample_id", "class_name", "group_id"], str)
-    return pd.read_csv(study.results, dtype=names, keep_default_na=False)
+    return pd.read_csv(path, dtype=names, keep_default_na=False)
 
 
 def missing(study: Study) -> list[Run]:

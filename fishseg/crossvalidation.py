@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 
 from fishseg import evaluation, splits, training
-from fishseg.backbones.checkpoint import file_sha256
+from fishseg.checksums import file_sha256
 from fishseg.datasets.images import read_image, read_mask
 from fishseg.errors import DataError
 from fishseg.features.shards import FeatureCache

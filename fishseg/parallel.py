@@ -13,18 +13,30 @@ Result = TypeVar("Result")
 
 
 def ordered_map(
-    function: Callable[[Item], Result], items: Iterable[Item], *, ahead: int | None = None
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    *,
+    ahead: int | None = None,
+    workers: int | None = None,
+    initializer: Callable[[], object] = lambda: None,
 ) -> Iterator[Result]:
     """``function`` of each item, in order, computed by threads at most ``ahead`` items early.
 
     Unlike `Executor.map`, which starts on all items at once, memory does not grow with their
     number. Threads suffice where the work is decoding and resizing: Pillow and OpenCV release the
     interpreter's lock. Closing the iterator early cancels what has not begun.
+
+    Args:
+        function: of an item.
+        items: taken by the calling thread.
+        ahead: how many results may wait; twice the number of threads unless told.
+        workers: the number of threads; that of the processors unless told.
+        initializer: called by each thread before anything else.
     """
-    workers = os.cpu_count() or 1
+    workers = workers or os.cpu_count() or 1
     window = ahead if ahead is not None else 2 * workers
     pending: deque[Future[Result]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(workers, initializer=initializer) as pool:
         try:
             for item in items:
                 pending.append(pool.submit(function, item))

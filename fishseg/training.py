@@ -229,11 +229,13 @@ def _begin(run: Run) -> Progress:
     if params.start_from:
         decoder.load_state_dict(_start_state(run))
     decoder = decoder.to(run.device)
-    average = copy.deepcopy(decoder).requires_grad_(requires_grad=False)
+    average = decoder
+    if params.ema_decay:
+        average = copy.deepcopy(decoder).requires_grad_(requires_grad=False)
     optimizer = torch.optim.AdamW(
         decoder.parameters(), lr=params.learning_rate, weight_decay=params.weight_decay, fused=True
     )
-    return Progress(decoder, average if params.ema_decay else decoder, optimizer)
+    return Progress(decoder, average, optimizer)
 
 
 def _start_state(run: Run) -> dict[str, Tensor]:

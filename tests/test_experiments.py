@@ -78,7 +78,9 @@ def test_runs_with_other_parameters_are_done_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(study, "RESULTS", tmp_path)
-    small = dataclasses.replace(STUDIES["losses"], runs=[(0, 0)], arms={"a": [], "b": []})
+    monkeypatch.setenv("FISHSEG_STORE", str(tmp_path / "store"))
+    arms = {"a": [], "b": ["train.epochs=9"]}
+    small = dataclasses.replace(STUDIES["losses"], runs=[(0, 0)], arms=arms)
     calls = []
 
     def fake(run: study.Run, copies_per_photo: int) -> pd.DataFrame:
@@ -94,3 +96,22 @@ def test_runs_with_other_parameters_are_done_again(
     assert [arm for arm, _ in calls] == ["a", "b", "b"]
     assert calls[-1] == ("b", "bce")
     assert list(pd.read_csv(small.results)["arm"]) == ["a", "b"]
+
+
+def test_a_run_of_two_studies_is_done_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(study, "RESULTS", tmp_path)
+    monkeypatch.setenv("FISHSEG_STORE", str(tmp_path / "store"))
+    calls = []
+
+    def fake(run: study.Run, copies_per_photo: int) -> pd.DataFrame:
+        calls.append((run.arm, copies_per_photo))
+        return rows(run.arm, run.fold, {"a1": 0.5})[study.SCORES]
+
+    monkeypatch.setattr(study, "score", fake)
+    first = dataclasses.replace(STUDIES["losses"], runs=[(0, 0)], arms={"defaults": []})
+    second = dataclasses.replace(first, name="layers", arms={"6 and 12": []})
+    other = dataclasses.replace(first, name="labels", copies_per_photo=5)
+    study.complete(first)
+    assert list(study.complete(second)["arm"]) == ["6 and 12"]
+    study.complete(other)
+    assert calls == [("defaults", first.copies_per_photo), ("defaults", 5)]

@@ -21,6 +21,7 @@ STAGES: dict[str, Any] = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["
 # themselves are listed by value.
 WITHOUT_INFLUENCE = {
     "fishseg/__init__.py",
+    "fishseg/checksums.py",
     "fishseg/devices.py",
     "fishseg/errors.py",
     "fishseg/live.py",
@@ -48,7 +49,7 @@ LAYERS = [
     ["backbones"],
     ["splits", "audit"],
     ["datasets"],
-    ["devices", "live", "parallel", "store", "params"],
+    ["checksums", "devices", "live", "parallel", "store", "params"],
     ["errors"],
 ]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import hashlib
 import os
 from collections import Counter
 from functools import partial
@@ -15,6 +14,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from fishseg.audit.table import COLUMNS
+from fishseg.checksums import file_sha256
 from fishseg.datasets.images import read_image, read_mask
 from fishseg.datasets.layout import (
     PAIRING_KINDS,
@@ -147,8 +147,8 @@ def _measure(pair: Pair, *, raw: Path) -> _Measured | Problem:
         "raw_mask_path": _from_working_directory(pair.mask_path),
         "width": width,
         "height": height,
-        "image_sha256": _sha256(pair.image_path),
-        "mask_sha256": _sha256(pair.mask_path),
+        "image_sha256": file_sha256(pair.image_path),
+        "mask_sha256": file_sha256(pair.mask_path),
         "foreground_fraction": round(float(mask.mean()), 6),
         "flipped": None,
         "rotation_degrees": None,
@@ -236,11 +236,6 @@ def _bad_groups(path: Path, what: str) -> DataError:
 def _some(names: list[str]) -> str:
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
     return ", ".join(names[:5]) + more
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _relative(path: Path, folder: Path) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import logging
 import os
 from collections import Counter
@@ -17,6 +16,7 @@ from PIL import Image
 from fishseg.audit.registration import pose
 from fishseg.audit.tracing import Sample, Traced, samples_of, trace
 from fishseg.audit.verdicts import RIGHT, UNKNOWN, WRONG, Verdict, judge
+from fishseg.checksums import file_sha256
 from fishseg.datasets.layout import Problem, slug
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ def _repair(table: pd.DataFrame, sample: Sample, consensus: Mask, masks: Path) -
     Image.fromarray(consensus.astype(np.uint8) * 255).save(path)
     row = table.index[table["sample_id"] == sample.sample_id]
     table.loc[row, "mask_path"] = Path(os.path.relpath(path)).as_posix()
-    table.loc[row, "mask_sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    table.loc[row, "mask_sha256"] = file_sha256(path)
     table.loc[row, "foreground_fraction"] = round(float(consensus.mean()), 6)
 
 

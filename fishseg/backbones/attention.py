@@ -1,6 +1,6 @@
-"""Softmax attention, by the fastest kernels at hand.
+"""Softmax attention without the detours that cost time in half precision.
 
-Shapes: B images, each of T tokens; H heads of d channels.
+Shapes: B images, each of T tokens with D channels; H heads of d channels.
 """
 
 from __future__ import annotations
@@ -10,60 +10,116 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
-from transformers import AttentionInterface
-
-ATTENTION = "fishseg"
 
 
-def attend(
-    module: nn.Module,  # noqa: ARG001
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None,  # noqa: ARG001
-    *,
-    scaling: float,
-    **_: Any,
-) -> tuple[Tensor, None]:
-    """Attention as transformers calls it: every token looks at every other.
+def fuse_blocks(network: nn.Module) -> None:
+    """Put `FusedAttention` into every block of a vision transformer, in place.
+
+    Layer scale (Touvron et al., "Going deeper with image transformers", ICCV 2021) multiplies what
+    a linear layer gives, and so goes into its weights.
+    """
+    blocks: list[Any] = [part for part in network.modules() if hasattr(part, "layer_scale1")]
+    for block in blocks:
+        block.attention = FusedAttention(block.attention, block.layer_scale1.lambda1)
+        block.layer_scale1 = nn.Identity()
+        _scale_rows(_last_linear(block.mlp), block.layer_scale2.lambda1)
+        block.layer_scale2 = nn.Identity()
+
+
+class FusedAttention(nn.Module):
+    """Attention of a block of DINOv2 or DINOv3, with one product for queries, keys and values.
 
     Args:
-        module: the layer that asks.
-        query: ``(B, H, T, d)``.
-        key: ``(B, H, T, d)``.
-        value: ``(B, H, T, d)``; its type is computed in.
-        attention_mask: none; vision transformers have no padding.
-        scaling: of the products of queries and keys.
-
-    Returns:
-        ``(B, T, H, d)``, and None for the attention weights.
+        attention: the block's own, of transformers, with separate ``q_proj``, ``k_proj`` and
+            ``v_proj``.
+        scale: ``(D,)``, what its result is multiplied by.
     """
-    query, key = query.to(value.dtype), key.to(value.dtype)
-    if value.device.type == "cpu" and value.dtype == torch.bfloat16:
-        context = _attend_by_heads(query, key, value, scaling)
-    else:
-        context = scaled_dot_product_attention(query, key, value, scale=scaling)
-    return context.transpose(1, 2).contiguous(), None
+
+    def __init__(self, attention: Any, scale: Tensor) -> None:
+        super().__init__()
+        self.head_dim: int = attention.head_dim
+        parts = [attention.q_proj, attention.k_proj, attention.v_proj]
+        _scale_rows(parts[0], torch.full((parts[0].out_features,), attention.scaling))
+        self.qkv = nn.Linear(parts[0].in_features, sum(part.out_features for part in parts))
+        self.qkv.weight = _frozen(torch.cat([part.weight for part in parts]))
+        self.qkv.bias = _frozen(torch.cat([_bias(part) for part in parts]))
+        self.out = attention.o_proj
+        _scale_rows(self.out, scale)
+
+    def forward(
+        self, tokens: Tensor, position_embeddings: tuple[Tensor, Tensor] | None = None, **_: Any
+    ) -> tuple[Tensor, None]:
+        """Let every token look at every other.
+
+        Args:
+            tokens: ``(B, T, D)``.
+            position_embeddings: cosines and sines ``(patches, d)`` by which the queries and keys
+                of the last tokens are rotated (RoPE); DINOv2 has none.
+
+        Returns:
+            ``(B, T, D)``, and None for the attention weights, as transformers expects.
+        """
+        n_images, n_tokens, _channels = tokens.shape
+        heads = self.qkv(tokens).view(n_images, n_tokens, 3, -1, self.head_dim)
+        heads = heads.permute(2, 0, 3, 1, 4)
+        if tokens.device.type == "cpu":
+            heads = heads.contiguous()
+        if position_embeddings is not None:
+            _rotate(heads[:2], *position_embeddings)
+        query, key, value = heads
+        if tokens.device.type == "cpu":
+            context = _attend_by_heads(query, key, value)
+        else:
+            context = scaled_dot_product_attention(query, key, value, scale=1)
+        return self.out(context.transpose(1, 2).flatten(2)), None
 
 
-def _attend_by_heads(query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
-    """Attention, a few heads at a time.
+def _rotate(heads: Tensor, cos: Tensor, sin: Tensor) -> None:
+    """Rotate the last tokens of ``heads (..., T, d)`` in place; channel i with channel i + d/2."""
+    patches = heads[..., -len(cos) :, :]
+    half = patches.shape[-1] // 2
+    first, second = patches[..., :half], patches[..., half:]
+    cos, sin = cos[:, :half], sin[:, :half]  # the other half repeats them
+    rotated = (first * cos).addcmul_(second, sin, value=-1)
+    second.mul_(cos).addcmul_(first, sin)
+    first.copy_(rotated)
+
+
+def _attend_by_heads(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Attention of heads ``(B, H, T, d)``, a few at a time.
 
     torch's fused kernel has no bfloat16 products on the CPU (measured: 60 GFLOP/s a core, where a
-    matrix product reaches 180). A head for each thread at a time keeps the weights in the cache.
+    matrix product reaches 200). A head for each thread at a time keeps the weights in the cache.
     """
-    n_images, n_heads, n_tokens, _ = query.shape
-    queries, keys, values = (heads.flatten(0, 1) for heads in (query * scaling, key, value))
+    queries, keys, values = (heads.flatten(0, 1) for heads in (query, key, value))
+    n_heads, n_tokens, _ = queries.shape
     context = torch.empty_like(values)
     heads_at_once = torch.get_num_threads()
     buffer = values.new_empty(heads_at_once, n_tokens, n_tokens)
-    for start in range(0, n_images * n_heads, heads_at_once):
+    for start in range(0, n_heads, heads_at_once):
         heads = slice(start, start + heads_at_once)
         weights = buffer[: len(values[heads])]
         torch.bmm(queries[heads], keys[heads].mT, out=weights)
         torch.softmax(weights, dim=-1, out=weights)
         torch.bmm(weights, values[heads], out=context[heads])
-    return context.view(n_images, n_heads, n_tokens, -1)
+    return context.view_as(value)
 
 
-AttentionInterface.register(ATTENTION, attend)
+def _last_linear(mlp: nn.Module) -> nn.Linear:
+    """The layer that gives an MLP's result; each architecture has its own name for it."""
+    return [layer for layer in mlp.children() if isinstance(layer, nn.Linear)][-1]
+
+
+def _scale_rows(layer: nn.Linear, scale: Tensor) -> None:
+    """Let a linear layer give its result times ``scale (out_features,)``."""
+    layer.weight = _frozen(layer.weight * scale[:, None])
+    if layer.bias is not None:
+        layer.bias = _frozen(layer.bias * scale)
+
+
+def _bias(layer: nn.Linear) -> Tensor:
+    return layer.weight.new_zeros(layer.out_features) if layer.bias is None else layer.bias
+
+
+def _frozen(values: Tensor) -> nn.Parameter:
+    return nn.Parameter(values.detach(), requires_grad=False)

@@ -13,6 +13,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
+from fishseg.checksums import file_sha256
 from fishseg.errors import BackboneError
 
 if TYPE_CHECKING:
@@ -92,12 +93,6 @@ def weights_hash(folder: Path) -> str:
 def write_source(folder: Path, facts: Mapping[str, str]) -> None:
     """Write ``source.json``: the facts, and the checksums of the files that now lie there."""
     write_json(folder / SOURCE, {**facts, "sha256": _checksums(folder)})
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_json(path: Path, *, remedy: str) -> dict[str, Any]:

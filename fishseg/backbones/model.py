@@ -23,7 +23,7 @@ from transformers import (
 from transformers.models.dinov3_vit.modeling_dinov3_vit import DINOv3ViTRopePositionEmbedding
 from transformers.utils import logging as transformers_logging
 
-from fishseg.backbones.attention import ATTENTION
+from fishseg.backbones.attention import fuse_blocks
 from fishseg.backbones.checkpoint import CONFIG, WEIGHTS, Checkpoint, read_checkpoint
 from fishseg.errors import BackboneError
 
@@ -192,9 +192,9 @@ class VisionTransformer(Backbone):
             checkpoint,
             config,
             is_whole=max(chosen) == whole.num_hidden_layers,
-            attn_implementation=ATTENTION,
         )
         if dtype != torch.float32:
+            fuse_blocks(network)
             multiply_in(dtype, network)
         super().__init__(
             checkpoint,
@@ -308,7 +308,7 @@ def _config(network_class: Any, checkpoint: Checkpoint, **replaced: Any) -> Any:
 
 
 def _load_network(
-    network_class: Any, checkpoint: Checkpoint, config: Any, *, is_whole: bool, **options: Any
+    network_class: Any, checkpoint: Checkpoint, config: Any, *, is_whole: bool
 ) -> nn.Module:
     """The network with every weight taken from the checkpoint, none left to chance."""
     where = checkpoint.folder / WEIGHTS
@@ -322,7 +322,6 @@ def _load_network(
                 local_files_only=True,
                 use_safetensors=True,
                 output_loading_info=True,
-                **options,
             )
     except Exception as error:  # transformers and safetensors raise whatever the file makes them
         raise BackboneError(

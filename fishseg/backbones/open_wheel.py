@@ -22,7 +22,7 @@ from onnx import numpy_helper
 from torch import Tensor
 
 from fishseg import store
-from fishseg.backbones.checkpoint import file_sha256
+from fishseg.checksums import file_sha256
 from fishseg.errors import DownloadError
 
 if TYPE_CHECKING:

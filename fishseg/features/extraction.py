@@ -10,7 +10,7 @@ import dataclasses
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -36,14 +36,16 @@ from fishseg.features.shards import (
     write_shard,
 )
 from fishseg.features.working import to_pixels, working_size
-from fishseg.parallel import ordered_map
+from fishseg.parallel import Item, Result, ordered_map
 from fishseg.params import FeaturesParams
 
 log = logging.getLogger(__name__)
 
-# Where params.yaml leaves the batch size open; halved until it fits. On a CPU one image keeps all
-# threads busy, and is computed as prediction computes it, to the last bit.
+# Where params.yaml leaves the batch size open; halved until it fits. On a CPU images are computed
+# one by one, as prediction computes them, to the last bit.
 LARGEST_BATCH = {"cuda": 128, "cpu": 1}
+# Part of a shard's name. To be raised when the same image shall give other numbers.
+COMPUTATION = 2
 WRITERS = 2
 
 
@@ -132,7 +134,9 @@ def plan(
                         sample_ids=tuple(samples["sample_id"]),
                     ),
                     samples=samples,
-                    stored_features=_stored(size, samples["image_sha256"], facts),
+                    stored_features=_stored(
+                        size, samples["image_sha256"], facts | {"computation": COMPUTATION}
+                    ),
                     stored_masks=_stored(size, samples["mask_sha256"], {}),
                 )
             )
@@ -216,19 +220,29 @@ class Extractor:
         Raises:
             CacheError: not even one image fits into memory.
         """
+        pieces = self._pieces(n_images, read)
+        if self.device.type == "cpu":
+            yield from _on_cores(self._compute, pieces)
+        else:
+            for stored in map(self._compute, pieces):
+                yield {name: tensor.to("cpu", non_blocking=True) for name, tensor in stored.items()}
+
+    def _pieces(self, n_images: int, read: Callable[[int], Tensor]) -> Iterator[Tensor]:
         start = 0
         while start < n_images:
             stop = min(start + self.batch_size, n_images)
-            pixels = read(stop)[start:stop]
-            try:
-                stored = compute(pixels, self.backbone, self.device, self.dtype)
-            except RuntimeError as error:  # that is what torch.OutOfMemoryError is, too
-                if not _is_out_of_memory(error):
-                    raise
-                self._shrink(len(pixels))
-                continue
+            yield read(stop)[start:stop]
             start = stop
-            yield {name: tensor.to("cpu", non_blocking=True) for name, tensor in stored.items()}
+
+    def _compute(self, pixels: Tensor) -> dict[str, Tensor]:
+        try:
+            return compute(pixels, self.backbone, self.device, self.dtype)
+        except RuntimeError as error:  # that is what torch.OutOfMemoryError is, too
+            if not _is_out_of_memory(error):
+                raise
+        self._shrink(len(pixels))
+        parts = [self._compute(part) for part in self._pieces(len(pixels), lambda _: pixels)]
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def _shrink(self, n_failed: int) -> None:
         if n_failed == 1:
@@ -238,10 +252,28 @@ class Extractor:
                 remedy="dvc exp run -S features.image_size=…, half of what it is; or close what "
                 "else uses the memory",
             )
-        self.batch_size = n_failed // 2
+        self.batch_size = min(self.batch_size, n_failed // 2)
         log.warning("out of memory; going on with batches of %d", self.batch_size)
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
+
+
+def _on_cores(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """``function`` of each item, in order, each computed by one core alone.
+
+    Cores that never wait for one another do more than cores that share every product.
+    """
+    n_threads = torch.get_num_threads()
+
+    def be_alone() -> None:
+        torch.set_num_threads(1)
+
+    try:
+        yield from ordered_map(
+            function, items, ahead=n_threads, workers=n_threads, initializer=be_alone
+        )
+    finally:
+        torch.set_num_threads(n_threads)  # what threads that are yet to start will have
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:

@@ -10,6 +10,7 @@ from tiny_checkpoints import MODELS, materialised, params, save_checkpoint
 from torch import Tensor
 
 from fishseg.backbones import load_backbone, materialise
+from fishseg.backbones.attention import fuse_blocks
 from fishseg.backbones.model import resolve_layers
 from fishseg.errors import BackboneError
 
@@ -158,6 +159,22 @@ def test_float32_comes_out_of_bfloat16(architecture: str, tmp_path: Path) -> Non
     assert features.dtype == torch.float32
     assert not torch.equal(features, exact)
     assert float((features - exact).norm() / exact.norm()) < 0.01
+
+
+@pytest.mark.parametrize("architecture", VITS)
+def test_fused_blocks_compute_what_the_plain_ones_do(architecture: str, tmp_path: Path) -> None:
+    patch = MULTIPLES[architecture]
+    backbone = load_backbone(materialised(architecture, tmp_path), (1, 3))
+    torch.manual_seed(0)
+    for parameter in backbone.parameters():  # biases and layer scales of fresh models are constant
+        parameter.add_(torch.randn_like(parameter), alpha=0.5)
+    pixels = noise(3 * patch, 5 * patch)
+    expected = backbone(pixels)
+    n_linear = sum(isinstance(module, torch.nn.Linear) for module in backbone.modules())
+    fuse_blocks(backbone)
+    fused = sum(isinstance(module, torch.nn.Linear) for module in backbone.modules())
+    assert fused == n_linear - 3 * 2  # of each of three blocks, two of the three projections
+    torch.testing.assert_close(backbone(pixels), expected, rtol=0, atol=2e-5)
 
 
 def test_loading_is_quiet_and_leaves_transformers_as_it_was(

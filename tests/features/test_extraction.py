@@ -245,8 +245,10 @@ def test_batches_are_halved_until_they_fit(
         return real(pixels, *args)
 
     monkeypatch.setattr(extraction, "compute", small_memory)
+    n_threads = torch.get_num_threads()
     extraction.extract(inventory, backbone, params, workspace / "two", CPU)
     assert sizes == [8, 4, 2, 2, 2, 2]
+    assert torch.get_num_threads() == n_threads
     one, two = FeatureCache(workspace / "one"), FeatureCache(workspace / "two")
     samples = list(inventory["sample_id"])
     torch.testing.assert_close(two.batch(samples).features, one.batch(samples).features)
