@@ -12,9 +12,8 @@ import dataclasses
 import logging
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
@@ -26,14 +25,17 @@ from fishseg.errors import DataError
 from fishseg.features.shards import FeatureCache
 from fishseg.metrics import score_image
 from fishseg.params import SplitParams, TrainParams
+from fishseg.views import N_VIEWS, turn, view_id
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    pass
 
 log = logging.getLogger(__name__)
 
 # An epoch of few pictures is few steps; a decoder needs some hundreds.
 MIN_STEPS = 200
+# A decoder that is trained already forgets less at a lower rate.
+FINE_TUNING = 0.25  # of the learning rate
 
 
 def cross_validate(
@@ -44,6 +46,7 @@ def cross_validate(
     *,
     folds: int,
     views: pd.DataFrame,
+    n_views: int = 1,
 ) -> pd.DataFrame:
     """Score every picture with a decoder trained on the other folds.
 
@@ -54,6 +57,7 @@ def cross_validate(
         device: where to train.
         folds: the number of folds, at least 2.
         views: what `write_views` gives, or an empty table.
+        n_views: how many views of a picture its score averages over.
 
     Returns:
         What `fishseg.evaluation.score` gives, in the order of ``sample_id``.
@@ -80,7 +84,7 @@ def cross_validate(
         whole = pd.concat([manifest, seen[splits.COLUMNS]], ignore_index=True)
         n_train = int((whole["split"] == "train").sum())
         enough = _enough_steps(params, n_train)
-        parts.append(train_and_score(inventory, whole, cache, enough, device))
+        parts.append(train_and_score(inventory, whole, cache, enough, device, n_views=n_views))
     return pd.concat(parts).sort_values("sample_id", ignore_index=True)
 
 
@@ -90,6 +94,8 @@ def train_and_score(
     cache: FeatureCache,
     params: TrainParams,
     device: torch.device,
+    *,
+    n_views: int = 1,
 ) -> pd.DataFrame:
     """Train on the manifest's train split, and score each image of val.
 
@@ -100,6 +106,7 @@ def train_and_score(
         cache: the features and masks of all of them.
         params: how to train.
         device: where to.
+        n_views: see `fishseg.evaluation.predict_cached`.
 
     Returns:
         What `fishseg.evaluation.score` gives, in the manifest's order.
@@ -108,7 +115,9 @@ def train_and_score(
     val = manifest.loc[manifest["split"] == "val", ["sample_id"]]
     samples = val.merge(inventory, on="sample_id", validate="1:1")
     decoder = result.decoder.eval()
-    predictions = evaluation.predict_cached(samples, cache, decoder, result.card, device)
+    predictions = evaluation.predict_cached(
+        samples, cache, decoder, result.card, device, n_views=n_views
+    )
     return evaluation.score(predictions, len(samples))
 
 
@@ -130,14 +139,14 @@ def write_views(inventory: pd.DataFrame, folder: Path) -> pd.DataFrame:
     for number, (_, sample) in enumerate(inventory.iterrows()):
         image = read_image(Path(sample["image_path"]))
         mask = read_mask(Path(sample["mask_path"]), image.shape[:2])
-        for view in range(1, 8):
+        for view in range(1, N_VIEWS):
             image_path = folder / f"{number:05d}-{view}.png"
             mask_path = folder / f"{number:05d}-{view}-mask.png"
-            turned = _turn(image, view)
+            turned = turn(image, view)
             Image.fromarray(turned).save(image_path)
-            Image.fromarray(_turn(mask, view)).save(mask_path)
+            Image.fromarray(turn(mask, view)).save(mask_path)
             changed: dict[str, object] = {
-                "sample_id": f"{sample['sample_id']}~{view}",
+                "sample_id": view_id(sample["sample_id"], view),
                 "image_path": str(image_path),
                 "mask_path": str(mask_path),
                 "raw_mask_path": str(mask_path),
@@ -150,16 +159,11 @@ def write_views(inventory: pd.DataFrame, folder: Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=inventory.columns)
 
 
-def _turn(image: NDArray[Any], view: int) -> NDArray[Any]:
-    """One of the eight symmetries of the square; 0 leaves the image as it is."""
-    turned = np.rot90(image, view % 4)
-    return np.ascontiguousarray(turned[:, ::-1] if view >= 4 else turned)
-
-
 def _enough_steps(params: TrainParams, n_train: int) -> TrainParams:
     steps_per_epoch = math.ceil(n_train / params.batch_size)
     epochs = max(params.epochs, math.ceil(MIN_STEPS / steps_per_epoch))
-    return dataclasses.replace(params, epochs=epochs, keep="last")
+    rate = params.learning_rate * (FINE_TUNING if params.start_from else 1)
+    return dataclasses.replace(params, epochs=epochs, learning_rate=rate, keep="last")
 
 
 def score_masks(inventory: pd.DataFrame, folder: Path) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from fishseg import views
 from fishseg.confidence import selective_risk, stability
 from fishseg.datasets.images import read_image, read_mask, resize_mask
 from fishseg.decoders.inference import decode
@@ -64,20 +66,36 @@ def predict_cached(
     decoder: nn.Module,
     card: DecoderCard,
     device: torch.device,
+    *,
+    n_views: int = 1,
 ) -> Iterator[Predicted]:
     """The decoder's answer to every sample, in the order given, from cached features.
+
+    Args:
+        samples: a row a sample.
+        cache: their features; if ``n_views`` is not 1, also those of their views, each under its
+            `fishseg.views.view_id`.
+        decoder: in evaluation mode, on ``device``.
+        card: what it was trained with.
+        device: where to compute.
+        n_views: 1, or 2, 4 or 8 flipped and turned views to average over.
 
     Raises:
         CacheError: a sample without features.
     """
-    sample: Any
-    for sample in samples.itertuples(index=False):
+
+    def probability_of(sample_id: str, view: int) -> NDArray[np.float32]:
         # One at a time, as prediction does it: the same sums in the same order.
-        batch = cache.batch([sample.sample_id])
-        probability = decode(
+        batch = cache.batch([views.view_id(sample_id, view)])
+        working = decode(
             decoder, batch.features, batch.pixels, device, temperature=card.temperature
         )
-        truth = batch.target()[0, 0].bool().numpy()
+        return working[0, 0].numpy()
+
+    sample: Any
+    for sample in samples.itertuples(index=False):
+        probability = views.average(functools.partial(probability_of, sample.sample_id), n_views)
+        truth = cache.batch([sample.sample_id]).target()[0, 0].bool().numpy()
         yield _predicted(sample, probability, card.threshold, truth)
 
 
@@ -91,16 +109,19 @@ def predict_files(samples: pd.DataFrame, segmenter: Segmenter) -> Iterator[Predi
     sample: Any
     for sample in samples.itertuples(index=False):
         probability = segmenter.working_probability(read_image(Path(sample.image_path)))
-        size = (probability.shape[-2], probability.shape[-1])
         truth = read_mask(Path(sample.mask_path), (sample.height, sample.width))
-        yield _predicted(sample, probability, threshold, resize_mask(truth, size) >= 128)
+        yield _predicted(
+            sample, probability, threshold, resize_mask(truth, probability.shape) >= 128
+        )
 
 
 def _predicted(
-    sample: Any, probability: torch.Tensor, threshold: float, working_truth: NDArray[np.bool_]
+    sample: Any,
+    working_probability: NDArray[np.float32],
+    threshold: float,
+    working_truth: NDArray[np.bool_],
 ) -> Predicted:
-    """The answer in a probability ``(1, 1, H, W)``, at both resolutions."""
-    working_probability = probability[0, 0].numpy()
+    """The answer in a probability ``(H, W)``, at both resolutions."""
     full_probability = at_size(working_probability, (sample.height, sample.width))
     mask = full_probability >= threshold
     return Predicted(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fishseg import views
 from fishseg.errors import ModelError
 from fishseg.features.working import at_size, to_pixels, working_size
 
@@ -85,14 +86,16 @@ class OnnxSegmenter:
 
     session: Any
     facts: ModelFacts
+    n_views: int = 1
 
     @classmethod
-    def load(cls, path: Path, *, n_threads: int = 0) -> OnnxSegmenter:
+    def load(cls, path: Path, *, n_threads: int = 0, n_views: int = 1) -> OnnxSegmenter:
         """The model in a file that ``fishseg export`` wrote.
 
         Args:
             path: an ONNX file.
             n_threads: threads of the CPU to use; 0 for as many as it has cores.
+            n_views: 1, or 2, 4 or 8 flipped and turned views to average over.
 
         Raises:
             ModelError: the file is missing, damaged, foreign or of the decoder alone, or
@@ -107,7 +110,7 @@ class OnnxSegmenter:
                 expected="a model that takes an image",
                 remedy=f"fishseg export --part {WHOLE} --out model.onnx",
             )
-        return cls(session=session, facts=facts)
+        return cls(session=session, facts=facts, n_views=n_views)
 
     @property
     def threshold(self) -> float:
@@ -116,6 +119,9 @@ class OnnxSegmenter:
 
     def working_probability(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Probability ``(H, W)`` at the working size, of an RGB image ``(H0, W0, 3)``."""
+        return views.average(lambda view: self._one_view(views.turn(image, view)), self.n_views)
+
+    def _one_view(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         size = working_size(
             (image.shape[0], image.shape[1]),
             fit=self.facts.fit,

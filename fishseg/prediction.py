@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
-from fishseg import devices
+from fishseg import devices, views
 from fishseg.backbones import Backbone, load_backbone
 from fishseg.decoders.inference import decode
 from fishseg.errors import BackboneError
@@ -27,6 +27,7 @@ class Segmenter:
     decoder: nn.Module
     card: DecoderCard
     device: torch.device
+    n_views: int = 1
 
     @classmethod
     def load(
@@ -35,6 +36,8 @@ class Segmenter:
         backbone_folder: Path,
         device: torch.device,
         dtype: torch.dtype | None = None,
+        *,
+        n_views: int = 1,
     ) -> Segmenter:
         """The segmenter that the stages ``backbone`` and ``train`` left behind.
 
@@ -43,6 +46,7 @@ class Segmenter:
             backbone_folder: what the stage ``backbone`` wrote.
             device: where to compute.
             dtype: what the backbone computes in; `fishseg.devices.precision` unless given.
+            n_views: 1, or 2, 4 or 8 flipped and turned views to average over.
 
         Raises:
             CacheError: there is no usable decoder.
@@ -58,10 +62,19 @@ class Segmenter:
                 remedy="dvc checkout brings the backbone that belongs to the decoder; "
                 "dvc repro trains a decoder for this one",
             )
-        return cls(backbone=backbone.to(device), decoder=decoder, card=card, device=device)
+        return cls(
+            backbone=backbone.to(device),
+            decoder=decoder,
+            card=card,
+            device=device,
+            n_views=n_views,
+        )
 
-    def working_probability(self, image: NDArray[np.uint8]) -> Tensor:
-        """Probability ``(1, 1, H, W)`` at the working size, of an RGB image ``(H0, W0, 3)``."""
+    def working_probability(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Probability ``(H, W)`` at the working size, of an RGB image ``(H0, W0, 3)``."""
+        return views.average(lambda view: self._one_view(views.turn(image, view)), self.n_views)
+
+    def _one_view(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         size = working_size(
             (image.shape[0], image.shape[1]),
             fit=self.card.fit,
@@ -70,9 +83,10 @@ class Segmenter:
         )
         pixels = torch.from_numpy(to_pixels(image, size)).unsqueeze(0)
         features = features_of(pixels, self.backbone, self.device, self.card.dtype)
-        return decode(
+        probability = decode(
             self.decoder, features, pixels, self.device, temperature=self.card.temperature
         )
+        return probability[0, 0].numpy()
 
     @property
     def threshold(self) -> float:
@@ -81,8 +95,7 @@ class Segmenter:
 
     def probability(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """How probably each pixel ``(H0, W0)`` of an RGB image ``(H0, W0, 3)`` is fish, 0 to 1."""
-        working = self.working_probability(image)[0, 0].numpy()
-        return at_size(working, (image.shape[0], image.shape[1]))
+        return at_size(self.working_probability(image), (image.shape[0], image.shape[1]))
 
     def mask(self, image: NDArray[np.uint8]) -> NDArray[np.bool_]:
         """The fish ``(H0, W0)`` in an RGB image ``(H0, W0, 3)``."""

@@ -62,6 +62,18 @@ def test_predict_writes_the_segmenter_s_mask(trained: list[str], workspace: Path
     assert Path("out/measurements.csv").exists()
 
 
+def test_predict_averages_over_views_and_starts_anew_for_it(
+    trained: list[str], workspace: Path
+) -> None:
+    picture = "data/raw/Fish_Dataset/Fish_Dataset/Trout/Trout/00001.png"
+    segmenter = Segmenter.load(Path("decoder"), Path(trained[-1]), CPU, n_views=4)
+    for options in ([], ["--views", "4"]):
+        run("predict", picture, "--out", "out", "--probabilities", "8", *options, *trained)
+    found = np.asarray(Image.open("out/probabilities/00001.png")) / 255
+    expected = segmenter.probability(read_image(Path(picture)))
+    np.testing.assert_allclose(found, expected, atol=0.5 / 255 + 1e-6)
+
+
 def test_a_panorama_and_a_single_pixel_go_through_the_model(
     trained: list[str], workspace: Path
 ) -> None:

@@ -99,6 +99,8 @@ def test_views_are_trained_on_with_their_pictures_side_of_the_split(
     cache = FeatureCache(Path("features"))
     params = dataclasses.replace(train_params, epochs=1)
     scores = cross_validate(inventory, cache, params, CPU, folds=2, views=views)
+    averaged = cross_validate(inventory, cache, params, CPU, folds=2, views=views, n_views=8)
+    assert not averaged["iou"].equals(scores["iou"])
     assert list(scores["sample_id"]) == sorted(inventory["sample_id"])
     for manifest in manifests:
         assert leaking_groups(manifest) == []
@@ -113,6 +115,9 @@ def test_small_folders_get_enough_steps_and_no_fold_chooses_its_epoch(
     few = crossvalidation._enough_steps(dataclasses.replace(train_params, batch_size=8), 10)
     assert few.epochs == 100  # two steps an epoch
     assert few.keep == "last"
+    assert few.learning_rate == train_params.learning_rate
+    going_on = dataclasses.replace(train_params, start_from="decoder")
+    assert crossvalidation._enough_steps(going_on, 10).learning_rate == few.learning_rate / 4
     many = crossvalidation._enough_steps(train_params, 10_000)
     assert many.epochs == train_params.epochs
 

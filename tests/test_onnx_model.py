@@ -69,6 +69,15 @@ def test_the_file_alone_says_how_it_is_used(model_file: Path) -> None:
     assert (found[:, 33:] == 1).all()
 
 
+def test_an_average_over_views(model_file: Path) -> None:
+    image = np.zeros((44, 59, 3), np.uint8)
+    image[:, 30:, 0] = 255
+    one, many = (OnnxSegmenter.load(model_file, n_views=n_views) for n_views in (1, 8))
+    # This model looks at each pixel alone, so that views differ where they are resampled.
+    np.testing.assert_array_equal(many.probability(image) >= 0.5, one.probability(image) >= 0.5)
+    assert many.working_probability(image).shape == one.working_probability(image).shape
+
+
 def test_a_picture_of_one_pixel_and_a_panorama_have_their_own_size(model_file: Path) -> None:
     segmenter = OnnxSegmenter.load(model_file)
     assert segmenter.working_probability(np.zeros((10, 2000, 3), np.uint8)).shape == (56, 224)

@@ -42,6 +42,7 @@ LAYERS = [
     ["prediction", "onnx_model"],
     ["coco", "instances", "measurement"],
     ["confidence", "segmentation"],
+    ["views"],
     ["training"],
     ["metrics", "losses", "augmentation", "calibration", "corruptions"],
     ["decoders"],

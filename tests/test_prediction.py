@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from fishseg import devices, evaluation, report, splits, training
+from fishseg import devices, evaluation, report, splits, training, views
 from fishseg.audit.inventory import build_inventory
 from fishseg.backbones import load_backbone
 from fishseg.datasets.images import read_image, read_mask
@@ -72,6 +72,19 @@ def test_a_file_and_its_cached_features_give_the_same_mask(
         assert mask.any()
         assert not mask.all()
         assert np.array_equal(mask, predicted.mask)
+
+
+def test_a_turned_picture_gets_the_turned_answer_of_eight_views(
+    decoder_folder: Path, tiny_backbone: Path
+) -> None:
+    image = np.random.default_rng(0).integers(0, 255, (56, 56, 3), dtype=np.uint8)
+    differences = {}
+    for n_views in (1, 8):
+        segmenter = Segmenter.load(decoder_folder, tiny_backbone, CPU, n_views=n_views)
+        expected = segmenter.probability(image)
+        found = views.turn_back(segmenter.probability(views.turn(image, 5)), 5)
+        differences[n_views] = np.abs(found - expected).max()
+    assert differences[8] < 1e-5 < differences[1]
 
 
 def test_scores_of_files_and_of_the_cache_agree(

@@ -7,6 +7,8 @@ import logging
 from pathlib import Path
 from typing import TypeAlias
 
+from fishseg.views import AVERAGED
+
 log = logging.getLogger("fishseg")
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -38,6 +40,18 @@ def add_model(command: argparse.ArgumentParser) -> None:
             metavar="DIR",
             help=f"{meaning} (default: %(default)s)",
         )
+
+
+def add_views(command: argparse.ArgumentParser) -> None:
+    """``--views``: how many flipped and turned views of a picture to average over."""
+    command.add_argument(
+        "--views",
+        type=int,
+        choices=AVERAGED,
+        default=1,
+        help="look at each picture flipped and turned as well, and average: 2, 4 or 8 times as "
+        "slow, and more accurate (default: %(default)s)",
+    )
 
 
 def exit_status(problems: list[str]) -> int:

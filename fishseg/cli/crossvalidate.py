@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fishseg.cli.arguments import Commands, add_command, add_model
+from fishseg.cli.arguments import Commands, add_command, add_model, add_views
 from fishseg.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def add_parser(commands: Commands) -> None:
         "--masks", type=Path, metavar="DIR", help="also score these masks, one PNG a picture"
     )
     command.add_argument("--out", type=Path, metavar="CSV", help="also write every picture's score")
+    add_views(command)
     add_model(command)
     command.set_defaults(command=run)
 
@@ -98,7 +99,13 @@ def run(options: argparse.Namespace) -> int:
         for name, start in starts.items():
             wanted = dataclasses.replace(train_params, start_from=start)
             measured[name] = cross_validate(
-                inventory, cache, wanted, device, folds=options.folds, views=views
+                inventory,
+                cache,
+                wanted,
+                device,
+                folds=options.folds,
+                views=views,
+                n_views=options.views,
             )
     _print_table(measured)
     if options.out:

@@ -8,7 +8,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fishseg.cli.arguments import Commands, add_command, add_model, exit_status
+from fishseg.cli.arguments import Commands, add_command, add_model, add_views, exit_status
 from fishseg.errors import FishsegError, ModelError, ParameterError
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ EXAMPLES = """\
   fishseg predict photos --out fish --mm-per-px 0.21
   fishseg predict 'trip/**/*.jpg' --out fish --reference-px 812 --reference-mm 300
   fishseg predict photos --out fish --coco --probabilities 16
+  fishseg predict photos --out fish --views 8
   fishseg predict photos --out fish --model model.onnx
 """
 
@@ -81,6 +82,7 @@ def add_parser(commands: Commands) -> None:
         help="leave out parts smaller than this share of a picture's largest fish "
         "(default: %(default)s)",
     )
+    add_views(predict)
     add_model(predict)
     predict.add_argument(
         "--model", type=Path, metavar="FILE", help="a model.onnx of `fishseg export` instead"
@@ -155,7 +157,8 @@ def _load_model(options: argparse.Namespace) -> tuple[ProbabilityModel, str]:
     if options.model is not None:
         from fishseg.onnx_model import OnnxSegmenter
 
-        return OnnxSegmenter.load(options.model), _hash([options.model])
+        model = OnnxSegmenter.load(options.model, n_views=options.views)
+        return model, f"{_hash([options.model])} {options.views}"
     try:
         from fishseg import devices
         from fishseg.prediction import Segmenter
@@ -166,9 +169,11 @@ def _load_model(options: argparse.Namespace) -> tuple[ProbabilityModel, str]:
             remedy="pip install fishseg with its dependencies, or give an exported model: "
             "--model model.onnx",
         ) from None
-    segmenter = Segmenter.load(options.decoder, options.backbone, devices.select())
+    segmenter = Segmenter.load(
+        options.decoder, options.backbone, devices.select(), n_views=options.views
+    )
     # The decoder's card holds the hash of the backbone's weights, which loading has checked.
-    return segmenter, _hash(sorted(options.decoder.iterdir()))
+    return segmenter, f"{_hash(sorted(options.decoder.iterdir()))} {options.views}"
 
 
 def _hash(files: list[Path]) -> str:

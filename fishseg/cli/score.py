@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fishseg.cli.arguments import Commands, add_command, add_model, exit_status
+from fishseg.cli.arguments import Commands, add_command, add_model, add_views, exit_status
 
 if TYPE_CHECKING:
     import argparse
@@ -19,6 +19,7 @@ log = logging.getLogger("fishseg")
 EXAMPLES = """\
   fishseg score my-pictures                       how good the decoder is on labelled pictures
   fishseg score my-pictures.zip --galleries look  and pictures of the best and the worst
+  fishseg score my-pictures --views 8             how good it is with an average over eight views
 """
 
 
@@ -44,6 +45,7 @@ def add_parser(commands: Commands) -> None:
         metavar="DIR",
         help="also draw the best, random and worst pictures",
     )
+    add_views(score)
     add_model(score)
     score.set_defaults(command=run)
 
@@ -64,7 +66,9 @@ def run(options: argparse.Namespace) -> int:
     settings = params.EvaluateParams(
         bootstrap_samples=2000, gallery_best=5, gallery_random=20, gallery_worst=5, seed=42
     )
-    segmenter = Segmenter.load(options.decoder, options.backbone, devices.select())
+    segmenter = Segmenter.load(
+        options.decoder, options.backbone, devices.select(), n_views=options.views
+    )
     with opened(options.folder) as folder:
         # Whatever is broken is left out and listed, but never ends the run.
         inventory = build_inventory(folder, max_broken_share=1)
