@@ -28,8 +28,9 @@ setup: $(BIN)/.installed  ## make .venv with the locked versions
 repro: setup  ## run the pipeline: data to metrics/ and plots/
 	dvc repro
 
+# A process a core, of one thread: processes that share cores wait for one another.
 test: setup  ## all tests, the end-to-end run included
-	python -m pytest
+	OMP_NUM_THREADS=1 python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 test-fast: setup  ## the tests that take seconds
 	python -m pytest -m "not slow"

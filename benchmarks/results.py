@@ -53,9 +53,9 @@ def main() -> None:
         ]
         if options.real and strategy == "grouped":
             pictures = "real pictures, never trained on"
-            for views, command in VIEWS.items():
+            for views, scorer in VIEWS.items():
                 scored = score(options.real, revision, views)
-                rows.append(row(name, pictures, scored, f"`{command}`"))
+                rows.append(row(name, pictures, scored, f"`{scorer}`"))
     write_between_marks("results: python -m benchmarks.results", [*HEAD, *rows])
     write_between_marks("folds: python -m experiments decoders", folds())
     if options.real:

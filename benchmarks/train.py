@@ -6,9 +6,9 @@ weights::
     python -m benchmarks.train --out /tmp/benchmarks
 
 All in alternation: a pass of `benchmarks.baseline_loop` over a few images; one feature pass over
-them; a pass of the ``cnn3`` and of the ``detail`` decoder over the cache; the same steps on batches
-that are in memory already; and reading the shards once. Seconds an image, so that passes over
-different numbers of images compare.
+them; a pass of the ``cnn3`` and of the ``detail`` decoder over the cache, with the baseline's loss
+and with the recipe of params.yaml; the same steps on batches that are in memory already; and
+reading the shards once. Seconds an image, so that passes over different numbers of images compare.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -32,6 +33,13 @@ from fishseg.losses import LOSSES
 from stages import INVENTORY
 
 EPOCHS = 20
+# The starting project's loss, and nothing around it.
+BASELINE: dict[str, Any] = {
+    "loss": "bce",
+    "color_jitter": 0.0,
+    "feature_noise": 0.0,
+    "ema_decay": 0.0,
+}
 
 
 def main() -> None:
@@ -47,8 +55,12 @@ def main() -> None:
         end_to_end(samples, backbone, folder, device)
         cache = FeatureCache(folder / "features")
         names = list(samples["sample_id"])
-        cnn3 = Trainer("cnn3", cache, names, device)
-        detail = Trainer("detail", cache, names, device)
+        recipe = dataclasses.replace(params.load(params.TrainParams), start_from="")
+        cnn3, detail, cnn3_recipe, detail_recipe = (
+            Trainer(dataclasses.replace(settings, decoder=decoder), cache, names, device)
+            for settings in (dataclasses.replace(recipe, **BASELINE), recipe)
+            for decoder in ("cnn3", "detail")
+        )
         n_images = len(samples)
         measured = timing.alternate(
             {
@@ -59,6 +71,8 @@ def main() -> None:
                 "cnn3 from the cache": lambda: seconds(cnn3.train) / n_images,
                 "cnn3 on resident tensors": lambda: seconds(cnn3.train_resident) / n_images,
                 "detail from the cache": lambda: seconds(detail.train) / n_images,
+                "cnn3, default recipe": lambda: seconds(cnn3_recipe.train) / n_images,
+                "detail, default recipe": lambda: seconds(detail_recipe.train) / n_images,
                 "shards read once": lambda: seconds(cnn3.read) / n_images,
             },
             options.repeats,
@@ -77,6 +91,8 @@ def summarise(measured: dict[str, Spread], folder: Path) -> None:
         "cnn3: resident tensors / cache": measured["cnn3 on resident tensors"] / cached,
         "reading / cnn3": measured["shards read once"] / cached,
         "detail / cnn3": measured["detail from the cache"] / cached,
+        "detail / cnn3, default recipe": measured["detail, default recipe"]
+        / measured["cnn3, default recipe"],
     }
     rows = [[name, str(value), ""] for name, value in measured.items()]
     rows += [[name, "", str(value)] for name, value in ratios.items()]
@@ -89,13 +105,12 @@ class Trainer:
     """The steps of the stage ``train``, without validation and checkpoints."""
 
     def __init__(
-        self, decoder: str, cache: FeatureCache, sample_ids: list[str], device: torch.device
+        self,
+        wanted: params.TrainParams,
+        cache: FeatureCache,
+        sample_ids: list[str],
+        device: torch.device,
     ) -> None:
-        plain = {"color_jitter": 0.0, "feature_noise": 0.0, "ema_decay": 0.0, "start_from": ""}
-        wanted = dataclasses.replace(
-            params.load(params.TrainParams),
-            **{**plain, "decoder": decoder, "batch_size": BATCH_SIZE, "loss": "bce"},  # type: ignore[arg-type]
-        )
         loader = Loader(cache, sample_ids, BATCH_SIZE, device)
         self.cache, self.sample_ids, self.device = cache, sample_ids, device
         self.run = training.Run(

@@ -116,9 +116,10 @@ def _section(study: Study, summary: pd.DataFrame) -> str:
     for number, row in enumerate(summary.to_dict("records")):
         cells = [row["arm"], str(row["n_runs"]), str(row["n_groups"])]
         for metric in METRICS:
+            spread = f" ± {row[f'{metric}_run_std']:.3f}" if row["n_runs"] > 1 else ""
             cells.append(
-                f"{row[metric]:.3f} [{row[f'{metric}_low']:.3f}, {row[f'{metric}_high']:.3f}] "
-                f"± {row[f'{metric}_run_std']:.3f}"
+                f"{row[metric]:.3f} [{row[f'{metric}_low']:.3f}, {row[f'{metric}_high']:.3f}]"
+                + spread
             )
             gain = float(row.get(f"{metric}_gain", math.nan))
             cells.append(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 # Nearer to 0 or 1 a float32 probability no longer tells its logit.
 SMALLEST_PROBABILITY = 1e-7
+# A table holds a row in a tenth of the memory that a dictionary takes.
+ROWS_AT_ONCE = 1000
 # What a row of scores says of its sample.
 IDENTITY = ("sample_id", "class_name", "group_id", "mask_status", "split")
 
@@ -165,7 +168,11 @@ def score(predictions: Iterable[Predicted], n_samples: int) -> pd.DataFrame:
         DataError: a mask that can no longer be read.
     """
     rows = ordered_map(_score_one, predictions)
-    return pd.DataFrame(list(tqdm(rows, total=n_samples, desc="evaluate", unit="image")))
+    progress = iter(tqdm(rows, total=n_samples, desc="evaluate", unit="image"))
+    tables = []
+    while some := list(itertools.islice(progress, ROWS_AT_ONCE)):
+        tables.append(pd.DataFrame(some))
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
 def _score_one(predicted: Predicted) -> dict[str, Any]:

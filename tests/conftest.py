@@ -17,6 +17,11 @@ from fishseg.params import BackboneParams, FeaturesParams, TrainParams
 CLASSES = ("Trout", "Shrimp")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest file, so that no core waits for it at the end."""
+    items.sort(key=lambda item: item.path.name != "test_end_to_end.py")
+
+
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder that is the working directory, with a store of its own."""

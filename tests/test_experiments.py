@@ -115,3 +115,16 @@ def test_a_run_of_two_studies_is_done_once(tmp_path: Path, monkeypatch: pytest.M
     assert list(study.complete(second)["arm"]) == ["6 and 12"]
     study.complete(other)
     assert calls == [("defaults", first.copies_per_photo), ("defaults", 5)]
+
+
+def test_the_deviation_of_a_single_run_is_not_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study, "RESULTS", tmp_path)
+    lone = dataclasses.replace(STUDIES["losses"], arms={"old": []})
+    once = rows("old", 0, {"a1": 0.5, "b1": 0.7})
+    for table, shown in ((once, False), (pd.concat([once, rows("old", 1, {"c1": 0.9})]), True)):
+        table.to_csv(lone.results, index=False)
+        section = report._section(lone, report.summarise(lone))
+        assert "nan" not in section
+        assert ("±" in section) == shown

@@ -87,11 +87,19 @@ def test_a_turned_picture_gets_the_turned_answer_of_eight_views(
     assert differences[8] < 1e-5 < differences[1]
 
 
+@pytest.mark.parametrize("rows_at_once", [3, 1000])
 def test_scores_of_files_and_of_the_cache_agree(
-    inventory: pd.DataFrame, cache: FeatureCache, decoder_folder: Path, tiny_backbone: Path
+    rows_at_once: int,
+    inventory: pd.DataFrame,
+    cache: FeatureCache,
+    decoder_folder: Path,
+    tiny_backbone: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(evaluation, "ROWS_AT_ONCE", rows_at_once)
     segmenter = Segmenter.load(decoder_folder, tiny_backbone, CPU)
     from_files = evaluation.score(evaluation.predict_files(inventory, segmenter), len(inventory))
+    assert list(from_files["sample_id"]) == list(inventory["sample_id"])
     cached = evaluation.predict_cached(inventory, cache, segmenter.decoder, segmenter.card, CPU)
     pd.testing.assert_frame_equal(from_files, evaluation.score(cached, len(inventory)))
 
