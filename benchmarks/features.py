@@ -15,6 +15,7 @@ import contextlib
 import os
 import shutil
 import tempfile
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,7 +33,7 @@ from fishseg import devices, store
 from fishseg.audit.table import read_inventory
 from fishseg.backbones import Backbone, load_backbone
 from fishseg.datasets.images import read_image, resize_image
-from fishseg.features.extraction import extract
+from fishseg.features.extraction import LARGEST_BATCH, compute, extract, on_cores
 from fishseg.features.shards import write_shard
 from fishseg.params import FeaturesParams
 from stages import INVENTORY
@@ -45,8 +46,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name, alone_in(Path(name)) as folder:
         weights = timing.random_vits16(folder)
         samples = read_inventory(INVENTORY).head(options.images)
-        backbone = load_backbone(weights, (-1,), devices.precision(device)).to(device)
-        exact = load_backbone(weights, (-1,)).to(device)
+        backbone = load_backbone(weights, (-1,), devices.precision(device), device)
+        exact = load_backbone(weights, (-1,), device=device)
         pixels = torch.stack([resized(path) for path in samples["image_path"]])
         plain = BaselineLoop(weights, samples, device)
         flops = count_flops(exact, pixels[:1].to(device))
@@ -122,9 +123,13 @@ def resized(path: str) -> Tensor:
 
 
 def run(backbone: Backbone, pixels: Tensor, device: torch.device) -> None:
-    """The backbone over pixels in memory."""
-    for batch in pixels.split(BATCH_SIZE if device.type == "cpu" else 128):
-        backbone(batch.to(device))
+    """The backbone over pixels in memory, in the batches and on the cores that extraction uses."""
+
+    def features(batch: Tensor) -> None:
+        compute(batch, backbone, device, "float16")
+
+    batches = pixels.split(LARGEST_BATCH[device.type])
+    deque(on_cores(features, batches) if device.type == "cpu" else map(features, batches), maxlen=0)
 
 
 def run_plain(plain: BaselineLoop) -> None:

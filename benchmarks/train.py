@@ -50,7 +50,7 @@ def main() -> None:
         weights = timing.random_vits16(folder)
         samples = read_inventory(INVENTORY).head(options.images)
         few = samples.head(options.baseline_images)
-        backbone = load_backbone(weights, (-1,), devices.precision(device)).to(device)
+        backbone = load_backbone(weights, (-1,), devices.precision(device), device)
         baseline = BaselineLoop(weights, few, device)
         end_to_end(samples, backbone, folder, device)
         cache = FeatureCache(folder / "features")

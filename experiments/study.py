@@ -191,7 +191,7 @@ def score(run: Run, copies_per_photo: int) -> pd.DataFrame:
         parameters = Path(folder) / "params.yaml"
         parameters.write_text(yaml.safe_dump(dict(run.tree)), encoding="utf-8")
         wanted = params.load(params.FeaturesParams, parameters)
-        backbone = load_backbone(BACKBONE, wanted.layers, devices.precision(device))
+        backbone = load_backbone(BACKBONE, wanted.layers, devices.precision(device), device)
         extract(inventory, backbone, wanted, Path(folder) / "features", device)
         cache = FeatureCache(Path(folder) / "features")
         manifest = splits.make_manifest(inventory, params.load(params.SplitParams, parameters))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import math
 import os
+import sys
 from pathlib import Path
 
 import psutil
@@ -15,13 +17,16 @@ from fishseg.errors import ParameterError
 log = logging.getLogger(__name__)
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp32": torch.float32}
+# Of mallopt(3).
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 MEMORY_SHARE = 0.6  # the rest is for what a step needs, and for the system's page cache
 
 
 def select() -> torch.device:
     """The device of ``FISHSEG_DEVICE``, or a GPU where there is one, else the CPU.
 
-    Also asks torch for deterministic algorithms, so that one seed gives one result on one machine.
+    Also asks torch for deterministic algorithms, so that one seed gives one result on one machine,
+    and the C library to keep freed memory for the tensors to come.
 
     Raises:
         ParameterError: ``FISHSEG_DEVICE`` names no device, or one this machine does not have.
@@ -43,8 +48,23 @@ def select() -> torch.device:
             expected="cpu, cuda or cuda:NUMBER",
             remedy="unset FISHSEG_DEVICE to let fishseg choose",
         ) from None
+    _keep_freed_memory()
     log.info("running on %s with %d CPU threads", device, torch.get_num_threads())
     return device
+
+
+def _keep_freed_memory() -> None:
+    """Let glibc keep what is freed, in blocks of up to 32 MB; elsewhere, nothing.
+
+    It gives large blocks back to the system at once, which has to clear them again page by page for
+    the next tensor: some 10,000 page faults for each image, 30,000 for each training step.
+    """
+    if sys.platform != "linux":
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
+    if mallopt is not None:
+        mallopt(M_TRIM_THRESHOLD, 1 << 30)
+        mallopt(M_MMAP_THRESHOLD, 1 << 25)  # the most it takes
 
 
 def precision(device: torch.device) -> torch.dtype:

@@ -40,6 +40,18 @@ SMALLEST_PROBABILITY = 1e-7
 ROWS_AT_ONCE = 1000
 # What a row of scores says of its sample.
 IDENTITY = ("sample_id", "class_name", "group_id", "mask_status", "split")
+# What predicting and scoring take of the inventory; the rest is not kept in memory.
+NEEDED = [
+    "sample_id",
+    "class_name",
+    "group_id",
+    "mask_status",
+    "image_path",
+    "mask_path",
+    "raw_mask_path",
+    "width",
+    "height",
+]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -195,14 +207,15 @@ def _score_one(predicted: Predicted) -> dict[str, Any]:
 
 
 def with_rejected(manifest: pd.DataFrame, inventory: pd.DataFrame) -> pd.DataFrame:
-    """The manifest's samples as rows of the inventory with their ``split``, in its order.
+    """The manifest's samples in its order, with their ``split`` and what is `NEEDED` of them.
 
     Samples whose mask the audit rejected follow behind; each belongs to the split of its group.
     They count in ``raw_mask_iou`` alone.
     """
-    samples = manifest[["sample_id", "split"]].merge(inventory, on="sample_id", validate="1:1")
+    facts = inventory[NEEDED]
+    samples = manifest[["sample_id", "split"]].merge(facts, on="sample_id", validate="1:1")
     split_of = manifest.drop_duplicates("group_id").set_index("group_id")["split"]
-    rejected = inventory[inventory["mask_status"] == "rejected"].copy()
+    rejected = facts[facts["mask_status"] == "rejected"].copy()
     rejected["split"] = rejected["group_id"].map(split_of)
     return pd.concat([samples, rejected.dropna(subset="split")], ignore_index=True)
 

@@ -53,7 +53,8 @@ class Segmenter:
             BackboneError: there is no usable backbone, or it is not the one of the decoder.
         """
         decoder, card = load_decoder(decoder_folder, device)
-        backbone = load_backbone(backbone_folder, card.layers, dtype or devices.precision(device))
+        dtype = dtype or devices.precision(device)
+        backbone = load_backbone(backbone_folder, card.layers, dtype, device)
         if backbone.weights_sha256 != card.backbone["weights_sha256"]:
             raise BackboneError(
                 f"the decoder was trained on other weights: those of {card.backbone['name']}",
@@ -63,7 +64,7 @@ class Segmenter:
                 "dvc repro trains a decoder for this one",
             )
         return cls(
-            backbone=backbone.to(device),
+            backbone=backbone,
             decoder=decoder,
             card=card,
             device=device,

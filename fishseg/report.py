@@ -27,8 +27,7 @@ Predict = Callable[[pd.DataFrame], Iterable[Predicted]]
 
 def evaluate_cached(
     *,
-    inventory: pd.DataFrame,
-    manifest: pd.DataFrame,
+    samples: pd.DataFrame,
     cache: FeatureCache,
     decoder: nn.Module,
     card: DecoderCard,
@@ -36,7 +35,7 @@ def evaluate_cached(
     device: torch.device,
     folder: Path,
 ) -> dict[str, Any]:
-    """Score every sample of the manifest and draw what a reader wants to see.
+    """Score every sample (see `fishseg.evaluation.with_rejected`) and draw what a reader wants.
 
     ``folder`` gets ``images.csv`` (a row a sample), ``per_class.csv`` (of val), ``reliability.csv``
     and ``risk_coverage.csv`` (of val and test), and in ``pictures/`` a histogram, bars a class, how
@@ -51,7 +50,6 @@ def evaluate_cached(
 
     pictures = folder / "pictures"
     pictures.mkdir(parents=True, exist_ok=True)
-    samples = evaluation.with_rejected(manifest, inventory)
     histograms = {split: LogitHistogram() for split in UNSEEN_SPLITS}
     predictions = evaluation.count_logits(predict(samples), histograms, card.temperature)
     scores = evaluation.score(predictions, len(samples))

@@ -2,6 +2,7 @@
 
 from fishseg import devices, params, report
 from fishseg.audit.table import read_inventory
+from fishseg.evaluation import with_rejected
 from fishseg.features.shards import FeatureCache
 from fishseg.splits import read_manifest
 from fishseg.training import load_decoder
@@ -13,8 +14,7 @@ def main() -> None:
     device = devices.select()
     decoder, card = load_decoder(DECODER, device)
     summary = report.evaluate_cached(
-        inventory=read_inventory(INVENTORY),
-        manifest=read_manifest(MANIFEST),
+        samples=with_rejected(read_manifest(MANIFEST), read_inventory(INVENTORY)),
         cache=FeatureCache(FEATURES),
         decoder=decoder,
         card=card,

@@ -11,7 +11,7 @@ def main() -> None:
     """Run the frozen backbone over every sample, once."""
     wanted = params.load(params.FeaturesParams)
     device = devices.select()
-    backbone = load_backbone(BACKBONE, wanted.layers, devices.precision(device))
+    backbone = load_backbone(BACKBONE, wanted.layers, devices.precision(device), device)
     extract(read_inventory(INVENTORY), backbone, wanted, FEATURES, device)
 
 

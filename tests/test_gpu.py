@@ -22,9 +22,10 @@ pytestmark = [
 
 def test_bfloat16_features_are_those_of_the_cpu_to_a_hundredth(tiny_backbone: Path) -> None:
     pixels = torch.randint(0, 256, (4, 3, 56, 84), dtype=torch.uint8)
-    backbone = load_backbone(tiny_backbone, (-1,))
-    expected = features_of(pixels, backbone, torch.device("cpu")).float()
-    found = features_of(pixels, backbone.to("cuda"), torch.device("cuda")).float()
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    expected = features_of(pixels, load_backbone(tiny_backbone, (-1,)), cpu).float()
+    backbone = load_backbone(tiny_backbone, (-1,), torch.bfloat16, gpu)
+    found = features_of(pixels, backbone, gpu).float()
     assert float((found - expected).norm() / expected.norm()) < 0.01
 
 

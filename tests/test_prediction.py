@@ -137,8 +137,7 @@ def test_the_evaluation_writes_scores_and_pictures(
 ) -> None:
     decoder, card = training.load_decoder(decoder_folder, CPU)
     summary = report.evaluate_cached(
-        inventory=inventory,
-        manifest=manifest,
+        samples=evaluation.with_rejected(manifest, inventory),
         cache=cache,
         decoder=decoder,
         card=card,

@@ -23,7 +23,7 @@ from transformers import (
 from transformers.models.dinov3_vit.modeling_dinov3_vit import DINOv3ViTRopePositionEmbedding
 from transformers.utils import logging as transformers_logging
 
-from fishseg.backbones.attention import fuse_blocks
+from fishseg.backbones.blocks import FusedBlock, pack_linear
 from fishseg.backbones.checkpoint import CONFIG, WEIGHTS, Checkpoint, read_checkpoint
 from fishseg.errors import BackboneError
 
@@ -39,10 +39,14 @@ VISION_TRANSFORMERS: dict[str, Any] = {
     "dinov3_vit": DINOv3ViTBackbone,
 }
 CONVNEXT = "dinov3_convnext"
+CPU = torch.device("cpu")
 
 
 def load_backbone(
-    folder: Path, layers: tuple[int, ...], dtype: torch.dtype = torch.float32
+    folder: Path,
+    layers: tuple[int, ...],
+    dtype: torch.dtype = torch.float32,
+    device: torch.device = CPU,
 ) -> Backbone:
     """Load the layers asked for, and those before them, of the backbone in ``folder``.
 
@@ -52,6 +56,7 @@ def load_backbone(
             the channels in this order.
         dtype: float32, or bfloat16 for the matrix products. What is small and decides the accuracy
             (normalisation, residual sums) stays in float32: features differ by half a percent.
+        device: where it is to compute, and to stay.
 
     Raises:
         BackboneError: the checkpoint is incomplete, damaged or of an architecture that is not
@@ -60,9 +65,13 @@ def load_backbone(
     checkpoint = read_checkpoint(folder)
     model_type = checkpoint.config.get("model_type")
     if model_type == CONVNEXT:
-        return ConvNeXt(checkpoint, layers, dtype)
+        return ConvNeXt(checkpoint, layers, dtype).to(device)
     if model_type in VISION_TRANSFORMERS:
-        return VisionTransformer(checkpoint, layers, dtype, VISION_TRANSFORMERS[model_type])
+        network_class = VISION_TRANSFORMERS[model_type]
+        backbone = VisionTransformer(checkpoint, layers, dtype, network_class).to(device)
+        if dtype == torch.bfloat16 and device.type == "cpu":
+            pack_linear(backbone.blocks)
+        return backbone
     raise BackboneError(
         f"the architecture {model_type!r} is not supported",
         where=folder / CONFIG,
@@ -177,9 +186,6 @@ class VisionTransformer(Backbone):
             network_class,
             checkpoint,
             num_hidden_layers=max(chosen),
-            out_indices=sorted(chosen),
-            apply_layernorm=True,
-            reshape_hidden_states=True,
         )
         if not isinstance(config.patch_size, int):
             raise BackboneError(
@@ -187,14 +193,15 @@ class VisionTransformer(Backbone):
                 where=checkpoint.folder / CONFIG,
                 expected="one whole number: square patches",
             )
-        network = _load_network(
+        network: Any = _load_network(
             network_class,
             checkpoint,
             config,
             is_whole=max(chosen) == whole.num_hidden_layers,
         )
+        stack = network.model if hasattr(network, "model") else network.encoder
         if dtype != torch.float32:
-            fuse_blocks(network)
+            stack.layer = nn.ModuleList(FusedBlock(block) for block in stack.layer)
             multiply_in(dtype, network)
         super().__init__(
             checkpoint,
@@ -204,13 +211,31 @@ class VisionTransformer(Backbone):
             patch_multiple=config.patch_size,
             dtype=dtype,
         )
-        # transformers gives the maps from the shallowest to the deepest.
-        self._order = [sorted(chosen).index(layer) for layer in chosen]
+        # Each architecture has its own names for the same parts.
+        self._embeddings: nn.Module = network.embeddings
+        self._rotations: nn.Module | None = getattr(network, "rope_embeddings", None)
+        self.blocks: nn.ModuleList = stack.layer
+        self._norm: nn.Module = network.norm if hasattr(network, "norm") else network.layernorm
+        self._layers = chosen
 
     def layer_maps(self, images: Tensor) -> list[Tensor]:
-        """Maps ``(B, D, H/patch, W/patch)`` of the selected blocks."""
-        maps = self.network(images).feature_maps
-        return [maps[index] for index in self._order]
+        """Maps ``(B, D, H/patch, W/patch)`` of the selected blocks.
+
+        Block by block, since the forward pass of transformers keeps the tokens of every block, and
+        normalises those of blocks that nobody asked for.
+        """
+        tokens = self._embeddings(images)
+        rotations = {}
+        if self._rotations is not None:
+            rotations["position_embeddings"] = self._rotations(images)
+        grid = tuple(length // self.patch_multiple for length in images.shape[-2:])
+        maps = {}
+        for number, block in enumerate(self.blocks, start=1):
+            tokens = block(tokens, **rotations)
+            if number in self._layers:
+                cells = self._norm(tokens)[:, -grid[0] * grid[1] :]
+                maps[number] = cells.transpose(1, 2).unflatten(2, grid)
+        return [maps[number] for number in self._layers]
 
 
 class ConvNeXt(Backbone):

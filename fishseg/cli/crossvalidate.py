@@ -91,8 +91,9 @@ def run(options: argparse.Namespace) -> int:
         if options.masks:
             measured[str(options.masks)] = score_masks(inventory, options.masks)
         views = write_views(inventory, Path(views_folder))
-        precision = devices.precision(device)
-        backbone = load_backbone(options.backbone, features_params.layers, precision)
+        backbone = load_backbone(
+            options.backbone, features_params.layers, devices.precision(device), device
+        )
         everything = pd.concat([inventory, views], ignore_index=True)
         extract(everything, backbone, features_params, Path(features), device)
         cache = FeatureCache(Path(features))

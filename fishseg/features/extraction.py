@@ -1,12 +1,14 @@
 """Run the frozen backbone over every sample of the inventory, once.
 
-Decoding and resizing happen in threads ahead of the backbone, writing in threads behind it.
+On a GPU, decoding and resizing happen in threads ahead of the backbone; on a CPU each core does it
+for the image it computes next. Shards are written in threads behind it.
 Memory holds a few shards, however many images there are.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import logging
 import time
 from collections import deque
@@ -47,6 +49,16 @@ LARGEST_BATCH = {"cuda": 128, "cpu": 1}
 # Part of a shard's name. To be raised when the same image shall give other numbers.
 COMPUTATION = 2
 WRITERS = 2
+# What extraction takes of the inventory.
+PLANNED = [
+    "sample_id",
+    "image_path",
+    "mask_path",
+    "width",
+    "height",
+    "image_sha256",
+    "mask_sha256",
+]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -69,7 +81,7 @@ def extract(
     """Fill ``folder`` with the shards of every sample of the inventory and their index.
 
     Shards that an earlier run left in the store are linked, not computed again. Processes that
-    ``torchrun`` started together share the work.
+    ``torchrun`` started together share the work. The backbone must be on ``device``.
 
     Raises:
         DataError: an image or a mask that can no longer be read.
@@ -93,7 +105,7 @@ def extract(
         no_features = _missing(planned, lambda item: item.stored_features)
         peers.wait()  # all ranks deal from the same list
         _store_masks(peers.share(no_masks))
-        _store_features(peers.share(no_features), backbone.to(device), params, device)
+        _store_features(peers.share(no_features), backbone, params, device)
         peers.wait()
         if peers.is_first:
             for item in planned:
@@ -108,7 +120,7 @@ def plan(
     inventory: pd.DataFrame, params: FeaturesParams, patch_multiple: int, index: Index
 ) -> list[PlannedShard]:
     """Deal the samples to shards: one working size each, ``shard_size`` samples at most."""
-    ordered = inventory.sort_values("sample_id", ignore_index=True)
+    ordered = inventory.sort_values("sample_id", ignore_index=True)[PLANNED]
     sizes = [
         working_size(
             (height, width),
@@ -175,9 +187,10 @@ def _missing(
 
 
 def _store_masks(missing: list[PlannedShard]) -> None:
-    sizes = [(sample, item) for item in missing for sample in item.samples.itertuples()]
-    masks = ordered_map(lambda pair: _read_mask(*pair), sizes)
-    with tqdm(total=len(sizes), desc="masks", unit="image", disable=not sizes) as progress:
+    n_masks = sum(len(item.samples) for item in missing)
+    wanted = ((sample, item) for item in missing for sample in item.samples.itertuples())
+    masks = ordered_map(lambda pair: _read_mask(*pair), wanted)
+    with tqdm(total=n_masks, desc="masks", unit="image", disable=not n_masks) as progress:
         for item in missing:
             rows = []
             for _ in range(len(item.samples)):
@@ -190,6 +203,29 @@ def _read_mask(sample: Any, item: PlannedShard) -> Tensor:
     """A mask as bits ``(H, ceil(W / 8))``; a pixel is fish where the mask covers half of it."""
     mask = read_mask(Path(sample.mask_path), (sample.height, sample.width))
     return pack_mask(resize_mask(mask, item.shard.size) >= 128)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Piece:
+    """Images that the backbone sees at once: rows ``start`` to ``stop`` of a shard.
+
+    Attributes:
+        item: the shard.
+        pixels: room for those of the whole shard, ``(N, 3, H, W)`` uint8.
+        start: its first row.
+        stop: the row after its last.
+    """
+
+    item: PlannedShard
+    pixels: Tensor
+    start: int
+    stop: int
+
+    def read(self, row: int) -> None:
+        """Decode and resize one image of the shard, straight into its place."""
+        image = read_image(Path(self.item.samples["image_path"].iloc[row]))
+        # Copied by numpy: torch would start threads of its own in each of these.
+        self.pixels[row].numpy()[:] = to_pixels(image, self.item.shard.size)
 
 
 @dataclasses.dataclass
@@ -208,41 +244,69 @@ class Extractor:
     device: torch.device
     batch_size: int
 
-    def batches(self, n_images: int, read: Callable[[int], Tensor]) -> Iterator[dict[str, Tensor]]:
-        """What is stored of ``n_images`` images, batch by batch.
+    def run(self, shards: list[PlannedShard]) -> Iterator[tuple[Piece, dict[str, Tensor]]]:
+        """What is stored of the images of shards, piece by piece, in order.
 
-        On a GPU nobody has waited for the numbers yet.
-
-        Args:
-            n_images: how many.
-            read: the pixels ``(N, 3, H, W)`` of all of them, of which that many are read.
+        On a CPU each core reads and computes images of its own: nobody waits for anybody, and no
+        other thread takes a core away. On a GPU threads read ahead, over the ends of shards, and
+        nobody has waited for the numbers yet.
 
         Raises:
             CacheError: not even one image fits into memory.
+            DataError: an image that can no longer be read.
         """
-        pieces = self._pieces(n_images, read)
         if self.device.type == "cpu":
-            yield from _on_cores(self._compute, pieces)
-        else:
-            for stored in map(self._compute, pieces):
-                yield {name: tensor.to("cpu", non_blocking=True) for name, tensor in stored.items()}
+            yield from on_cores(self._read_and_compute, self._pieces(shards))
+            return
+        rows = ((p, row) for p in self._pieces(shards) for row in range(p.start, p.stop))
+        arrivals = ordered_map(_read_row, rows, ahead=2 * self.batch_size)
+        for piece, arrived in itertools.groupby(arrivals):
+            deque(arrived, maxlen=0)  # wait for all of them
+            stored = self._compute(piece.pixels[piece.start : piece.stop])
+            yield (
+                piece,
+                {name: tensor.to("cpu", non_blocking=True) for name, tensor in stored.items()},
+            )
 
-    def _pieces(self, n_images: int, read: Callable[[int], Tensor]) -> Iterator[Tensor]:
-        start = 0
-        while start < n_images:
-            stop = min(start + self.batch_size, n_images)
-            yield read(stop)[start:stop]
-            start = stop
+    def _pieces(self, shards: list[PlannedShard]) -> Iterator[Piece]:
+        pinned = self.device.type == "cuda"
+        for item in shards:
+            n_images = len(item.samples)
+            shape = (n_images, 3, *item.shard.size)
+            pixels = torch.empty(shape, dtype=torch.uint8, pin_memory=pinned)
+            start = 0
+            while start < n_images:  # the batch size may shrink on the way
+                stop = min(start + self.batch_size, n_images)
+                yield Piece(item=item, pixels=pixels, start=start, stop=stop)
+                start = stop
+
+    def _read_and_compute(self, piece: Piece) -> tuple[Piece, dict[str, Tensor]]:
+        for row in range(piece.start, piece.stop):
+            piece.read(row)
+        return piece, self._compute(piece.pixels[piece.start : piece.stop])
 
     def _compute(self, pixels: Tensor) -> dict[str, Tensor]:
+        parts = []
+        start = 0
+        while start < len(pixels):
+            # The batch size may be smaller than when the piece was dealt.
+            part = pixels[start : start + self.batch_size]
+            stored = self._try(part)
+            if stored is None:
+                self._shrink(len(part))
+            else:
+                parts.append(stored)
+                start += len(part)
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    def _try(self, pixels: Tensor) -> dict[str, Tensor] | None:
+        """What is stored of pixels, or None where the memory runs out."""
         try:
             return compute(pixels, self.backbone, self.device, self.dtype)
         except RuntimeError as error:  # that is what torch.OutOfMemoryError is, too
             if not _is_out_of_memory(error):
                 raise
-        self._shrink(len(pixels))
-        parts = [self._compute(part) for part in self._pieces(len(pixels), lambda _: pixels)]
-        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+            return None
 
     def _shrink(self, n_failed: int) -> None:
         if n_failed == 1:
@@ -258,7 +322,13 @@ class Extractor:
             torch.cuda.empty_cache()
 
 
-def _on_cores(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+def _read_row(slot: tuple[Piece, int]) -> Piece:
+    piece, row = slot
+    piece.read(row)
+    return piece
+
+
+def on_cores(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
     """``function`` of each item, in order, each computed by one core alone.
 
     Cores that never wait for one another do more than cores that share every product.
@@ -297,74 +367,31 @@ def _store_features(
         ThreadPoolExecutor(WRITERS) as writers,
     ):
         writing: deque[Future[None]] = deque()
-        for item, read in _pixels(missing, extractor):
-            batches = []
-            for batch in extractor.batches(len(item.samples), read):
-                batches.append(batch)
-                progress.update(len(batch["features"]))
+        batches: list[dict[str, Tensor]] = []
+        for piece, batch in extractor.run(missing):
+            batches.append(batch)
+            progress.update(piece.stop - piece.start)
+            if piece.stop < len(piece.pixels):
+                continue
             if len(writing) == WRITERS:
                 writing.popleft().result()
             copied = torch.cuda.Event() if device.type == "cuda" else None
             if copied is not None:
                 copied.record()
-            pixels = read(len(item.samples))
-            writing.append(writers.submit(_write, item, pixels, batches, copied))
+            writing.append(writers.submit(_write, piece, batches, copied))
+            batches = []
         for future in writing:
             future.result()
     rate = n_images / (time.perf_counter() - started)
     log.info("computed the features of %d images at %.2f images/s", n_images, rate)
 
 
-def _pixels(
-    missing: list[PlannedShard], extractor: Extractor
-) -> Iterator[tuple[PlannedShard, Callable[[int], Tensor]]]:
-    """Each shard, and a function that waits for its first images and gives its pixels.
-
-    Threads read ahead, over the ends of shards, straight into the shards' tensors.
-    """
-    buffers: deque[Tensor] = deque()
-
-    def slots() -> Iterator[tuple[Path, Tensor]]:
-        for item in missing:
-            shape = (len(item.samples), 3, *item.shard.size)
-            pinned = extractor.device.type == "cuda"
-            buffers.append(torch.empty(shape, dtype=torch.uint8, pin_memory=pinned))
-            paths = [Path(path) for path in item.samples["image_path"]]
-            yield from zip(paths, buffers[-1], strict=True)
-
-    arrivals = ordered_map(
-        lambda slot: _read_pixels(*slot), slots(), ahead=2 * extractor.batch_size
-    )
-    for item in missing:
-        n_read = 0
-
-        def read(n_wanted: int) -> Tensor:
-            nonlocal n_read
-            while n_read < n_wanted:
-                next(arrivals)
-                n_read += 1
-            return buffers[0]
-
-        yield item, read
-        buffers.popleft()
-
-
-def _read_pixels(path: Path, slot: Tensor) -> None:
-    size = (slot.shape[-2], slot.shape[-1])
-    # Copied by numpy: torch would start threads of its own in each of these.
-    slot.numpy()[:] = to_pixels(read_image(path), size)
-
-
-def _write(
-    item: PlannedShard,
-    pixels: Tensor,
-    batches: list[dict[str, Tensor]],
-    copied: torch.cuda.Event | None,
-) -> None:
+def _write(last: Piece, batches: list[dict[str, Tensor]], copied: torch.cuda.Event | None) -> None:
+    """Write the shard whose last piece and all batches are given."""
     if copied is not None:
         copied.synchronize()
     tensors = {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
-    write_shard({"pixels": pixels, **tensors}, item.stored_features)
+    write_shard({"pixels": last.pixels, **tensors}, last.item.stored_features)
 
 
 def compute(

@@ -330,15 +330,14 @@ class FeatureCache:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.index = Index.read(folder)
-        self._place = {
-            sample_id: (number, row)
-            for number, shard in enumerate(self.index.shards)
-            for row, sample_id in enumerate(shard.sample_ids)
-        }
+        # One number a sample: its place in a row of all shards.
+        names = (name for shard in self.index.shards for name in shard.sample_ids)
+        self._position = {name: position for position, name in enumerate(names)}
+        self._ends = np.cumsum([len(shard.sample_ids) for shard in self.index.shards])
         self._headers: dict[str, Header] = {}
 
     def __contains__(self, sample_id: object) -> bool:
-        return sample_id in self._place
+        return sample_id in self._position
 
     def size(self, sample_id: str) -> tuple[int, int]:
         """The working size ``(H, W)`` of a sample in pixels."""
@@ -360,13 +359,16 @@ class FeatureCache:
             CacheError: a sample is not in the cache.
         """
         try:
-            return np.array([self._place[name] for name in sample_ids], np.int64).reshape(-1, 2)
+            positions = np.array([self._position[name] for name in sample_ids], np.int64)
         except KeyError as error:
             raise CacheError(
                 f"there are no features of {error.args[0]}",
                 where=self.folder,
                 remedy="dvc repro features",
             ) from None
+        shards = np.searchsorted(self._ends, positions, side="right")
+        starts = np.concatenate([[0], self._ends])
+        return np.stack([shards, positions - starts[shards]], axis=1)
 
     def batch(self, sample_ids: Sequence[str]) -> Batch:
         """Samples of one working size, in the order asked for.

@@ -9,8 +9,8 @@ import transformers
 from tiny_checkpoints import MODELS, materialised, params, save_checkpoint
 from torch import Tensor
 
-from fishseg.backbones import load_backbone, materialise
-from fishseg.backbones.attention import fuse_blocks
+from fishseg.backbones import load_backbone, materialise, model
+from fishseg.backbones.blocks import FusedBlock, PackedLinear
 from fishseg.backbones.model import resolve_layers
 from fishseg.errors import BackboneError
 
@@ -164,17 +164,33 @@ def test_float32_comes_out_of_bfloat16(architecture: str, tmp_path: Path) -> Non
 @pytest.mark.parametrize("architecture", VITS)
 def test_fused_blocks_compute_what_the_plain_ones_do(architecture: str, tmp_path: Path) -> None:
     patch = MULTIPLES[architecture]
-    backbone = load_backbone(materialised(architecture, tmp_path), (1, 3))
+    backbone: Any = load_backbone(materialised(architecture, tmp_path), (1, 3))
     torch.manual_seed(0)
     for parameter in backbone.parameters():  # biases and layer scales of fresh models are constant
         parameter.add_(torch.randn_like(parameter), alpha=0.5)
     pixels = noise(3 * patch, 5 * patch)
     expected = backbone(pixels)
     n_linear = sum(isinstance(module, torch.nn.Linear) for module in backbone.modules())
-    fuse_blocks(backbone)
+    for number, block in enumerate(backbone.blocks):
+        backbone.blocks[number] = FusedBlock(block)
     fused = sum(isinstance(module, torch.nn.Linear) for module in backbone.modules())
     assert fused == n_linear - 3 * 2  # of each of three blocks, two of the three projections
     torch.testing.assert_close(backbone(pixels), expected, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("architecture", VITS)
+def test_packed_weights_give_the_same_bits(
+    architecture: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = materialised(architecture, tmp_path)
+    pixels = noise(3 * MULTIPLES[architecture], 5 * MULTIPLES[architecture])
+    packed: Any = load_backbone(folder, (1, 3), torch.bfloat16)
+    monkeypatch.setattr(model, "pack_linear", lambda _: None)
+    plain: Any = load_backbone(folder, (1, 3), torch.bfloat16)
+    for backbone, kind in ((packed, PackedLinear), (plain, torch.nn.Linear)):
+        linear = [part for part in backbone.blocks.modules() if "Linear" in type(part).__name__]
+        assert {type(part) for part in linear} == {kind}
+    assert torch.equal(packed(pixels), plain(pixels))
 
 
 def test_loading_is_quiet_and_leaves_transformers_as_it_was(

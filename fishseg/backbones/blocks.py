@@ -1,4 +1,4 @@
-"""Softmax attention without the detours that cost time in half precision.
+"""Transformer blocks without the detours that cost time in half precision.
 
 Shapes: B images, each of T tokens with D channels; H heads of d channels.
 """
@@ -12,18 +12,30 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 
-def fuse_blocks(network: nn.Module) -> None:
-    """Put `FusedAttention` into every block of a vision transformer, in place.
+class FusedBlock(nn.Module):
+    """A block of DINOv2 or DINOv3, computed in fewer steps.
 
     Layer scale (Touvron et al., "Going deeper with image transformers", ICCV 2021) multiplies what
     a linear layer gives, and so goes into its weights.
+
+    Args:
+        block: of transformers; its weights are changed and must not be used any more.
     """
-    blocks: list[Any] = [part for part in network.modules() if hasattr(part, "layer_scale1")]
-    for block in blocks:
-        block.attention = FusedAttention(block.attention, block.layer_scale1.lambda1)
-        block.layer_scale1 = nn.Identity()
-        _scale_rows(_last_linear(block.mlp), block.layer_scale2.lambda1)
-        block.layer_scale2 = nn.Identity()
+
+    def __init__(self, block: Any) -> None:
+        super().__init__()
+        self.norm1 = block.norm1
+        self.attention = FusedAttention(block.attention, block.layer_scale1.lambda1)
+        self.norm2 = block.norm2
+        self.mlp = block.mlp
+        _scale_rows(_last_linear(self.mlp), block.layer_scale2.lambda1)
+
+    def forward(
+        self, tokens: Tensor, position_embeddings: tuple[Tensor, Tensor] | None = None
+    ) -> Tensor:
+        """``(B, T, D)`` to the same shape, as `FusedAttention` takes them."""
+        tokens = tokens + self.attention(self.norm1(tokens), position_embeddings)
+        return tokens.add_(self.mlp(self.norm2(tokens)))
 
 
 class FusedAttention(nn.Module):
@@ -47,8 +59,8 @@ class FusedAttention(nn.Module):
         _scale_rows(self.out, scale)
 
     def forward(
-        self, tokens: Tensor, position_embeddings: tuple[Tensor, Tensor] | None = None, **_: Any
-    ) -> tuple[Tensor, None]:
+        self, tokens: Tensor, position_embeddings: tuple[Tensor, Tensor] | None = None
+    ) -> Tensor:
         """Let every token look at every other.
 
         Args:
@@ -57,7 +69,7 @@ class FusedAttention(nn.Module):
                 of the last tokens are rotated (RoPE); DINOv2 has none.
 
         Returns:
-            ``(B, T, D)``, and None for the attention weights, as transformers expects.
+            ``(B, T, D)``.
         """
         n_images, n_tokens, _channels = tokens.shape
         heads = self.qkv(tokens).view(n_images, n_tokens, 3, -1, self.head_dim)
@@ -71,7 +83,8 @@ class FusedAttention(nn.Module):
             context = _attend_by_heads(query, key, value)
         else:
             context = scaled_dot_product_attention(query, key, value, scale=1)
-        return self.out(context.transpose(1, 2).flatten(2)), None
+        mixed: Tensor = self.out(context.transpose(1, 2).flatten(2))
+        return mixed
 
 
 def _rotate(heads: Tensor, cos: Tensor, sin: Tensor) -> None:
@@ -103,6 +116,37 @@ def _attend_by_heads(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         torch.softmax(weights, dim=-1, out=weights)
         torch.bmm(weights, values[heads], out=context[heads])
     return context.view_as(value)
+
+
+class PackedLinear(nn.Module):
+    """A bfloat16 linear layer for the CPU, its weights laid out once as oneDNN multiplies them.
+
+    A plain one lays them out again in each pass. The results are the same bits.
+    """
+
+    def __init__(self, layer: nn.Linear) -> None:
+        super().__init__()
+        self._weight = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach())
+        self._bias = layer.bias
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """``(..., in_features)``, converted to bfloat16, to ``(..., out_features)``."""
+        result: Tensor = torch.ops.mkldnn._linear_pointwise(
+            inputs.to(torch.bfloat16), self._weight, self._bias, "none", [], "none"
+        )
+        return result
+
+
+def pack_linear(module: nn.Module) -> None:
+    """Put a `PackedLinear` in the place of every linear layer of a bfloat16 module, in place."""
+    # What torch.compile uses on CPUs; no part of torch's public interface.
+    if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        return
+    for name, child in module.named_children():
+        if isinstance(child, nn.Linear):
+            setattr(module, name, PackedLinear(child))
+        else:
+            pack_linear(child)
 
 
 def _last_linear(mlp: nn.Module) -> nn.Linear:
