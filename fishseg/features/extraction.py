@@ -49,16 +49,8 @@ LARGEST_BATCH = {"cuda": 128, "cpu": 1}
 # Part of a shard's name. To be raised when the same image shall give other numbers.
 COMPUTATION = 2
 WRITERS = 2
-# What extraction takes of the inventory.
-PLANNED = [
-    "sample_id",
-    "image_path",
-    "mask_path",
-    "width",
-    "height",
-    "image_sha256",
-    "mask_sha256",
-]
+# What reading a sample takes of the inventory; the rest is not kept in memory.
+NEEDED = ["sample_id", "image_path", "mask_path", "width", "height"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -99,6 +91,7 @@ def extract(
         shards=(),
     )
     planned = plan(inventory, params, backbone.patch_multiple, index)
+    del inventory  # the plan has all that is needed, in half the memory
     index = dataclasses.replace(index, shards=tuple(item.shard for item in planned))
     with ranks.joined() as peers:
         no_masks = _missing(planned, lambda item: item.stored_masks)
@@ -120,7 +113,8 @@ def plan(
     inventory: pd.DataFrame, params: FeaturesParams, patch_multiple: int, index: Index
 ) -> list[PlannedShard]:
     """Deal the samples to shards: one working size each, ``shard_size`` samples at most."""
-    ordered = inventory.sort_values("sample_id", ignore_index=True)[PLANNED]
+    columns = [*NEEDED, "image_sha256", "mask_sha256"]
+    ordered = inventory[columns].sort_values("sample_id", ignore_index=True)
     sizes = [
         working_size(
             (height, width),
@@ -145,7 +139,7 @@ def plan(
                         size=size,
                         sample_ids=tuple(samples["sample_id"]),
                     ),
-                    samples=samples,
+                    samples=samples[NEEDED],
                     stored_features=_stored(
                         size, samples["image_sha256"], facts | {"computation": COMPUTATION}
                     ),
@@ -256,17 +250,17 @@ class Extractor:
             DataError: an image that can no longer be read.
         """
         if self.device.type == "cpu":
-            yield from on_cores(self._read_and_compute, self._pieces(shards))
-            return
+            return on_cores(self._read_and_compute, self._pieces(shards))
+        return self._read_ahead(shards)
+
+    def _read_ahead(self, shards: list[PlannedShard]) -> Iterator[tuple[Piece, dict[str, Tensor]]]:
         rows = ((p, row) for p in self._pieces(shards) for row in range(p.start, p.stop))
         arrivals = ordered_map(_read_row, rows, ahead=2 * self.batch_size)
         for piece, arrived in itertools.groupby(arrivals):
             deque(arrived, maxlen=0)  # wait for all of them
             stored = self._compute(piece.pixels[piece.start : piece.stop])
-            yield (
-                piece,
-                {name: tensor.to("cpu", non_blocking=True) for name, tensor in stored.items()},
-            )
+            host = {name: tensor.to("cpu", non_blocking=True) for name, tensor in stored.items()}
+            yield piece, host
 
     def _pieces(self, shards: list[PlannedShard]) -> Iterator[Piece]:
         pinned = self.device.type == "cuda"

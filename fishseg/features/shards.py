@@ -86,7 +86,9 @@ class Index:
     def write(self, folder: Path) -> None:
         """Write ``index.json``."""
         tree = {"format": FORMAT, **dataclasses.asdict(self)}
-        (folder / INDEX_NAME).write_text(json.dumps(tree, indent=1) + "\n", encoding="utf-8")
+        with (folder / INDEX_NAME).open("w", encoding="utf-8") as file:
+            json.dump(tree, file, indent=1)  # piece by piece: the whole text is long
+            file.write("\n")
 
     @classmethod
     def read(cls, folder: Path) -> Index:

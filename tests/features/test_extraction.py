@@ -29,50 +29,63 @@ CPU = torch.device("cpu")
 REPOSITORY = Path(__file__).parents[2]
 
 
-@pytest.fixture
-def inventory(fish_folder: Path) -> pd.DataFrame:
-    return build_inventory(Path("data/raw"), max_broken_share=0).table
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """All that extraction takes, and where its folders go."""
+
+    inventory: pd.DataFrame
+    backbone: Backbone
+    params: FeaturesParams
+    workspace: Path
+
+    @property
+    def samples(self) -> list[str]:
+        return list(self.inventory["sample_id"])
+
+    def extract(
+        self, name: str, *, inventory: pd.DataFrame | None = None, **changes: Any
+    ) -> FeatureCache:
+        """Fill the folder ``name``; ``changes`` are of the parameters."""
+        table = self.inventory if inventory is None else inventory
+        params = dataclasses.replace(self.params, **changes)
+        extraction.extract(table, self.backbone, params, self.workspace / name, CPU)
+        return FeatureCache(self.workspace / name)
+
+    def contents(self, name: str) -> dict[str, bytes]:
+        paths = sorted((self.workspace / name).iterdir())
+        return {path.name: path.read_bytes() for path in paths}
 
 
 @pytest.fixture
-def backbone(tiny_backbone: Path) -> Backbone:
-    return load_backbone(tiny_backbone, (-1,))
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+def setting(
+    fish_folder: Path, tiny_backbone: Path, features_params: FeaturesParams, workspace: Path
+) -> Setting:
+    inventory = build_inventory(Path("data/raw"), max_broken_share=0).table
+    return Setting(inventory, load_backbone(tiny_backbone, (-1,)), features_params, workspace)
 
 
 def stored() -> list[Path]:
     return sorted(Path("data/.store/shards").iterdir())
 
 
-def test_the_cache_holds_what_the_backbone_says_of_each_file(
-    inventory: pd.DataFrame, backbone: Backbone, features_params: FeaturesParams, workspace: Path
-) -> None:
-    folder = workspace / "features"
-    extraction.extract(inventory, backbone, features_params, folder, CPU)
-    cache = FeatureCache(folder)
+def test_the_cache_holds_what_the_backbone_says_of_each_file(setting: Setting) -> None:
+    cache = setting.extract("features")
     assert len(cache.index.shards) > 1
-    for sample in inventory.itertuples():
+    for sample in setting.inventory.itertuples():
         batch = cache.batch([str(sample.sample_id)])
         image = read_image(Path(str(sample.image_path)))
         pixels = torch.from_numpy(to_pixels(image, cache.size(str(sample.sample_id))))[None]
         assert torch.equal(batch.pixels, pixels)
         assert batch.features.dtype == torch.float16
-        torch.testing.assert_close(
-            batch.features.float(), backbone(pixels).clone(), atol=2e-3, rtol=2e-3
-        )
+        expected = setting.backbone(pixels).clone()
+        torch.testing.assert_close(batch.features.float(), expected, atol=2e-3, rtol=2e-3)
         mask = read_mask(Path(str(sample.mask_path)), (image.shape[0], image.shape[1]))
         expected = torch.from_numpy(resize_mask(mask, (pixels.shape[2], pixels.shape[3])))
         assert torch.equal(batch.target()[0, 0].bool(), expected >= 128)
 
 
-def test_batches_come_in_the_order_asked_for(
-    inventory: pd.DataFrame, backbone: Backbone, features_params: FeaturesParams, workspace: Path
-) -> None:
-    extraction.extract(inventory, backbone, features_params, workspace / "features", CPU)
-    cache = FeatureCache(workspace / "features")
+def test_batches_come_in_the_order_asked_for(setting: Setting) -> None:
+    cache = setting.extract("features")
     asked = ["Trout/00003", "Shrimp/00001", "Trout/00001"]
     together = cache.batch(asked)
     for row, sample_id in enumerate(asked):
@@ -81,26 +94,18 @@ def test_batches_come_in_the_order_asked_for(
 
 
 def test_the_same_bits_twice_from_an_empty_store(
-    inventory: pd.DataFrame,
-    backbone: Backbone,
-    features_params: FeaturesParams,
-    workspace: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    setting: Setting, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    extraction.extract(inventory, backbone, features_params, workspace / "one", CPU)
+    setting.extract("one")
     monkeypatch.setenv("FISHSEG_STORE", str(workspace / "other"))
-    extraction.extract(inventory, backbone, features_params, workspace / "two", CPU)
-    assert contents(workspace / "one") == contents(workspace / "two")
+    setting.extract("two")
+    assert setting.contents("one") == setting.contents("two")
 
 
 def test_a_second_run_computes_nothing_and_a_changed_parameter_everything(
-    inventory: pd.DataFrame,
-    backbone: Backbone,
-    features_params: FeaturesParams,
-    workspace: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    extraction.extract(inventory, backbone, features_params, workspace / "one", CPU)
+    setting.extract("one")
     computed: list[int] = []
 
     real = extraction.compute
@@ -110,41 +115,29 @@ def test_a_second_run_computes_nothing_and_a_changed_parameter_everything(
         return real(pixels, *args)
 
     monkeypatch.setattr(extraction, "compute", count)
-    extraction.extract(inventory, backbone, features_params, workspace / "two", CPU)
+    setting.extract("two")
     assert computed == []
-    assert contents(workspace / "one") == contents(workspace / "two")
-    larger = dataclasses.replace(features_params, image_size=70)
-    extraction.extract(inventory, backbone, larger, workspace / "three", CPU)
-    assert sum(computed) == len(inventory)
+    assert setting.contents("one") == setting.contents("two")
+    setting.extract("three", image_size=70)
+    assert sum(computed) == len(setting.samples)
 
 
 def test_a_changed_mask_costs_no_backbone_pass(
-    inventory: pd.DataFrame,
-    backbone: Backbone,
-    features_params: FeaturesParams,
-    workspace: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    extraction.extract(inventory, backbone, features_params, workspace / "one", CPU)
+    setting.extract("one")
     monkeypatch.setattr(extraction, "compute", None)
-    repaired = inventory.copy()
-    repaired.loc[0, ["mask_path", "mask_sha256"]] = inventory.loc[1, ["mask_path", "mask_sha256"]]
-    extraction.extract(repaired, backbone, features_params, workspace / "two", CPU)
-    cache = FeatureCache(workspace / "two")
-    first, second = inventory["sample_id"][:2]
+    repaired, columns = setting.inventory.copy(), ["mask_path", "mask_sha256"]
+    repaired.loc[0, columns] = repaired.loc[1, columns]
+    cache = setting.extract("two", inventory=repaired)
+    first, second = setting.samples[:2]
     assert torch.equal(cache.batch([first]).target(), cache.batch([second]).target())
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "missing"])
-def test_a_damaged_shard_in_the_store_is_computed_again(
-    inventory: pd.DataFrame,
-    backbone: Backbone,
-    features_params: FeaturesParams,
-    workspace: Path,
-    damage: str,
-) -> None:
-    extraction.extract(inventory, backbone, features_params, workspace / "one", CPU)
-    before = contents(workspace / "one")
+def test_a_damaged_shard_in_the_store_is_computed_again(setting: Setting, damage: str) -> None:
+    setting.extract("one")
+    before = setting.contents("one")
     for path in stored():
         content = bytearray(path.read_bytes())
         path.unlink()  # the hard link in the folder keeps the good bytes
@@ -153,19 +146,15 @@ def test_a_damaged_shard_in_the_store_is_computed_again(
         elif damage == "flipped":
             content[-10] ^= 1
             path.write_bytes(content)
-    extraction.extract(inventory, backbone, features_params, workspace / "two", CPU)
-    assert contents(workspace / "two") == before
+    setting.extract("two")
+    assert setting.contents("two") == before
 
 
 def test_a_killed_run_keeps_its_finished_shards(
-    inventory: pd.DataFrame,
-    backbone: Backbone,
-    features_params: FeaturesParams,
-    workspace: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    setting: Setting, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FISHSEG_STORE", str(workspace / "other"))
-    extraction.extract(inventory, backbone, features_params, workspace / "whole", CPU)
+    planned = len(setting.extract("whole").index.shards)
     monkeypatch.delenv("FISHSEG_STORE")
     calls = 0
 
@@ -179,23 +168,21 @@ def test_a_killed_run_keeps_its_finished_shards(
     real = extraction.compute
     monkeypatch.setattr(extraction, "compute", die_in_the_second_shard)
     with pytest.raises(KeyboardInterrupt):
-        extraction.extract(inventory, backbone, features_params, workspace / "one", CPU)
+        setting.extract("one")
     kept = {path.name for path in stored() if is_intact(path)}
-    planned = len(FeatureCache(workspace / "whole").index.shards)
     assert len(kept) == planned + 1  # all of masks, one of features
     calls = -planned  # one batch a shard: any of them twice would fail
-    extraction.extract(inventory, backbone, features_params, workspace / "one", CPU)
-    assert contents(workspace / "one") == contents(workspace / "whole")
+    setting.extract("one")
+    assert setting.contents("one") == setting.contents("whole")
 
 
 def test_images_of_other_proportions_get_shards_of_their_own(
-    inventory: pd.DataFrame, backbone: Backbone, features_params: FeaturesParams, workspace: Path
+    setting: Setting, workspace: Path
 ) -> None:
-    table = inventory.copy()
+    table = setting.inventory.copy()
     table.loc[table["class_name"] == "Trout", ["width", "height"]] = [44, 59]
-    planned = extraction.plan(
-        table, features_params, backbone.patch_multiple, shards.Index.read(_indexed(workspace))
-    )
+    index = shards.Index.read(_indexed(workspace))
+    planned = extraction.plan(table, setting.params, setting.backbone.patch_multiple, index)
     assert list(dict.fromkeys(item.shard.size for item in planned)) == [(56, 42), (56, 70)]
     assert all(len({name.split("/")[0] for name in item.shard.sample_ids}) == 1 for item in planned)
 
@@ -235,17 +222,14 @@ def test_ten_more_images_leave_most_shards_alone(place: int) -> None:
     ],
 )
 def test_batches_are_halved_until_they_fit(
+    setting: Setting,
     batch_size: int,
     room_for: int,
     sizes: list[int] | None,
-    inventory: pd.DataFrame,
-    backbone: Backbone,
-    features_params: FeaturesParams,
     workspace: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    params = dataclasses.replace(features_params, batch_size=batch_size, shard_size=4096)
-    extraction.extract(inventory, backbone, params, workspace / "one", CPU)
+    one = setting.extract("one", batch_size=batch_size, shard_size=4096)
     monkeypatch.setenv("FISHSEG_STORE", str(workspace / "other"))
     real, tried = extraction.compute, []
 
@@ -257,51 +241,56 @@ def test_batches_are_halved_until_they_fit(
 
     monkeypatch.setattr(extraction, "compute", small_memory)
     n_threads = torch.get_num_threads()
-    extraction.extract(inventory, backbone, params, workspace / "two", CPU)
+    two = setting.extract("two", batch_size=batch_size, shard_size=4096)
     assert sizes in (tried, None)  # which thread is first where there are more pieces is open
-    assert tried.count(room_for) == len(inventory) / room_for
+    assert tried.count(room_for) == len(setting.samples) / room_for
     assert torch.get_num_threads() == n_threads
-    one, two = FeatureCache(workspace / "one"), FeatureCache(workspace / "two")
-    samples = list(inventory["sample_id"])
-    torch.testing.assert_close(two.batch(samples).features, one.batch(samples).features)
+    found, expected = (cache.batch(setting.samples).features for cache in (two, one))
+    torch.testing.assert_close(found, expected)
+
+
+def test_reading_ahead_gives_what_reading_on_the_way_gives(setting: Setting) -> None:
+    # What a GPU does, on the CPU; batches that end within a shard and with it.
+    cache = setting.extract("features")
+    index = dataclasses.replace(cache.index, shards=())
+    planned = extraction.plan(
+        setting.inventory, setting.params, setting.backbone.patch_multiple, index
+    )
+    extractor = extraction.Extractor(setting.backbone, "float16", CPU, batch_size=2)
+    rows: list[str] = []
+    for piece, stored in extractor._read_ahead(planned):
+        names = piece.item.shard.sample_ids[piece.start : piece.stop]
+        expected = cache.batch(names)
+        assert torch.equal(piece.pixels[piece.start : piece.stop], expected.pixels)
+        torch.testing.assert_close(stored["features"], expected.features)
+        rows += names
+    assert sorted(rows) == sorted(setting.samples)
 
 
 def test_an_image_too_large_for_the_memory_is_one_clear_error(
-    inventory: pd.DataFrame,
-    backbone: Backbone,
-    features_params: FeaturesParams,
-    workspace: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_memory(*args: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(extraction, "compute", no_memory)
     with pytest.raises(CacheError, match=r"(?s)too much for the memory.*features.image_size"):
-        extraction.extract(inventory, backbone, features_params, workspace / "one", CPU)
+        setting.extract("one")
 
 
 def test_other_errors_of_the_backbone_are_not_taken_for_a_lack_of_memory(
-    inventory: pd.DataFrame,
-    backbone: Backbone,
-    features_params: FeaturesParams,
-    workspace: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*args: object) -> None:
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
     monkeypatch.setattr(extraction, "compute", broken)
     with pytest.raises(RuntimeError, match="mat1"):
-        extraction.extract(inventory, backbone, features_params, workspace / "one", CPU)
+        setting.extract("one")
 
 
 def test_a_disk_that_fills_up_loses_no_finished_shard(
-    inventory: pd.DataFrame,
-    backbone: Backbone,
-    features_params: FeaturesParams,
-    workspace: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real, written = os.fsync, 0
 
@@ -314,42 +303,30 @@ def test_a_disk_that_fills_up_loses_no_finished_shard(
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(CacheError, match=r"(?s)No space left.*free some disk space"):
-        extraction.extract(inventory, backbone, features_params, workspace / "one", CPU)
+        setting.extract("one")
     kept = stored()
     assert len(kept) >= 5
     assert all(is_intact(path) for path in kept)  # and no half-written file is left behind
-    extraction.extract(inventory, backbone, features_params, workspace / "one", CPU)
+    setting.extract("one")
     assert set(kept) < set(stored())
 
 
-def test_int8_is_half_the_size_and_a_hundredth_off(
-    inventory: pd.DataFrame, backbone: Backbone, features_params: FeaturesParams, workspace: Path
-) -> None:
-    samples = list(inventory["sample_id"])
-    caches = []
-    for dtype in ("float16", "int8"):
-        params = dataclasses.replace(features_params, dtype=dtype)
-        extraction.extract(inventory, backbone, params, workspace / dtype, CPU)
-        caches.append(FeatureCache(workspace / dtype))
-    exact, rounded = (cache.batch(samples) for cache in caches)
+def test_int8_is_half_the_size_and_a_hundredth_off(setting: Setting) -> None:
+    caches = [setting.extract(dtype, dtype=dtype) for dtype in ("float16", "int8")]
+    exact, rounded = (cache.batch(setting.samples) for cache in caches)
     assert rounded.stored.dtype == torch.int8
     assert rounded.features.dtype == torch.float16
     error = (rounded.features.float() - exact.features.float()).norm()
     assert 0 < float(error / exact.features.float().norm()) < 0.01
     assert torch.equal(rounded.pixels, exact.pixels)
-    alone = extraction.features_of(exact.pixels[3:4], backbone, CPU, "int8")
+    alone = extraction.features_of(exact.pixels[3:4], setting.backbone, CPU, "int8")
     assert torch.equal(alone[0], rounded.features[3])
 
 
-def test_two_runs_at_once_do_not_collide(
-    inventory: pd.DataFrame, backbone: Backbone, features_params: FeaturesParams, workspace: Path
-) -> None:
-    def run(name: str) -> None:
-        extraction.extract(inventory, backbone, features_params, workspace / name, CPU)
-
+def test_two_runs_at_once_do_not_collide(setting: Setting) -> None:
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(run, ("one", "two")))
-    assert contents(workspace / "one") == contents(workspace / "two")
+        list(pool.map(setting.extract, ("one", "two")))
+    assert setting.contents("one") == setting.contents("two")
     assert all(is_intact(path) for path in stored())
 
 
@@ -386,24 +363,19 @@ def free_port() -> str:
 
 @pytest.mark.slow
 def test_two_ranks_share_the_work_and_write_what_one_writes(
-    inventory: pd.DataFrame,
-    backbone: Backbone,
-    features_params: FeaturesParams,
-    tiny_backbone: Path,
-    workspace: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    setting: Setting, tiny_backbone: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    inventory.to_csv("inventory.csv")
+    setting.inventory.to_csv("inventory.csv")
     meeting = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
     ranks = [start(workspace / "one", tiny_backbone, RANK=str(n), **meeting) for n in range(2)]
     monkeypatch.setenv("FISHSEG_STORE", str(workspace / "other"))
-    extraction.extract(inventory, backbone, features_params, workspace / "alone", CPU)
+    expected = setting.extract("alone")
     assert [rank.wait() for rank in ranks] == [0, 0]
-    found, expected = (FeatureCache(workspace / name) for name in ("one", "alone"))
+    found = FeatureCache(workspace / "one")
     assert found.index == expected.index
-    samples = list(inventory["sample_id"])
     # Close, not equal: the number of threads changes the last bits.
-    torch.testing.assert_close(found.batch(samples).features, expected.batch(samples).features)
+    one, other = (cache.batch(setting.samples).features for cache in (found, expected))
+    torch.testing.assert_close(one, other)
 
 
 def _indexed(workspace: Path) -> Path:
@@ -434,10 +406,10 @@ def test_a_disk_that_refuses_is_one_clear_error(workspace: Path) -> None:
 
 
 def test_an_unknown_sample_or_a_missing_index_says_what_to_run(
-    inventory: pd.DataFrame, backbone: Backbone, features_params: FeaturesParams, workspace: Path
+    setting: Setting, workspace: Path
 ) -> None:
     with pytest.raises(CacheError, match="dvc repro features"):
         FeatureCache(workspace)
-    extraction.extract(inventory, backbone, features_params, workspace / "one", CPU)
+    cache = setting.extract("one")
     with pytest.raises(CacheError, match="no features of Trout/99999"):
-        FeatureCache(workspace / "one").batch(["Trout/99999"])
+        cache.batch(["Trout/99999"])
