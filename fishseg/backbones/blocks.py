@@ -74,15 +74,10 @@ class FusedAttention(nn.Module):
         n_images, n_tokens, _channels = tokens.shape
         heads = self.qkv(tokens).view(n_images, n_tokens, 3, -1, self.head_dim)
         heads = heads.permute(2, 0, 3, 1, 4)
-        if tokens.device.type == "cpu":
-            heads = heads.contiguous()
         if position_embeddings is not None:
             _rotate(heads[:2], *position_embeddings)
         query, key, value = heads
-        if tokens.device.type == "cpu":
-            context = _attend_by_heads(query, key, value)
-        else:
-            context = scaled_dot_product_attention(query, key, value, scale=1)
+        context = scaled_dot_product_attention(query, key, value, scale=1)
         mixed: Tensor = self.out(context.transpose(1, 2).flatten(2))
         return mixed
 
@@ -96,57 +91,6 @@ def _rotate(heads: Tensor, cos: Tensor, sin: Tensor) -> None:
     rotated = (first * cos).addcmul_(second, sin, value=-1)
     second.mul_(cos).addcmul_(first, sin)
     first.copy_(rotated)
-
-
-def _attend_by_heads(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Attention of heads ``(B, H, T, d)``, a few at a time.
-
-    torch's fused kernel has no bfloat16 products on the CPU (measured: 60 GFLOP/s a core, where a
-    matrix product reaches 200). A head for each thread at a time keeps the weights in the cache.
-    """
-    queries, keys, values = (heads.flatten(0, 1) for heads in (query, key, value))
-    n_heads, n_tokens, _ = queries.shape
-    context = torch.empty_like(values)
-    heads_at_once = torch.get_num_threads()
-    buffer = values.new_empty(heads_at_once, n_tokens, n_tokens)
-    for start in range(0, n_heads, heads_at_once):
-        heads = slice(start, start + heads_at_once)
-        weights = buffer[: len(values[heads])]
-        torch.bmm(queries[heads], keys[heads].mT, out=weights)
-        torch.softmax(weights, dim=-1, out=weights)
-        torch.bmm(weights, values[heads], out=context[heads])
-    return context.view_as(value)
-
-
-class PackedLinear(nn.Module):
-    """A bfloat16 linear layer for the CPU, its weights laid out once as oneDNN multiplies them.
-
-    A plain one lays them out again in each pass. The results are the same bits.
-    """
-
-    def __init__(self, layer: nn.Linear) -> None:
-        super().__init__()
-        self._weight = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach())
-        self._bias = layer.bias
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """``(..., in_features)``, converted to bfloat16, to ``(..., out_features)``."""
-        result: Tensor = torch.ops.mkldnn._linear_pointwise(
-            inputs.to(torch.bfloat16), self._weight, self._bias, "none", [], "none"
-        )
-        return result
-
-
-def pack_linear(module: nn.Module) -> None:
-    """Put a `PackedLinear` in the place of every linear layer of a bfloat16 module, in place."""
-    # What torch.compile uses on CPUs; no part of torch's public interface.
-    if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
-        return
-    for name, child in module.named_children():
-        if isinstance(child, nn.Linear):
-            setattr(module, name, PackedLinear(child))
-        else:
-            pack_linear(child)
 
 
 def _last_linear(mlp: nn.Module) -> nn.Linear:

@@ -23,7 +23,7 @@ from transformers import (
 from transformers.models.dinov3_vit.modeling_dinov3_vit import DINOv3ViTRopePositionEmbedding
 from transformers.utils import logging as transformers_logging
 
-from fishseg.backbones.blocks import FusedBlock, pack_linear
+from fishseg.backbones.blocks import FusedBlock
 from fishseg.backbones.checkpoint import CONFIG, WEIGHTS, Checkpoint, read_checkpoint
 from fishseg.errors import BackboneError
 
@@ -70,7 +70,10 @@ def load_backbone(
         network_class = VISION_TRANSFORMERS[model_type]
         backbone = VisionTransformer(checkpoint, layers, dtype, network_class).to(device)
         if dtype == torch.bfloat16 and device.type == "cpu":
-            pack_linear(backbone.blocks)
+            from fishseg.backbones.cpu import CpuBlock  # noqa: PLC0415 (a compiler comes with it)
+
+            for number, block in enumerate(backbone.blocks):
+                backbone.blocks[number] = CpuBlock(block)
         return backbone
     raise BackboneError(
         f"the architecture {model_type!r} is not supported",

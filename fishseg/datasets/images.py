@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+from scipy.sparse import csr_array
 
 from fishseg.errors import DataError
 
@@ -110,18 +111,20 @@ def resize_mask(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.ui
         else.
     """
     height, width = size
-    covered = _integrate(_integrate(mask.astype(np.int64), height).T, width).T
-    return ((2 * 255 * covered + mask.size) // (2 * mask.size)).astype(np.uint8)
+    columns = (_overlaps(mask.shape[0], height) @ mask.astype(np.int64)).T
+    covered = (_overlaps(mask.shape[1], width) @ np.ascontiguousarray(columns)).T
+    levels: NDArray[np.int64] = (2 * 255 * covered + mask.size) // (2 * mask.size)
+    return levels.astype(np.uint8)
 
 
-def _integrate(values: NDArray[np.int64], n: int) -> NDArray[np.int64]:
-    """Sums over ``n`` equal spans of axis 0, in units of ``1/n`` of a row."""
-    row, part = np.divmod(np.arange(n + 1) * len(values), n)
-    padding = np.zeros_like(values[:1])
-    above = np.concatenate([padding, np.cumsum(values, axis=0)])
-    cut = np.concatenate([values, padding])
-    sums: NDArray[np.int64] = np.diff(above[row] * n + cut[row] * part[:, None], axis=0)
-    return sums
+def _overlaps(n: int, m: int) -> csr_array:
+    """How much of each of ``n`` pixels of an axis lies in each of ``m`` others: ``(m, n)``.
+
+    In units of ``1/m`` of a pixel, so that all are whole numbers.
+    """
+    edges = np.union1d(np.arange(n + 1) * m, np.arange(m + 1) * n)
+    starts = edges[:-1]
+    return csr_array((np.diff(edges), (starts // n, starts // m)), shape=(m, n))
 
 
 def _resize(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:

@@ -47,7 +47,7 @@ log = logging.getLogger(__name__)
 # one by one, as prediction computes them, to the last bit.
 LARGEST_BATCH = {"cuda": 128, "cpu": 1}
 # Part of a shard's name. To be raised when the same image shall give other numbers.
-COMPUTATION = 2
+COMPUTATION = 3
 WRITERS = 2
 # What reading a sample takes of the inventory; the rest is not kept in memory.
 NEEDED = ["sample_id", "image_path", "mask_path", "width", "height"]

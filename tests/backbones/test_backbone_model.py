@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -9,9 +10,10 @@ import transformers
 from tiny_checkpoints import MODELS, materialised, params, save_checkpoint
 from torch import Tensor
 
-from fishseg.backbones import load_backbone, materialise, model
-from fishseg.backbones.blocks import FusedBlock, PackedLinear
-from fishseg.backbones.model import resolve_layers
+from fishseg.backbones import cpu, load_backbone, materialise
+from fishseg.backbones.blocks import FusedBlock
+from fishseg.backbones.cpu import CpuBlock, PackedLinear
+from fishseg.backbones.model import multiply_in, resolve_layers
 from fishseg.errors import BackboneError
 
 if TYPE_CHECKING:
@@ -185,12 +187,49 @@ def test_packed_weights_give_the_same_bits(
     folder = materialised(architecture, tmp_path)
     pixels = noise(3 * MULTIPLES[architecture], 5 * MULTIPLES[architecture])
     packed: Any = load_backbone(folder, (1, 3), torch.bfloat16)
-    monkeypatch.setattr(model, "pack_linear", lambda _: None)
+    monkeypatch.setattr(cpu, "pack_linear", lambda _: None)
     plain: Any = load_backbone(folder, (1, 3), torch.bfloat16)
     for backbone, kind in ((packed, PackedLinear), (plain, torch.nn.Linear)):
         linear = [part for part in backbone.blocks.modules() if "Linear" in type(part).__name__]
         assert {type(part) for part in linear} == {kind}
     assert torch.equal(packed(pixels), plain(pixels))
+
+
+@pytest.mark.parametrize("architecture", VITS)
+def test_the_cpus_own_blocks_compute_what_the_fused_ones_do(
+    architecture: str, tmp_path: Path
+) -> None:
+    patch = MULTIPLES[architecture]
+    folder = materialised(architecture, tmp_path)
+    exact: Any = load_backbone(folder, (1, 3))
+    own: Any = load_backbone(folder, (1, 3), torch.bfloat16)
+    fused: Any = load_backbone(folder, (1, 3), torch.bfloat16)
+    assert all(isinstance(block, CpuBlock) for block in own.blocks)
+    # In their place, blocks of torch's own operations.
+    for number, block in enumerate(exact.blocks):
+        fused.blocks[number] = FusedBlock(copy.deepcopy(block))
+    multiply_in(torch.bfloat16, fused.blocks)
+    pixels = noise(5 * patch, 9 * patch)
+    expected = exact(pixels)
+    errors = [float((b(pixels) - expected).norm() / expected.norm()) for b in (own, fused)]
+    assert 0 < errors[0] < 1.2 * errors[1]
+
+
+@pytest.mark.parametrize("architecture", VITS)
+def test_the_bits_depend_neither_on_threads_nor_on_company(
+    architecture: str, tmp_path: Path
+) -> None:
+    patch = MULTIPLES[architecture]
+    backbone = load_backbone(materialised(architecture, tmp_path), (1, 3), torch.bfloat16)
+    pixels = noise(5 * patch, 9 * patch, batch=3)
+    before = torch.get_num_threads()
+    expected = backbone(pixels)
+    try:
+        for n_threads in (1, 2, 3):  # of two heads
+            torch.set_num_threads(n_threads)
+            assert torch.equal(torch.cat([backbone(image[None]) for image in pixels]), expected)
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_loading_is_quiet_and_leaves_transformers_as_it_was(
