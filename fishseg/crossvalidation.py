@@ -12,7 +12,6 @@ import dataclasses
 import logging
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
@@ -26,9 +25,6 @@ from fishseg.features.shards import FeatureCache
 from fishseg.metrics import score_image
 from fishseg.params import SplitParams, TrainParams
 from fishseg.views import N_VIEWS, turn, view_id
-
-if TYPE_CHECKING:
-    pass
 
 log = logging.getLogger(__name__)
 

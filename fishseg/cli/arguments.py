@@ -58,5 +58,6 @@ def exit_status(problems: list[str]) -> int:
     """0, or 1 after listing the files that could not be used."""
     if not problems:
         return 0
-    log.error("%d files could not be used:\n%s", len(problems), "\n".join(problems))
+    files = "1 file" if len(problems) == 1 else f"{len(problems)} files"
+    log.error("%s could not be used:\n%s", files, "\n".join(problems))
     return 1
