@@ -16,7 +16,7 @@ from fishseg.backbones import kernels
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-HALF = torch.bfloat16
+BFLOAT16 = torch.bfloat16
 
 
 class CpuBlock(nn.Module):
@@ -48,7 +48,7 @@ class CpuBlock(nn.Module):
     def _attend(self, tokens: Tensor, position_embeddings: tuple[Tensor, Tensor] | None) -> Tensor:
         if position_embeddings is None:
             position_embeddings = (tokens.new_empty(0, self.head_dim),) * 2
-        cos, sin = (_bits(table.to(HALF)) for table in position_embeddings)
+        cos, sin = (_bits(table.to(BFLOAT16)) for table in position_embeddings)
         projected = self.qkv(tokens).unflatten(2, (3, -1, self.head_dim))
         n_images, n_tokens, _, n_heads, head_dim = projected.shape
         joined = projected.new_empty(n_images, n_tokens, n_heads, head_dim)
@@ -85,7 +85,7 @@ def _attend_by_heads(
 
 def _normalise(tokens: Tensor, norm: nn.LayerNorm) -> Tensor:
     """LayerNorm of tokens ``(B, T, D)`` float32, in bfloat16."""
-    result = torch.empty_like(tokens, dtype=HALF)
+    result = torch.empty_like(tokens, dtype=BFLOAT16)
     parameters = norm.weight.detach().numpy(), norm.bias.detach().numpy()
     kernels.normalise(
         tokens.flatten(0, 1).numpy(), *parameters, norm.eps, _bits(result.flatten(0, 1))
@@ -117,7 +117,7 @@ class PackedLinear(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """``(..., in_features)``, converted to bfloat16, to ``(..., out_features)``."""
         result: Tensor = torch.ops.mkldnn._linear_pointwise(
-            inputs.to(HALF), self._weight, self._bias, "none", [], "none"
+            inputs.to(BFLOAT16), self._weight, self._bias, "none", [], "none"
         )
         return result
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
-from scipy.sparse import csr_array
 
 from fishseg.errors import DataError
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+    from scipy.sparse import csr_array
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 # Naming them keeps a renamed file away from Pillow's other decoders, some of which start programs.
@@ -122,6 +122,8 @@ def _overlaps(n: int, m: int) -> csr_array:
 
     In units of ``1/m`` of a pixel, so that all are whole numbers.
     """
+    from scipy.sparse import csr_array  # noqa: PLC0415 (slow to import)
+
     edges = np.union1d(np.arange(n + 1) * m, np.arange(m + 1) * n)
     starts = edges[:-1]
     return csr_array((np.diff(edges), (starts // n, starts // m)), shape=(m, n))
