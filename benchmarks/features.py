@@ -33,8 +33,8 @@ from fishseg import devices, store
 from fishseg.audit.table import read_inventory
 from fishseg.backbones import Backbone, load_backbone
 from fishseg.datasets.images import read_image, resize_image
-from fishseg.features.extraction import LARGEST_BATCH, compute, extract, on_cores
-from fishseg.features.shards import write_shard
+from fishseg.features.extraction import LARGEST_BATCH, compute, extract, on_cores, read_packed_mask
+from fishseg.features.shard_file import write_shard
 from fishseg.params import FeaturesParams
 from stages import INVENTORY
 
@@ -161,12 +161,17 @@ def phases(samples: pd.DataFrame, pixels: Tensor, folder: Path) -> dict[str, tim
     """The work around the backbone, each kind on one thread."""
     paths = [Path(path) for path in samples["image_path"]]
     images = [read_image(path) for path in paths]
+    masks = [
+        (Path(str(sample.mask_path)), (int(sample.height), int(sample.width)))  # type: ignore[arg-type]
+        for sample in samples.itertuples()
+    ]
     features = torch.randn(len(paths), 384, SIZE // 16, SIZE // 16).half()
     shard = {"features": features, "pixels": pixels}
     return {
         "read": lambda: seconds(lambda: [path.read_bytes() for path in paths]),
         "read and decode": lambda: seconds(lambda: [read_image(path) for path in paths]),
         "resize": lambda: seconds(lambda: [resize_image(i, (SIZE, SIZE)) for i in images]),
+        "masks": lambda: seconds(lambda: [read_packed_mask(*mask, (SIZE, SIZE)) for mask in masks]),
         "write": lambda: seconds(lambda: write_shard(shard, folder / "shard")),
     }
 

@@ -30,8 +30,9 @@ log = logging.getLogger(__name__)
 
 # An epoch of few pictures is few steps; a decoder needs some hundreds.
 MIN_STEPS = 200
-# A decoder that is trained already forgets less at a lower rate.
+# A decoder that is trained already forgets less at a lower rate, and when moved half way back.
 FINE_TUNING = 0.25  # of the learning rate
+START_SHARE = 0.5  # `fishseg.params.TrainParams.start_share`
 
 
 def cross_validate(
@@ -79,8 +80,8 @@ def cross_validate(
         seen = views[views["group_id"].isin(train_groups)].assign(class_name="all", split="train")
         whole = pd.concat([manifest, seen[splits.COLUMNS]], ignore_index=True)
         n_train = int((whole["split"] == "train").sum())
-        enough = _enough_steps(params, n_train)
-        parts.append(train_and_score(inventory, whole, cache, enough, device, n_views=n_views))
+        recipe = _recipe(params, n_train)
+        parts.append(train_and_score(inventory, whole, cache, recipe, device, n_views=n_views))
     return pd.concat(parts).sort_values("sample_id", ignore_index=True)
 
 
@@ -155,11 +156,14 @@ def write_views(inventory: pd.DataFrame, folder: Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=inventory.columns)
 
 
-def _enough_steps(params: TrainParams, n_train: int) -> TrainParams:
+def _recipe(params: TrainParams, n_train: int) -> TrainParams:
     steps_per_epoch = math.ceil(n_train / params.batch_size)
     epochs = max(params.epochs, math.ceil(MIN_STEPS / steps_per_epoch))
-    rate = params.learning_rate * (FINE_TUNING if params.start_from else 1)
-    return dataclasses.replace(params, epochs=epochs, learning_rate=rate, keep="last")
+    params = dataclasses.replace(params, epochs=epochs, keep="last")
+    if params.start_from:
+        rate = params.learning_rate * FINE_TUNING
+        params = dataclasses.replace(params, learning_rate=rate, start_share=START_SHARE)
+    return params
 
 
 def score_masks(inventory: pd.DataFrame, folder: Path) -> pd.DataFrame:

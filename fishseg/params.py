@@ -234,6 +234,12 @@ class TrainParams:
     start_from: str = _field(
         "folder of a trained decoder to go on from (data/decoder of another run); else empty"
     )
+    start_share: float = _field(
+        "how far the trained weights are moved back to those of start_from: 0 not at all, 0.5 half "
+        "way, for few pictures",
+        low=0,
+        below=1,
+    )
     threshold: float = _field("probability from which a pixel is fish", above=0, below=1)
     seed: int = _field("seed of the weights and of the order of samples", low=0, high=MAX_SEED)
 

@@ -72,13 +72,14 @@ class DecoderCard:
 class Progress:
     """Everything a run needs to go on where it stopped.
 
-    ``average`` is the moving average of ``decoder`` that is measured and kept; without one it is
-    ``decoder`` itself.
+    ``average`` is the moving average of ``decoder``; without one it is ``decoder`` itself.
+    ``start`` are the weights that training goes on from, if it does.
     """
 
     decoder: nn.Module
     average: nn.Module
     optimizer: torch.optim.Optimizer
+    start: dict[str, Tensor] | None = None
     best_state: dict[str, Tensor] = dataclasses.field(default_factory=dict)
     steps: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     epochs: list[dict[str, Any]] = dataclasses.field(default_factory=list)
@@ -108,13 +109,30 @@ class Progress:
         if self.average is self.decoder:
             return
         keep = min(decay, (n_steps + 1) / (n_steps + 10))
-        with torch.no_grad():
-            averaged = self.average.state_dict().values()
-            for mean, value in zip(averaged, self.decoder.state_dict().values(), strict=True):
-                if mean.is_floating_point():
-                    mean.lerp_(value, 1 - keep)
-                else:
-                    mean.copy_(value)
+        _move(self.average, self.decoder.state_dict(), 1 - keep)
+
+    def to_keep(self, start_share: float) -> nn.Module:
+        """The decoder that is measured and kept: the average, or between it and the start.
+
+        Weights halfway between those before and after fine-tuning often do better than either, on
+        what was learned as on what was known (Wortsman et al., "Robust fine-tuning of zero-shot
+        models", CVPR 2022).
+        """
+        if self.start is None or not start_share:
+            return self.average
+        between = copy.deepcopy(self.average)
+        _move(between, self.start, start_share)
+        return between
+
+
+def _move(decoder: nn.Module, towards: Mapping[str, Tensor], share: float) -> None:
+    """Move the weights of a decoder a share of the way towards others; what is counted, wholly."""
+    with torch.no_grad():
+        for name, value in decoder.state_dict().items():
+            if value.is_floating_point():
+                value.lerp_(towards[name], share)
+            else:
+                value.copy_(towards[name])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -206,10 +224,10 @@ def train(
         on_epoch(row)
     with tqdm(total=params.epochs, initial=done, desc="train", unit="epoch") as bar:
         for epoch in range(done + 1, params.epochs + 1):
-            row = _run_epoch(run, progress, epoch)
+            row, decoder = _run_epoch(run, progress, epoch)
             best_iou = max((past["val_iou"] for past in progress.epochs), default=-1.0)
             if params.keep == "last" or row["val_iou"] > best_iou:
-                progress.best_state = copy.deepcopy(progress.average.state_dict())
+                progress.best_state = copy.deepcopy(decoder.state_dict())
             progress.epochs.append(row)
             _save(checkpoint, progress)
             on_epoch(row)
@@ -225,17 +243,18 @@ def train(
 def _begin(run: Run) -> Progress:
     params = run.params
     torch.manual_seed(params.seed)
-    decoder = decoders.build(params.decoder, run.cache.index.channels)
+    decoder = decoders.build(params.decoder, run.cache.index.channels).to(run.device)
+    start = None
     if params.start_from:
-        decoder.load_state_dict(_start_state(run))
-    decoder = decoder.to(run.device)
+        start = _start_state(run)
+        decoder.load_state_dict(start)
     average = decoder
     if params.ema_decay:
         average = copy.deepcopy(decoder).requires_grad_(requires_grad=False)
     optimizer = torch.optim.AdamW(
         decoder.parameters(), lr=params.learning_rate, weight_decay=params.weight_decay, fused=True
     )
-    return Progress(decoder, average, optimizer)
+    return Progress(decoder, average, optimizer, start)
 
 
 def _start_state(run: Run) -> dict[str, Tensor]:
@@ -246,7 +265,7 @@ def _start_state(run: Run) -> dict[str, Tensor]:
         ParameterError: it is another decoder, or takes other features.
     """
     folder = Path(run.params.start_from)
-    decoder, card = load_decoder(folder, torch.device("cpu"))
+    decoder, card = load_decoder(folder, run.device)
     index = run.cache.index
     theirs = (card.decoder, card.backbone["weights_sha256"], card.layers)
     ours = (run.params.decoder, index.backbone["weights_sha256"], index.layers)
@@ -262,8 +281,8 @@ def _start_state(run: Run) -> dict[str, Tensor]:
     return decoder.state_dict()
 
 
-def _run_epoch(run: Run, progress: Progress, epoch: int) -> dict[str, Any]:
-    """Train one pass, measure val, record the steps; the epoch's row."""
+def _run_epoch(run: Run, progress: Progress, epoch: int) -> tuple[dict[str, Any], nn.Module]:
+    """Train one pass, measure val, record the steps; the epoch's row and the decoder measured."""
     params = run.params
     # Seeded anew each epoch, so that a resumed run draws what an undisturbed one draws.
     torch.manual_seed(params.seed * 1_000_003 + epoch)
@@ -279,15 +298,15 @@ def _run_epoch(run: Run, progress: Progress, epoch: int) -> dict[str, Any]:
         progress.update_average(params.ema_decay, step)
     train_row = _record(progress, "train", epoch, trained)
 
-    progress.average.eval()
+    decoder = progress.to_keep(params.start_share).eval()
     measured = []
     with torch.inference_mode():
         for batch in run.loaders["val"].batches():
-            logits = progress.average(batch.features.float(), batch.pixels)
+            logits = decoder(batch.features.float(), batch.pixels)
             target = batch.target()
             measured.append(_measure(run.loss(logits, target), logits, target, params.threshold))
     val_row = _record(progress, "val", epoch, measured)
-    return {"epoch": epoch, **train_row, **val_row, "learning_rate": rate}
+    return {"epoch": epoch, **train_row, **val_row, "learning_rate": rate}, decoder
 
 
 def _train_step(run: Run, progress: Progress, batch: Batch) -> tuple[Tensor, Tensor]:

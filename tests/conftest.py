@@ -100,6 +100,7 @@ def train_params() -> TrainParams:
         ema_decay=0,
         keep="best",
         start_from="",
+        start_share=0,
         threshold=0.5,
         seed=1,
     )

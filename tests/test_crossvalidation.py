@@ -109,16 +109,18 @@ def test_views_are_trained_on_with_their_pictures_side_of_the_split(
         assert (manifest["split"] == "train").sum() == 8 * val["group_id"].nunique()
 
 
-def test_small_folders_get_enough_steps_and_no_fold_chooses_its_epoch(
+def test_small_folders_get_recipe_and_no_fold_chooses_its_epoch(
     train_params: TrainParams,
 ) -> None:
-    few = crossvalidation._enough_steps(dataclasses.replace(train_params, batch_size=8), 10)
+    few = crossvalidation._recipe(dataclasses.replace(train_params, batch_size=8), 10)
     assert few.epochs == 100  # two steps an epoch
     assert few.keep == "last"
     assert few.learning_rate == train_params.learning_rate
     going_on = dataclasses.replace(train_params, start_from="decoder")
-    assert crossvalidation._enough_steps(going_on, 10).learning_rate == few.learning_rate / 4
-    many = crossvalidation._enough_steps(train_params, 10_000)
+    assert few.start_share == 0
+    assert crossvalidation._recipe(going_on, 10).learning_rate == few.learning_rate / 4
+    assert crossvalidation._recipe(going_on, 10).start_share == 0.5
+    many = crossvalidation._recipe(train_params, 10_000)
     assert many.epochs == train_params.epochs
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -14,6 +15,7 @@ from fishseg.backbones import load_backbone
 from fishseg.errors import CacheError, ParameterError, TrainingError
 from fishseg.features.extraction import extract
 from fishseg.features.shards import FeatureCache
+from fishseg.metrics import batch_counts
 from fishseg.params import FeaturesParams, SplitParams, TrainParams
 
 CPU = torch.device("cpu")
@@ -109,10 +111,10 @@ def test_a_run_killed_after_an_epoch_ends_with_the_same_bits(
 
     run_epoch = training._run_epoch
 
-    def die(*args: object) -> dict[str, object]:
+    def die(*args: Any) -> Any:
         if args[-1] == 3:
             raise KeyboardInterrupt
-        return run_epoch(*args)  # type: ignore[arg-type]
+        return run_epoch(*args)
 
     monkeypatch.setattr(training, "_run_epoch", die)
     with pytest.raises(KeyboardInterrupt):
@@ -169,6 +171,42 @@ def test_a_run_goes_on_from_another_decoder(
         training.train(cache, manifest, dataclasses.replace(onward, decoder="linear"), CPU)
     with pytest.raises(CacheError):
         training.train(cache, manifest, dataclasses.replace(onward, start_from="nowhere"), CPU)
+
+
+@pytest.mark.parametrize("ema_decay", [0, 0.9])
+def test_the_start_keeps_its_share_of_the_weights(
+    cache: FeatureCache,
+    manifest: pd.DataFrame,
+    train_params: TrainParams,
+    workspace: Path,
+    ema_decay: float,
+) -> None:
+    first = training.train(cache, manifest, dataclasses.replace(train_params, epochs=2), CPU)
+    training.save_decoder(first, workspace / "first")
+    onward = dataclasses.replace(
+        train_params,
+        epochs=3,
+        keep="last",
+        ema_decay=ema_decay,
+        seed=7,
+        start_from=str(workspace / "first"),
+    )
+    wholly = training.train(cache, manifest, onward, CPU)
+    partly = training.train(cache, manifest, dataclasses.replace(onward, start_share=0.25), CPU)
+    weights = partly.decoder.state_dict()
+    for name, start in first.decoder.state_dict().items():
+        end = wholly.decoder.state_dict()[name]
+        if start.is_floating_point():
+            torch.testing.assert_close(weights[name], end + 0.25 * (start - end))
+    # The same steps were taken; what is measured on val is what is kept.
+    trained = wholly.steps["split"] == "train"
+    pd.testing.assert_frame_equal(wholly.steps[trained], partly.steps[trained])
+    names = list(manifest.loc[manifest["split"] == "val", "sample_id"])
+    batch = cache.batch(names)
+    with torch.inference_mode():
+        logits = partly.decoder.eval()(batch.features.float(), batch.pixels)
+    intersection, union = batch_counts(logits, batch.target(), threshold=onward.threshold)
+    assert partly.epochs["val_iou"].iloc[-1] == pytest.approx(float((intersection / union).mean()))
 
 
 def test_the_temperature_lowers_the_loss_on_val(

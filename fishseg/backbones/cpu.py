@@ -16,8 +16,6 @@ from fishseg.backbones import kernels
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-BFLOAT16 = torch.bfloat16
-
 
 class CpuBlock(nn.Module):
     """What a `fishseg.backbones.blocks.FusedBlock` computes, its tokens changed in place.
@@ -48,7 +46,7 @@ class CpuBlock(nn.Module):
     def _attend(self, tokens: Tensor, position_embeddings: tuple[Tensor, Tensor] | None) -> Tensor:
         if position_embeddings is None:
             position_embeddings = (tokens.new_empty(0, self.head_dim),) * 2
-        cos, sin = (_bits(table.to(BFLOAT16)) for table in position_embeddings)
+        cos, sin = (_bits(table) for table in position_embeddings)
         projected = self.qkv(tokens).unflatten(2, (3, -1, self.head_dim))
         n_images, n_tokens, _, n_heads, head_dim = projected.shape
         joined = projected.new_empty(n_images, n_tokens, n_heads, head_dim)
@@ -85,7 +83,7 @@ def _attend_by_heads(
 
 def _normalise(tokens: Tensor, norm: nn.LayerNorm) -> Tensor:
     """LayerNorm of tokens ``(B, T, D)`` float32, in bfloat16."""
-    result = torch.empty_like(tokens, dtype=BFLOAT16)
+    result = torch.empty_like(tokens, dtype=torch.bfloat16)
     parameters = norm.weight.detach().numpy(), norm.bias.detach().numpy()
     kernels.normalise(
         tokens.flatten(0, 1).numpy(), *parameters, norm.eps, _bits(result.flatten(0, 1))
@@ -115,9 +113,9 @@ class PackedLinear(nn.Module):
         self._bias = layer.bias
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """``(..., in_features)``, converted to bfloat16, to ``(..., out_features)``."""
+        """``(..., in_features)`` bfloat16 to ``(..., out_features)``."""
         result: Tensor = torch.ops.mkldnn._linear_pointwise(
-            inputs.to(BFLOAT16), self._weight, self._bias, "none", [], "none"
+            inputs, self._weight, self._bias, "none", [], "none"
         )
         return result
 

@@ -7,6 +7,7 @@ covers ``[i, i + 1)``, and resizing maps the whole axis onto the whole axis
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -111,13 +112,16 @@ def resize_mask(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.ui
         else.
     """
     height, width = size
-    columns = (_overlaps(mask.shape[0], height) @ mask.astype(np.int64)).T
-    covered = (_overlaps(mask.shape[1], width) @ np.ascontiguousarray(columns)).T
-    levels: NDArray[np.int64] = (2 * 255 * covered + mask.size) // (2 * mask.size)
+    # Half as wide numbers are twice as fast, and wide enough for all but the largest masks.
+    dtype = np.int32 if (2 * 255 + 1) * mask.size <= np.iinfo(np.int32).max else np.int64
+    columns = (_overlaps(mask.shape[0], height, dtype) @ mask.astype(dtype)).T
+    covered = (_overlaps(mask.shape[1], width, dtype) @ np.ascontiguousarray(columns)).T
+    levels: NDArray[np.integer] = (2 * 255 * covered + mask.size) // (2 * mask.size)
     return levels.astype(np.uint8)
 
 
-def _overlaps(n: int, m: int) -> csr_array:
+@functools.lru_cache(maxsize=64)  # most masks of a set have the size of the one before
+def _overlaps(n: int, m: int, dtype: type[np.signedinteger]) -> csr_array:
     """How much of each of ``n`` pixels of an axis lies in each of ``m`` others: ``(m, n)``.
 
     In units of ``1/m`` of a pixel, so that all are whole numbers.
@@ -126,7 +130,7 @@ def _overlaps(n: int, m: int) -> csr_array:
 
     edges = np.union1d(np.arange(n + 1) * m, np.arange(m + 1) * n)
     starts = edges[:-1]
-    return csr_array((np.diff(edges), (starts // n, starts // m)), shape=(m, n))
+    return csr_array((np.diff(edges).astype(dtype), (starts // n, starts // m)), shape=(m, n))
 
 
 def _resize(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:

@@ -1,7 +1,7 @@
 """Run the frozen backbone over every sample of the inventory, once.
 
 On a GPU, decoding and resizing happen in threads ahead of the backbone; on a CPU each core does it
-for the image it computes next. Shards are written in threads behind it.
+for the image it computes next. A shard is written while its images are computed.
 Memory holds a few shards, however many images there are.
 """
 
@@ -15,7 +15,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from queue import SimpleQueue
+from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
@@ -28,14 +29,13 @@ from fishseg.datasets.images import read_image, read_mask, resize_mask
 from fishseg.errors import CacheError
 from fishseg.features import ranks
 from fishseg.features.quantisation import dequantise, quantise
+from fishseg.features.shard_file import ShardWriter, is_intact, write_shard
 from fishseg.features.shards import (
     Index,
     Shard,
     fingerprint,
-    is_intact,
     link,
     pack_mask,
-    write_shard,
 )
 from fishseg.features.working import to_pixels, working_size
 from fishseg.parallel import Item, Result, ordered_map
@@ -53,7 +53,7 @@ WRITERS = 2
 NEEDED = ["sample_id", "image_path", "mask_path", "width", "height"]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class PlannedShard:
     """A shard to be, with its samples (rows of the inventory) and its names in the store."""
 
@@ -182,8 +182,13 @@ def _missing(
 
 def _store_masks(missing: list[PlannedShard]) -> None:
     n_masks = sum(len(item.samples) for item in missing)
-    wanted = ((sample, item) for item in missing for sample in item.samples.itertuples())
-    masks = ordered_map(lambda pair: _read_mask(*pair), wanted)
+    columns = ["mask_path", "height", "width"]
+    wanted = (
+        (Path(path), (height, width), item.shard.size)
+        for item in missing
+        for path, height, width in item.samples[columns].itertuples(index=False, name=None)
+    )
+    masks = ordered_map(lambda mask: read_packed_mask(*mask), wanted)
     with tqdm(total=n_masks, desc="masks", unit="image", disable=not n_masks) as progress:
         for item in missing:
             rows = []
@@ -193,33 +198,33 @@ def _store_masks(missing: list[PlannedShard]) -> None:
             write_shard({"masks": torch.stack(rows)}, item.stored_masks)
 
 
-def _read_mask(sample: Any, item: PlannedShard) -> Tensor:
-    """A mask as bits ``(H, ceil(W / 8))``; a pixel is fish where the mask covers half of it."""
-    mask = read_mask(Path(sample.mask_path), (sample.height, sample.width))
-    return pack_mask(resize_mask(mask, item.shard.size) >= 128)
+def read_packed_mask(path: Path, size: tuple[int, int], working: tuple[int, int]) -> Tensor:
+    """The mask of an image of ``size`` at the working size: bits ``(H, ceil(W / 8))`` uint8.
+
+    A pixel is fish where the mask covers half of it.
+    """
+    return pack_mask(resize_mask(read_mask(path, size), working) >= 128)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Piece:
-    """Images that the backbone sees at once: rows ``start`` to ``stop`` of a shard.
+    """Images that the backbone sees at once: some that follow one another in a shard.
 
     Attributes:
         item: the shard.
-        pixels: room for those of the whole shard, ``(N, 3, H, W)`` uint8.
-        start: its first row.
-        stop: the row after its last.
+        image_paths: the files of ``B`` images.
+        pixels: room for what they hold, ``(B, 3, H, W)`` uint8.
     """
 
     item: PlannedShard
+    image_paths: list[str]
     pixels: Tensor
-    start: int
-    stop: int
 
-    def read(self, row: int) -> None:
-        """Decode and resize one image of the shard, straight into its place."""
-        image = read_image(Path(self.item.samples["image_path"].iloc[row]))
+    def read(self, position: int) -> None:
+        """Decode and resize one of the images, straight into its place."""
+        image = read_image(Path(self.image_paths[position]))
         # Copied by numpy: torch would start threads of its own in each of these.
-        self.pixels[row].numpy()[:] = to_pixels(image, self.item.shard.size)
+        self.pixels[position].numpy()[:] = to_pixels(image, self.item.shard.size)
 
 
 @dataclasses.dataclass
@@ -254,30 +259,30 @@ class Extractor:
         return self._read_ahead(shards)
 
     def _read_ahead(self, shards: list[PlannedShard]) -> Iterator[tuple[Piece, dict[str, Tensor]]]:
-        rows = ((p, row) for p in self._pieces(shards) for row in range(p.start, p.stop))
-        arrivals = ordered_map(_read_row, rows, ahead=2 * self.batch_size)
+        images = ((p, position) for p in self._pieces(shards) for position in range(len(p.pixels)))
+        arrivals = ordered_map(_read_one, images, ahead=2 * self.batch_size)
         for piece, arrived in itertools.groupby(arrivals):
             deque(arrived, maxlen=0)  # wait for all of them
-            stored = self._compute(piece.pixels[piece.start : piece.stop])
+            stored = self._compute(piece.pixels)
             host = {name: tensor.to("cpu", non_blocking=True) for name, tensor in stored.items()}
             yield piece, host
 
     def _pieces(self, shards: list[PlannedShard]) -> Iterator[Piece]:
         pinned = self.device.type == "cuda"
         for item in shards:
-            n_images = len(item.samples)
-            shape = (n_images, 3, *item.shard.size)
-            pixels = torch.empty(shape, dtype=torch.uint8, pin_memory=pinned)
+            paths = list(item.samples["image_path"])
             start = 0
-            while start < n_images:  # the batch size may shrink on the way
-                stop = min(start + self.batch_size, n_images)
-                yield Piece(item=item, pixels=pixels, start=start, stop=stop)
-                start = stop
+            while start < len(paths):  # the batch size may shrink on the way
+                some = paths[start : start + self.batch_size]
+                shape = (len(some), 3, *item.shard.size)
+                pixels = torch.empty(shape, dtype=torch.uint8, pin_memory=pinned)
+                yield Piece(item=item, image_paths=some, pixels=pixels)
+                start += len(some)
 
     def _read_and_compute(self, piece: Piece) -> tuple[Piece, dict[str, Tensor]]:
-        for row in range(piece.start, piece.stop):
-            piece.read(row)
-        return piece, self._compute(piece.pixels[piece.start : piece.stop])
+        for position in range(len(piece.pixels)):
+            piece.read(position)
+        return piece, self._compute(piece.pixels)
 
     def _compute(self, pixels: Tensor) -> dict[str, Tensor]:
         parts = []
@@ -316,9 +321,9 @@ class Extractor:
             torch.cuda.empty_cache()
 
 
-def _read_row(slot: tuple[Piece, int]) -> Piece:
-    piece, row = slot
-    piece.read(row)
+def _read_one(image: tuple[Piece, int]) -> Piece:
+    piece, position = image
+    piece.read(position)
     return piece
 
 
@@ -361,31 +366,47 @@ def _store_features(
         ThreadPoolExecutor(WRITERS) as writers,
     ):
         writing: deque[Future[None]] = deque()
-        batches: list[dict[str, Tensor]] = []
-        for piece, batch in extractor.run(missing):
-            batches.append(batch)
-            progress.update(piece.stop - piece.start)
-            if piece.stop < len(piece.pixels):
-                continue
+        computed = extractor.run(missing)
+        for item, pieces in itertools.groupby(computed, key=lambda pair: pair[0].item):
             if len(writing) == WRITERS:
                 writing.popleft().result()
-            copied = torch.cuda.Event() if device.type == "cuda" else None
-            if copied is not None:
-                copied.record()
-            writing.append(writers.submit(_write, piece, batches, copied))
-            batches = []
+            arrivals: SimpleQueue[Rows | None] = SimpleQueue()
+            writing.append(writers.submit(_write, item, arrivals))
+            try:
+                for piece, stored in pieces:
+                    arrivals.put(Rows({"pixels": piece.pixels, **stored}, _copied(device)))
+                    progress.update(len(piece.pixels))
+            finally:
+                arrivals.put(None)
         for future in writing:
             future.result()
     rate = n_images / (time.perf_counter() - started)
     log.info("computed the features of %d images at %.2f images/s", n_images, rate)
 
 
-def _write(last: Piece, batches: list[dict[str, Tensor]], copied: torch.cuda.Event | None) -> None:
-    """Write the shard whose last piece and all batches are given."""
-    if copied is not None:
-        copied.synchronize()
-    tensors = {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
-    write_shard({"pixels": last.pixels, **tensors}, last.item.stored_features)
+class Rows(NamedTuple):
+    """Rows of a shard, and the event after which a GPU has copied them, if one has to."""
+
+    tensors: dict[str, Tensor]
+    copied: torch.cuda.Event | None
+
+
+def _copied(device: torch.device) -> torch.cuda.Event | None:
+    if device.type != "cuda":
+        return None
+    event = torch.cuda.Event()
+    event.record()
+    return event
+
+
+def _write(item: PlannedShard, arrivals: SimpleQueue[Rows | None]) -> None:
+    """Write a shard while its rows arrive; where they end too early, leave nothing behind."""
+    with ShardWriter(item.stored_features, len(item.samples)) as writer:
+        for rows in iter(arrivals.get, None):
+            if rows.copied is not None:
+                rows.copied.synchronize()
+            writer.append(rows.tensors)
+        writer.finish()
 
 
 def compute(

@@ -1,4 +1,4 @@
-"""Shards of features and masks: what one holds, how it is named, written and read.
+"""Shards of features and masks: what one holds, how it is named and read.
 
 Shapes: ``N`` samples of one working size ``(H, W)``; ``C`` feature channels on a grid ``(h, w)``.
 
@@ -18,10 +18,8 @@ import hashlib
 import io
 import itertools
 import json
-import math
 import os
 import shutil
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,17 +27,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 from torch.nn import functional
 
 from fishseg.errors import CacheError
 from fishseg.features.quantisation import dequantise
+from fishseg.features.shard_file import Header, read_header, unreadable, unwritable
 
-FORMAT = 2
+FORMAT = 3
 INDEX_NAME = "index.json"
-DTYPES = {"F16": torch.float16, "I8": torch.int8, "U8": torch.uint8}  # safetensors' names
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -125,47 +121,6 @@ def fingerprint(facts: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def write_shard(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Write tensors to a shard, whole or not at all, with a digest of their bytes.
-
-    Raises:
-        CacheError: the disk is full or not writable.
-    """
-    contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    # Not the process id: two containers that share a store may have the same one.
-    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(save(contiguous, metadata={"digest": _digest(contiguous)}))
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        raise _unwritable(path, error) from None
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def is_intact(path: Path) -> bool:
-    """Whether a shard exists and its bytes are those that were written."""
-    try:
-        with safe_open(path, framework="pt") as shard:
-            tensors = {name: shard.get_tensor(name) for name in shard.keys()}  # noqa: SIM118
-            metadata = shard.metadata() or {}
-    except (OSError, SafetensorError):
-        return False
-    return metadata.get("digest") == _digest(tensors)
-
-
-def _digest(tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        tensor = tensors[name]
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.contiguous().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
-
-
 def link(source: Path, target: Path) -> None:
     """Let ``target`` be ``source`` without a second copy, where the file system can.
 
@@ -179,16 +134,7 @@ def link(source: Path, target: Path) -> None:
         except OSError:
             shutil.copyfile(source, target)
     except OSError as error:
-        raise _unwritable(target, error) from None
-
-
-def _unwritable(path: Path, error: OSError) -> CacheError:
-    return CacheError(
-        f"a shard cannot be written: {error.strerror}",
-        where=path,
-        remedy="free some disk space, or point FISHSEG_STORE to a larger disk; what is computed so "
-        "far is kept, and the next `dvc repro` goes on from there",
-    )
+        raise unwritable(target, error) from None
 
 
 def pack_mask(mask: NDArray[np.bool_]) -> Tensor:
@@ -268,58 +214,6 @@ class Batch:
             masks=function(self.masks),
             scales=None if self.scales is None else function(self.scales),
         )
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Layout:
-    """Where one tensor of a shard lies in its file.
-
-    Attributes:
-        start: offset of its first byte.
-        row_shape: its shape without the samples' axis.
-        dtype: of its elements.
-    """
-
-    start: int
-    row_shape: tuple[int, ...]
-    dtype: torch.dtype
-
-    @property
-    def row_bytes(self) -> int:
-        """Bytes of one sample."""
-        return math.prod(self.row_shape) * self.dtype.itemsize
-
-
-@dataclasses.dataclass(frozen=True)
-class Header:
-    """What a shard's file says of itself: the digest of its content, and its tensors."""
-
-    digest: str
-    tensors: Mapping[str, Layout]
-
-
-def read_header(path: Path) -> Header:
-    """The header of a safetensors file: eight bytes of length, then JSON.
-
-    Raises:
-        CacheError: the file is missing or damaged.
-    """
-    try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            tree = json.loads(file.read(length))
-        tensors = {
-            name: Layout(
-                start=8 + length + entry["data_offsets"][0],
-                row_shape=tuple(entry["shape"][1:]),
-                dtype=DTYPES[entry["dtype"]],
-            )
-            for name, entry in tree.items()
-            if name != "__metadata__"
-        }
-        return Header(tree["__metadata__"]["digest"], tensors)
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, MemoryError) as error:
-        raise _unreadable(path, str(error)) from None
 
 
 class FeatureCache:
@@ -422,7 +316,7 @@ class FeatureCache:
                         part = memory[begin : begin + run.length * layout.row_bytes]
                         _read_exactly(file, layout.start + run.row * layout.row_bytes, part)
         except OSError as error:
-            raise _unreadable(path, str(error)) from None
+            raise unreadable(path, str(error)) from None
 
     def _header(self, name: str) -> Header:
         if name not in self._headers:
@@ -458,11 +352,3 @@ def _read_exactly(file: io.FileIO, offset: int, memory: memoryview) -> None:
         if not n_read:
             raise OSError("the file is cut off")
         done += n_read
-
-
-def _unreadable(path: Path, reason: str) -> CacheError:
-    return CacheError(
-        f"a shard cannot be read: {reason}",
-        where=path,
-        remedy="rm -r data/features, then dvc repro features",
-    )

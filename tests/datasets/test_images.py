@@ -467,6 +467,13 @@ def test_coverage_against_brute_force(size: tuple[int, int]) -> None:
     assert np.abs(resize_mask(mask, size) - expected).max() <= 0.5 + 1e-9
 
 
+def test_coverage_of_a_mask_too_large_for_numbers_of_32_bits() -> None:
+    mask = np.ones((2100, 2100), bool)
+    mask[:, :1050] = False
+    np.testing.assert_array_equal(resize_mask(mask, (1, 2)), [[0, 255]])
+    np.testing.assert_array_equal(resize_mask(mask, (7, 1)), [[128]] * 7)
+
+
 def test_coverage_against_opencv() -> None:
     mask = fish(445, 590)
     ours = resize_mask(mask, (28, 37))

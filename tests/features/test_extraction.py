@@ -14,14 +14,14 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from fishseg.audit.inventory import build_inventory
 from fishseg.backbones import Backbone, load_backbone
 from fishseg.datasets.images import read_image, read_mask, resize_mask
 from fishseg.errors import CacheError
 from fishseg.features import extraction, shards
-from fishseg.features.shards import FeatureCache, is_intact, write_shard
+from fishseg.features.shard_file import is_intact
+from fishseg.features.shards import FeatureCache
 from fishseg.features.working import to_pixels
 from fishseg.params import FeaturesParams
 
@@ -169,8 +169,9 @@ def test_a_killed_run_keeps_its_finished_shards(
     monkeypatch.setattr(extraction, "compute", die_in_the_second_shard)
     with pytest.raises(KeyboardInterrupt):
         setting.extract("one")
-    kept = {path.name for path in stored() if is_intact(path)}
+    kept = stored()
     assert len(kept) == planned + 1  # all of masks, one of features
+    assert all(is_intact(path) for path in kept)  # and no half-written file is left behind
     calls = -planned  # one batch a shard: any of them twice would fail
     setting.extract("one")
     assert setting.contents("one") == setting.contents("whole")
@@ -258,14 +259,15 @@ def test_reading_ahead_gives_what_reading_on_the_way_gives(setting: Setting) -> 
         setting.inventory, setting.params, setting.backbone.patch_multiple, index
     )
     extractor = extraction.Extractor(setting.backbone, "float16", CPU, batch_size=2)
+    names_of = setting.inventory.set_index("image_path")["sample_id"]
     rows: list[str] = []
     for piece, stored in extractor._read_ahead(planned):
-        names = piece.item.shard.sample_ids[piece.start : piece.stop]
+        names = list(names_of[piece.image_paths])
         expected = cache.batch(names)
-        assert torch.equal(piece.pixels[piece.start : piece.stop], expected.pixels)
+        assert torch.equal(piece.pixels, expected.pixels)
         torch.testing.assert_close(stored["features"], expected.features)
         rows += names
-    assert sorted(rows) == sorted(setting.samples)
+    assert rows == [name for item in planned for name in item.shard.sample_ids]
 
 
 def test_an_image_too_large_for_the_memory_is_one_clear_error(
@@ -391,19 +393,6 @@ def _indexed(workspace: Path) -> Path:
         shards=(),
     ).write(workspace)
     return workspace
-
-
-def test_a_shard_says_what_it_holds(workspace: Path) -> None:
-    tensors = {"features": torch.randn(2, 3, 4, 5, dtype=torch.float16)}
-    write_shard(tensors, workspace / "shard")
-    assert is_intact(workspace / "shard")
-    assert torch.equal(load_file(workspace / "shard")["features"], tensors["features"])
-    assert list(workspace.iterdir()) == [workspace / "shard"]
-
-
-def test_a_disk_that_refuses_is_one_clear_error(workspace: Path) -> None:
-    with pytest.raises(CacheError, match=r"(?s)cannot be written.*FISHSEG_STORE"):
-        write_shard({"masks": torch.zeros(1)}, workspace / "no such folder" / "shard")
 
 
 def test_an_unknown_sample_or_a_missing_index_says_what_to_run(
