@@ -34,6 +34,8 @@ def select() -> torch.device:
     # cuBLAS reads this when CUDA starts; without it its matrix products are not reproducible.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
+    # Else every `torch.empty` is filled, in case somebody reads what was never written.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
     name = os.environ.get("FISHSEG_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
     if name == "cuda":  # torchrun numbers the processes of a machine
