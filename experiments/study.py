@@ -81,6 +81,8 @@ class Run:
         relevant = {name: dict(self.tree[name]) for name in SECTIONS}
         for name in NO_INFLUENCE:
             del relevant["features"][name]
+        if not relevant["train"]["start_from"]:
+            del relevant["train"]["start_share"]
         text = json.dumps(relevant, sort_keys=True)
         return self.arm, self.fold, self.seed, hashlib.sha256(text.encode()).hexdigest()[:16]
 

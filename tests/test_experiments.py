@@ -30,6 +30,19 @@ def test_every_declared_run_has_valid_parameters(name: str, tmp_path: Path) -> N
     assert len(set(keys)) == len(keys)
 
 
+def test_only_what_matters_tells_runs_apart() -> None:
+    def key(*overrides: str) -> tuple[str, int, int, str]:
+        arms = {"arm": list(overrides)}
+        (run,) = study.runs(dataclasses.replace(STUDIES["losses"], arms=arms, runs=[(0, 0)]))
+        return run.key
+
+    assert key("features.batch_size=3") == key()
+    assert key("train.start_share=0.5") == key()
+    assert key("train.epochs=3") != key()
+    going_on = "train.start_from=decoder"
+    assert key(going_on, "train.start_share=0.5") != key(going_on)
+
+
 def test_an_override_of_nothing_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = dataclasses.replace(STUDIES["losses"], arms={"a": ["train.colour=1"]})
     with pytest.raises(ParameterError, match=r"train\.colour"):
