@@ -29,7 +29,7 @@ from fishseg.datasets.images import read_image, read_mask, resize_mask
 from fishseg.errors import CacheError
 from fishseg.features import ranks
 from fishseg.features.quantisation import dequantise, quantise
-from fishseg.features.shard_file import ShardWriter, is_intact, write_shard
+from fishseg.features.shard_file import ShardWriter, is_intact, remove_abandoned, write_shard
 from fishseg.features.shards import (
     Index,
     Shard,
@@ -80,6 +80,7 @@ def extract(
         CacheError: the disk is full; or not even one image fits into memory.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    remove_abandoned(store.folder("shards"))
     index = Index(
         backbone={"name": backbone.name, "weights_sha256": backbone.weights_sha256},
         fit=params.fit,

@@ -13,6 +13,7 @@ import hashlib
 import json
 import math
 import os
+import time
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,6 +28,8 @@ DTYPES = {"F16": torch.float16, "I8": torch.int8, "U8": torch.uint8}  # safetens
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 # Bytes read at once to see whether a shard is intact.
 _CHUNK = 1 << 20
+_SUFFIX = ".partial"
+_ABANDONED_AFTER_S = 24 * 3600  # nobody computes that long on a row
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -109,7 +112,7 @@ class ShardWriter:
         self._n_rows = n_rows
         self._n_written = 0
         # Not the process id: two containers that share a store may have the same one.
-        self._partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
+        self._partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}{_SUFFIX}")
         self._file: BinaryIO | None = None
         self._layouts: dict[str, Layout] = {}  # counted from the first byte behind the header
         self._hashes: dict[str, hashlib._Hash] = {}
@@ -200,6 +203,14 @@ def write_shard(tensors: Mapping[str, Tensor], path: Path) -> None:
     with ShardWriter(path, len(next(iter(tensors.values())))) as writer:
         writer.append(tensors)
         writer.finish()
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove what killed runs left of shards that were not finished, once it is a day old."""
+    for path in folder.glob(f"*{_SUFFIX}"):
+        with contextlib.suppress(FileNotFoundError):  # another run may be at it, too
+            if time.time() - path.stat().st_mtime > _ABANDONED_AFTER_S:
+                path.unlink()
 
 
 def is_intact(path: Path) -> bool:

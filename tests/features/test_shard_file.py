@@ -13,7 +13,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from fishseg.errors import CacheError
-from fishseg.features.shard_file import ShardWriter, is_intact, read_header, write_shard
+from fishseg.features.shard_file import (
+    ShardWriter,
+    is_intact,
+    read_header,
+    remove_abandoned,
+    write_shard,
+)
 
 N_ROWS = 5
 
@@ -69,6 +75,21 @@ def test_a_shard_that_is_broken_off_leaves_nothing_behind(
         writer.append({name: tensor[:2] for name, tensor in tensors.items()})
         assert len(list(tmp_path.iterdir())) == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_what_a_killed_run_left_goes_after_a_day(
+    tmp_path: Path, tensors: dict[str, Tensor]
+) -> None:
+    write_shard(tensors, tmp_path / "finished")
+    with ShardWriter(tmp_path / "shard", N_ROWS) as writer:
+        writer.append({name: tensor[:2] for name, tensor in tensors.items()})
+        (partial,) = set(tmp_path.iterdir()) - {tmp_path / "finished"}
+        remove_abandoned(tmp_path)
+        assert partial.exists()
+        for path in tmp_path.iterdir():
+            os.utime(path, (0, 0))
+        remove_abandoned(tmp_path)
+        assert list(tmp_path.iterdir()) == [tmp_path / "finished"]
 
 
 @pytest.mark.parametrize("rows", [0, N_ROWS - 1])
