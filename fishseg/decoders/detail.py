@@ -45,7 +45,7 @@ class Detail(nn.Module):
     def forward(self, features: Tensor, pixels: Tensor) -> Tensor:
         """Logits ``(B, 1, H, W)`` of features ``(B, C, h, w)`` and pixels ``(B, 3, H, W)``."""
         height, width = pixels.shape[-2:]
-        appearance = self.stem(_to_depth(pixels).to(features.dtype) / 127.5 - 1)
+        appearance = self.stem(_to_depth(pixels.to(features.dtype) / 127.5 - 1))
         context = self.context(features)
         lateral = upsample(self.lateral(context), appearance.shape[-2:])
         correction = self.correction(self.fuse(lateral + appearance))
@@ -59,7 +59,7 @@ def _to_depth(pixels: Tensor) -> Tensor:
     if height % STRIDE or width % STRIDE:
         # Padding repeats the last row and column; what is answered there is cropped again.
         padding = (0, -width % STRIDE, 0, -height % STRIDE)
-        pixels = F.pad(pixels.float(), padding, mode="replicate")
+        pixels = F.pad(pixels, padding, mode="replicate")
     return F.pixel_unshuffle(pixels, STRIDE)
 
 
