@@ -23,6 +23,7 @@ from tqdm import tqdm
 from fishseg import devices, params, splits, store
 from fishseg.audit.table import read_inventory
 from fishseg.backbones import load_backbone
+from fishseg.checksums import file_sha256
 from fishseg.crossvalidation import train_and_score
 from fishseg.errors import ParameterError
 from fishseg.features.extraction import extract
@@ -180,6 +181,12 @@ def missing(study: Study) -> list[Run]:
     return [run for run in runs(study) if run.key not in done]
 
 
+def with_raw_masks(audited: pd.DataFrame) -> pd.DataFrame:
+    """An inventory with the masks as they came, and their checksums: masks are cached by those."""
+    paths = audited["raw_mask_path"]
+    return audited.assign(mask_path=paths, mask_sha256=[file_sha256(Path(path)) for path in paths])
+
+
 def score(run: Run, copies_per_photo: int) -> pd.DataFrame:
     """Train and score one run; a row a val image."""
     device = devices.select()
@@ -188,7 +195,7 @@ def score(run: Run, copies_per_photo: int) -> pd.DataFrame:
         audited = audited.groupby("group_id").head(copies_per_photo)
     inventory = audited
     if run.tree["audit"]["masks"] == "keep":
-        inventory = audited.assign(mask_path=audited["raw_mask_path"])
+        inventory = with_raw_masks(audited)
     with tempfile.TemporaryDirectory(dir=store.folder("studies")) as folder:
         parameters = Path(folder) / "params.yaml"
         parameters.write_text(yaml.safe_dump(dict(run.tree)), encoding="utf-8")

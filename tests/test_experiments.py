@@ -9,6 +9,7 @@ import yaml
 
 from experiments import report, study
 from fishseg import params
+from fishseg.checksums import file_sha256
 from fishseg.errors import ParameterError
 
 REPOSITORY = Path(__file__).parents[1]
@@ -47,6 +48,17 @@ def test_an_override_of_nothing_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
     wrong = dataclasses.replace(STUDIES["losses"], arms={"a": ["train.colour=1"]})
     with pytest.raises(ParameterError, match=r"train\.colour"):
         list(study.runs(wrong))
+
+
+def test_masks_as_they_came_are_not_taken_for_audited_ones(tmp_path: Path) -> None:
+    raw, repaired = tmp_path / "raw.png", tmp_path / "repaired.png"
+    raw.write_bytes(b"raw")
+    repaired.write_bytes(b"repaired")
+    row = {"mask_path": str(repaired), "raw_mask_path": str(raw)}
+    audited = pd.DataFrame([{**row, "mask_sha256": file_sha256(repaired)}])
+    (found,) = study.with_raw_masks(audited).to_dict("records")
+    assert found["mask_path"] == str(raw)
+    assert found["mask_sha256"] == file_sha256(raw)  # the cache goes by it
 
 
 def rows(arm: str, fold: int, ious: dict[str, float]) -> pd.DataFrame:
