@@ -101,8 +101,8 @@ order of the arms for more than their numbers.
 A run trains one arm on one grouped fold with one seed and scores every val image at its original
 resolution; the weights are those of the last epoch, so that val chooses nothing. The folds' images
 are pooled. Intervals are 95%, by bootstrap over photographs; a difference is that of the same
-images, so its interval is narrower than those of the two arms. ± is the deviation of the runs'
-means."""
+images, so its interval is narrower than those of the two arms. It says what other photographs would
+change; what other seeds do stands under *Chance*. ± is the deviation of the runs' means."""
 
 
 def _section(study: Study, summary: pd.DataFrame) -> str:

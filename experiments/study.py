@@ -7,6 +7,7 @@ resolution. The weights are those of the last epoch (``train.keep=last``): val c
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import logging
@@ -20,6 +21,7 @@ import pandas as pd
 import yaml
 from tqdm import tqdm
 
+import fishseg
 from fishseg import devices, params, splits, store
 from fishseg.audit.table import read_inventory
 from fishseg.backbones import load_backbone
@@ -111,7 +113,8 @@ def runs(study: Study) -> Iterator[Run]:
     base = yaml.safe_load(params.DEFAULT_PATH.read_text(encoding="utf-8"))
     for fold, seed in study.runs:
         for arm, changes in study.arms.items():
-            overrides = (*changes, f"split.fold={fold}", f"train.seed={seed}")
+            # An arm may have a seed of its own; it is paired with the others' run all the same.
+            overrides = (f"split.fold={fold}", f"train.seed={seed}", *changes)
             yield Run(
                 arm=arm, fold=fold, seed=seed, overrides=overrides, tree=_changed(base, overrides)
             )
@@ -150,7 +153,8 @@ def complete(study: Study) -> pd.DataFrame:
 
 def _scores(run: Run, copies_per_photo: int) -> pd.DataFrame:
     """A run's scores; from the store where another study has the same run, as of the defaults."""
-    name = f"{run.key[-1]}-{copies_per_photo}-{devices.precision(devices.select())}.csv"
+    precision = devices.precision(devices.select())
+    name = f"{run.key[-1]}-{copies_per_photo}-{precision}-{code_sha256()[:16]}.csv"
     kept = store.folder("studies") / name
     if kept.exists():
         return _read(kept)
@@ -159,6 +163,15 @@ def _scores(run: Run, copies_per_photo: int) -> pd.DataFrame:
     scores.to_csv(partial, index=False)
     partial.replace(kept)
     return scores
+
+
+@functools.cache
+def code_sha256() -> str:
+    """What tells this code from other code, by which the same run would come out differently."""
+    digest = hashlib.sha256()
+    for path in [Path(__file__), *sorted(Path(fishseg.__file__).parent.rglob("*.py"))]:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def load(study: Study) -> pd.DataFrame:

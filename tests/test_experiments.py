@@ -26,7 +26,10 @@ def test_every_declared_run_has_valid_parameters(name: str, tmp_path: Path) -> N
         params.load(params.FeaturesParams, path)
         params.load(params.TrainParams, path)
         assert run.tree["split"]["fold"] == run.fold
-        assert run.tree["train"]["seed"] == run.seed
+        seeds = [change for change in run.overrides if change.startswith("train.seed=")]
+        assert seeds[0] == f"train.seed={run.seed}"
+        # An arm's own seed comes last, and wins.
+        assert seeds[-1] == f"train.seed={run.tree['train']['seed']}"
         keys.append(run.key)
     assert len(set(keys)) == len(keys)
 
@@ -139,7 +142,10 @@ def test_a_run_of_two_studies_is_done_once(tmp_path: Path, monkeypatch: pytest.M
     study.complete(first)
     assert list(study.complete(second)["arm"]) == ["6 and 12"]
     study.complete(other)
-    assert calls == [("defaults", first.copies_per_photo), ("defaults", 5)]
+    monkeypatch.setattr(study, "code_sha256", lambda: "of another version")
+    first.results.unlink()
+    study.complete(first)
+    assert calls == [("defaults", first.copies_per_photo), ("defaults", 5), calls[0]]
 
 
 def test_the_deviation_of_a_single_run_is_not_shown(
