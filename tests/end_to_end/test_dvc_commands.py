@@ -1,0 +1,140 @@
+"""The pipeline as a newcomer runs it: real `dvc` commands in a fresh clone."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import pytest
+import torch
+from clones import BEHIND_TRAIN, environment, in_clone, stages_run
+from transformers import DINOv3ConvNextConfig, DINOv3ConvNextModel
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_run_leaves_numbers_pictures_and_a_clean_status(finished: Path) -> None:
+    assert "up to date" in in_clone(finished, "dvc", "status").stdout
+    assert in_clone(finished, "git", "status", "--short").stdout == ""
+    evaluated = json.loads((finished / "metrics/evaluate.json").read_text())
+    assert evaluated["train"]["n_images"] == evaluated["val"]["n_images"] == 9
+    assert 0 < evaluated["val"]["mean_iou"] <= 1
+    audited = json.loads((finished / "metrics/audit.json").read_text())
+    assert audited["n_groups"] == audited["n_photos"] == 27
+    pictures = {path.relative_to(finished).as_posix() for path in finished.glob("plots/**/*.png")}
+    assert {
+        "plots/evaluate/pictures/gallery_worst.png",
+        "plots/train/curves/1_train_loss_per_step.png",
+        "plots/robustness/pictures/severity.png",
+    } <= pictures
+    assert "<html" in (finished / "data/report/index.html").read_text(encoding="utf-8")
+    manifest = pd.read_csv(finished / "data/manifest.csv")
+    assert manifest.groupby("class_name")["split"].nunique().eq(3).all()
+
+
+def test_nothing_tracked_depends_on_the_machine(finished: Path) -> None:
+    tracked = in_clone(finished, "git", "ls-files", "metrics", "plots", "data", "dvc.lock").stdout
+    for name in tracked.splitlines():
+        content = (finished / name).read_bytes()
+        assert str(finished).encode() not in content
+        assert b"cpu" not in content or name.endswith(".png")
+
+
+def test_a_second_run_does_nothing(finished: Path) -> None:
+    assert stages_run(in_clone(finished, "dvc", "repro")) == set()
+
+
+def test_a_forced_run_gives_the_same_lock(finished: Path) -> None:
+    before = (finished / "dvc.lock").read_bytes()
+    shutil.rmtree(finished.parent / "finished-store" / "shards")
+    done = in_clone(finished, "dvc", "repro", "--force")
+    assert len(stages_run(done)) == 9
+    assert (finished / "dvc.lock").read_bytes() == before
+    assert in_clone(finished, "git", "status", "--short").stdout == ""
+
+
+def test_an_experiment_runs_what_its_parameter_touches(finished: Path) -> None:
+    done = in_clone(
+        finished, "dvc", "exp", "run", "--name", "slow", "-S", "train.learning_rate=1e-5"
+    )
+    assert stages_run(done) == BEHIND_TRAIN
+    difference = json.loads(in_clone(finished, "dvc", "metrics", "diff", "--json").stdout)
+    assert "val.mean_iou" in difference["metrics/evaluate.json"]
+    split = in_clone(finished, "dvc", "exp", "run", "--name", "other", "-S", "split.seed=7")
+    assert stages_run(split) == {"split"} | BEHIND_TRAIN
+    table = json.loads(in_clone(finished, "dvc", "exp", "show", "--json").stdout)
+    assert {"slow", "other"} <= set(re.findall(r'"name": "(\w+)"', json.dumps(table)))
+    plots = in_clone(finished, "dvc", "plots", "diff", "HEAD", "slow", "--out", "dvc_plots").stdout
+    assert "index.html" in plots
+    in_clone(finished, "git", "reset", "--quiet", "--hard")
+    in_clone(finished, "dvc", "checkout", "--quiet")
+
+
+def test_a_queue_of_four_runs_two_at_a_time(finished: Path) -> None:
+    rates = "0.0001,0.0003,0.003,0.01"
+    in_clone(finished, "dvc", "exp", "run", "--queue", "-S", f"train.learning_rate={rates}")
+    with queue_workers(finished, 2):
+        for _ in range(900):
+            status = in_clone(finished, "dvc", "queue", "status").stdout
+            if not re.search(r"Running|Queued", status):
+                break
+            time.sleep(1)  # another process works; there is nothing to wait on but its status
+    assert len(re.findall(r"Success", status)) == 4, status
+
+
+@contextlib.contextmanager
+def queue_workers(clone: Path, number: int) -> Iterator[None]:
+    """DVC's workers, and none of them afterwards: now and then one stays when all is done."""
+    # They would keep a pipe to this process open, too.
+    subprocess.run(
+        ["dvc", "queue", "start", "--jobs", str(number)],
+        cwd=clone,
+        env=environment(clone),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        check=True,
+    )
+    try:
+        yield
+    finally:
+        for worker in workers_of(clone):
+            try:
+                worker.wait(timeout=30)  # it sees an empty queue within ten seconds, and ends
+            except psutil.TimeoutExpired:
+                worker.kill()
+
+
+def workers_of(clone: Path) -> Iterator[psutil.Process]:
+    for path in (clone / ".dvc/tmp/exps/celery").glob("*.pid"):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process = psutil.Process(int(path.read_text()))
+            if "queue-worker" in process.cmdline():
+                yield process
+
+
+def test_a_convnext_runs_through_all_stages(finished: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    config = DINOv3ConvNextConfig(hidden_sizes=[8, 16, 24, 32], depths=[1, 1, 1, 1])
+    DINOv3ConvNextModel(config).save_pretrained(tmp_path / "convnext")
+    done = in_clone(
+        finished,
+        *("dvc", "exp", "run", "--temp", "--name", "convnext"),
+        *("-S", f"backbone.name={tmp_path / 'convnext'}", "-S", "features.layers=[-2,-1]"),
+    )
+    assert stages_run(done) == {"backbone", "features"} | BEHIND_TRAIN
+
+
+def test_a_user_s_mistake_is_one_message(finished: Path) -> None:
+    done = in_clone(finished, "dvc", "exp", "run", "-S", "train.decoder=cnn4", check=False)
+    assert done.returncode != 0
+    assert "one of detail, cnn3, linear" in done.stderr
+    assert "Traceback" not in done.stderr
+    in_clone(finished, "git", "reset", "--quiet", "--hard")
