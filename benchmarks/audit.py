@@ -31,8 +31,9 @@ from fishseg import params
 from fishseg.audit.inventory import build_inventory
 from fishseg.audit.provenance import LOW_CONFIDENCE, Audited, audit
 from fishseg.datasets import sample
-from fishseg.datasets.images import read_image, read_mask
 from fishseg.datasets.layout import PHOTOS_FOLDER
+from fishseg.images.decoding import read_image
+from fishseg.images.masks import read_mask
 
 # In this order: the last one changes the files.
 CONDITIONS = ("clean", "no photos", "degraded")

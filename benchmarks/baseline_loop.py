@@ -22,7 +22,7 @@ from transformers import DINOv3ViTModel
 
 from benchmarks.timing import SIZE, alternate, arguments, bars, random_vits16, report, seconds
 from fishseg import devices
-from fishseg.audit.table import read_inventory
+from fishseg.tables import read_inventory
 from stages import INVENTORY
 
 BATCH_SIZE = 8

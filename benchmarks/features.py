@@ -30,12 +30,13 @@ from benchmarks import timing
 from benchmarks.baseline_loop import BATCH_SIZE, BaselineLoop, read
 from benchmarks.timing import SIZE, Spread, seconds
 from fishseg import devices, store
-from fishseg.audit.table import read_inventory
 from fishseg.backbones import Backbone, load_backbone
-from fishseg.datasets.images import read_image, resize_image
 from fishseg.features.extraction import LARGEST_BATCH, compute, extract, on_cores, read_packed_mask
 from fishseg.features.shard_file import write_shard
+from fishseg.images.decoding import read_image
+from fishseg.images.resizing import resize_image
 from fishseg.params import FeaturesParams
+from fishseg.tables import read_inventory
 from stages import INVENTORY
 
 

@@ -26,17 +26,17 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from benchmarks import timing
 from benchmarks.timing import Spread, seconds
 from fishseg import devices
-from fishseg.audit.table import read_inventory
-from fishseg.cli.pictures import find_pictures
+from fishseg.cli.inputs import find_pictures
 from fishseg.cli.results import Results, Wanted
 from fishseg.cli.streaming import outcomes
-from fishseg.datasets.images import read_image
-from fishseg.export import OPSETS, comparison_pictures, export, write
-from fishseg.metrics import iou, overlap_counts
-from fishseg.onnx_model import WHOLE, OnnxSegmenter
-from fishseg.prediction import Segmenter
-from fishseg.segmentation import ProbabilityModel
+from fishseg.export.onnx_file import OPSETS, comparison_pictures, export, write
+from fishseg.images.decoding import read_image
+from fishseg.metrics.masks import iou, overlap_counts
+from fishseg.prediction.model import ProbabilityModel
+from fishseg.prediction.onnx_model import WHOLE, OnnxSegmenter
+from fishseg.prediction.segmenter import Segmenter
 from fishseg.splits import read_manifest
+from fishseg.tables import read_inventory
 from stages import BACKBONE, DECODER, INVENTORY, MANIFEST
 
 TORCH = "torch float32"

@@ -13,11 +13,11 @@ from typing import Any
 
 from benchmarks.results import write_between_marks
 from fishseg import devices, params, splits
-from fishseg.audit.table import read_inventory
-from fishseg.crossvalidation import train_and_score
 from fishseg.errors import FishsegError
+from fishseg.evaluation.crossvalidation import train_and_score
 from fishseg.features.shards import FeatureCache
-from fishseg.metrics import summarise
+from fishseg.metrics.masks import summarise
+from fishseg.tables import read_inventory
 from stages import FEATURES, INVENTORY
 
 

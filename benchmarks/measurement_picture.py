@@ -14,8 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Arc, Circle, Rectangle
 from numpy.typing import NDArray
 
-from fishseg.datasets.images import read_image, read_mask
-from fishseg.measurement import Measurement, measure
+from fishseg.images.decoding import read_image
+from fishseg.images.masks import read_mask
+from fishseg.measurement.size import Measurement, measure
 from fishseg.plots.overlays import overlay
 from fishseg.plots.style import DPI, ORANGE, SKY_BLUE, house_style, save
 

@@ -21,10 +21,11 @@ from tqdm import tqdm
 
 from benchmarks.results import write_between_marks
 from fishseg import devices
-from fishseg.datasets.images import read_image, read_mask
-from fishseg.instances import find_fish
-from fishseg.measurement import measure
-from fishseg.prediction import Segmenter
+from fishseg.images.decoding import read_image
+from fishseg.images.masks import read_mask
+from fishseg.measurement.instances import find_fish
+from fishseg.measurement.size import measure
+from fishseg.prediction.segmenter import Segmenter
 from fishseg.splits import read_manifest
 from stages import MANIFEST
 

@@ -29,8 +29,8 @@ from transformers import DINOv3ViTConfig
 import stages
 from benchmarks import timing
 from fishseg import splits
-from fishseg.audit.table import write_inventory
 from fishseg.params import DEFAULT_PATH
+from fishseg.tables import write_inventory
 
 SAMPLES = (200, 2_000, 9_000, 50_000)
 N_FILES = 64  # each stands for many samples; what is cached is not shared

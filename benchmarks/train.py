@@ -24,12 +24,13 @@ from benchmarks import timing
 from benchmarks.baseline_loop import BATCH_SIZE, BaselineLoop
 from benchmarks.features import alone_in, end_to_end
 from benchmarks.timing import Spread, seconds
-from fishseg import devices, params, training
-from fishseg.audit.table import read_inventory
+from fishseg import devices, params
 from fishseg.backbones import load_backbone
 from fishseg.features.loading import Loader
 from fishseg.features.shards import Batch, FeatureCache
-from fishseg.losses import LOSSES
+from fishseg.tables import read_inventory
+from fishseg.training import loop
+from fishseg.training.losses import LOSSES
 from stages import INVENTORY
 
 EPOCHS = 20
@@ -113,7 +114,7 @@ class Trainer:
     ) -> None:
         loader = Loader(cache, sample_ids, BATCH_SIZE, device)
         self.cache, self.sample_ids, self.device = cache, sample_ids, device
-        self.run = training.Run(
+        self.run = loop.Run(
             cache=cache,
             sample_ids={"train": sample_ids, "val": []},
             loaders={"train": loader, "val": Loader(cache, [], BATCH_SIZE, device)},
@@ -121,7 +122,7 @@ class Trainer:
             loss=LOSSES[wanted.loss],
             device=device,
         )
-        self.progress = training._begin(self.run)
+        self.progress = loop._begin(self.run)
         self.progress.decoder.train()
         self.batches = list(loader.batches())
 
@@ -143,7 +144,7 @@ class Trainer:
             pass
 
     def _step(self, batch: Batch) -> None:
-        training._train_step(self.run, self.progress, batch)
+        loop._train_step(self.run, self.progress, batch)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from experiments.study import Study, load
 from fishseg import params
-from fishseg.metrics import bootstrap_interval
+from fishseg.metrics.masks import bootstrap_interval
 from fishseg.plots.style import BLUE, VERMILLION, house_style, save
 
 DOCUMENT = Path("docs/results.md")

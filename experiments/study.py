@@ -23,13 +23,13 @@ from tqdm import tqdm
 
 import fishseg
 from fishseg import devices, params, splits, store
-from fishseg.audit.table import read_inventory
 from fishseg.backbones import load_backbone
-from fishseg.checksums import file_sha256
-from fishseg.crossvalidation import train_and_score
 from fishseg.errors import ParameterError
+from fishseg.evaluation.crossvalidation import train_and_score
 from fishseg.features.extraction import extract
 from fishseg.features.shards import FeatureCache
+from fishseg.store import file_sha256
+from fishseg.tables import read_inventory
 from stages import BACKBONE, INVENTORY
 
 log = logging.getLogger(__name__)

@@ -23,10 +23,10 @@ import numpy as np
 from PIL import Image
 
 from fishseg.cli.tables import COLUMNS, MM_COLUMNS, Row, in_millimetres, row_of
-from fishseg.datasets.images import IMAGE_SUFFIXES, read_image
 from fishseg.errors import DataError, FishsegError, ModelError, ParameterError
-from fishseg.instances import find_fish
-from fishseg.measurement import measure
+from fishseg.images.decoding import IMAGE_SUFFIXES, read_image
+from fishseg.measurement.instances import find_fish
+from fishseg.measurement.size import measure
 from fishseg.plots.measured import measured_overlay
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from fishseg.segmentation import ProbabilityModel
+    from fishseg.prediction.model import ProbabilityModel
 
 MAX_FILE_BYTES = 64 * 2**20
 MAX_PIXELS = 50_000_000  # a large camera's; a few hundred MB while it is worked on

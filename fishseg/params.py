@@ -204,7 +204,7 @@ class TrainParams:
     section: ClassVar[str] = "train"
 
     decoder: str = _field("the decoder, by its name in fishseg.decoders")
-    loss: str = _field("the loss, by its name in fishseg.losses")
+    loss: str = _field("the loss, by its name in fishseg.training.losses")
     epochs: int = _field("passes over the train split", low=1, high=100_000)
     batch_size: int = _field("samples in one step", low=1, high=65_536)
     learning_rate: float = _field("peak learning rate of AdamW", above=0, high=10)

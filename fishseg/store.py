@@ -5,6 +5,7 @@ The store is a cache: deleting it costs time and nothing else. Git and DVC ignor
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -20,3 +21,9 @@ def folder(name: str) -> Path:
     place = Path(os.environ.get("FISHSEG_STORE") or DEFAULT_PLACE) / name
     place.mkdir(parents=True, exist_ok=True)
     return place
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, as hexadecimal digits; the file need not fit into memory."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

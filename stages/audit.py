@@ -5,8 +5,8 @@ import dataclasses
 from fishseg import params
 from fishseg.audit import inventory
 from fishseg.audit.provenance import audit, write_tables
-from fishseg.audit.table import write_inventory
 from fishseg.plots.audit import draw_audit
+from fishseg.tables import write_inventory
 from stages import AUDIT, INVENTORY, PLOTS, RAW, run, write_metrics
 
 

@@ -1,11 +1,12 @@
 """Stage ``evaluate``: the decoder's scores in ``metrics/evaluate.json`` and ``plots/evaluate/``."""
 
-from fishseg import devices, params, report
-from fishseg.audit.table import read_inventory
-from fishseg.evaluation import with_rejected
+from fishseg import devices, params
+from fishseg.decoders.files import load_decoder
+from fishseg.evaluation import files
+from fishseg.evaluation.scoring import with_rejected
 from fishseg.features.shards import FeatureCache
 from fishseg.splits import read_manifest
-from fishseg.training import load_decoder
+from fishseg.tables import read_inventory
 from stages import DECODER, FEATURES, INVENTORY, MANIFEST, PLOTS, run, write_metrics
 
 
@@ -13,7 +14,7 @@ def main() -> None:
     """Measure the decoder on every split."""
     device = devices.select()
     decoder, card = load_decoder(DECODER, device)
-    summary = report.evaluate_cached(
+    summary = files.evaluate_cached(
         samples=with_rejected(read_manifest(MANIFEST), read_inventory(INVENTORY)),
         cache=FeatureCache(FEATURES),
         decoder=decoder,

@@ -1,9 +1,9 @@
 """Stage ``features``: inventory, images and backbone to the shards in ``data/features/``."""
 
 from fishseg import devices, params
-from fishseg.audit.table import read_inventory
 from fishseg.backbones import load_backbone
 from fishseg.features.extraction import extract
+from fishseg.tables import read_inventory
 from stages import BACKBONE, FEATURES, INVENTORY, run
 
 

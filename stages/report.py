@@ -1,11 +1,11 @@
 """Stage ``report``: the numbers, curves and pictures of all stages as a page, ``data/report/``."""
 
-from fishseg import devices, page, params
-from fishseg.audit.table import read_inventory
-from fishseg.evaluation import predict_cached, with_rejected
+from fishseg import devices, params, report
+from fishseg.decoders.files import load_decoder
+from fishseg.evaluation.scoring import predict_cached, with_rejected
 from fishseg.features.shards import FeatureCache
 from fishseg.splits import read_manifest
-from fishseg.training import load_decoder
+from fishseg.tables import read_inventory
 from stages import DECODER, FEATURES, INVENTORY, MANIFEST, METRICS, PLOTS, REPORT, run
 
 
@@ -14,11 +14,11 @@ def main() -> None:
     device = devices.select()
     decoder, card = load_decoder(DECODER, device)
     samples = with_rejected(read_manifest(MANIFEST), read_inventory(INVENTORY))
-    shown = samples[samples["split"].isin(page.SHOWN_SPLITS)]
-    page.write_report(
+    shown = samples[samples["split"].isin(report.SHOWN_SPLITS)]
+    report.write_report(
         metrics=METRICS,
         plots=PLOTS,
-        setup=page.describe(card),
+        setup=report.describe(card),
         predictions=predict_cached(shown, FeatureCache(FEATURES), decoder, card, device),
         params=params.load(params.ReportParams),
         folder=REPORT,

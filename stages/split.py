@@ -1,7 +1,7 @@
 """Stage ``split``: ``data/inventory.csv`` to ``data/manifest.csv`` and ``metrics/split.json``."""
 
 from fishseg import params, splits
-from fishseg.audit.table import read_inventory
+from fishseg.tables import read_inventory
 from stages import INVENTORY, MANIFEST, run, write_metrics
 
 

@@ -1,8 +1,10 @@
 """Stage ``train``: cached features to ``data/decoder/``, with ``metrics/`` and ``plots/``."""
 
-from fishseg import devices, params, plots, splits, training
+from fishseg import devices, params, plots, splits
+from fishseg.decoders.files import save_decoder
 from fishseg.features.shards import FeatureCache
-from fishseg.live import growing_curves
+from fishseg.training import loop
+from fishseg.training.live import growing_curves
 from stages import DECODER, FEATURES, MANIFEST, PLOTS, run, write_metrics
 
 
@@ -12,9 +14,9 @@ def main() -> None:
     wanted = params.load(params.TrainParams)
     cache, device = FeatureCache(FEATURES), devices.select()
     with growing_curves(PLOTS / "train" / "epochs.csv") as show:
-        result = training.train(cache, manifest, wanted, device, on_epoch=show)
-    training.save_decoder(result, DECODER)
-    training.write_curves(result, PLOTS / "train")
+        result = loop.train(cache, manifest, wanted, device, on_epoch=show)
+    save_decoder(result.decoder, result.card, DECODER)
+    loop.write_curves(result, PLOTS / "train")
     plots.training_curves(result.steps, result.epochs, PLOTS / "train" / "curves")
     write_metrics("train", result.summary)
 

@@ -9,8 +9,8 @@ import yaml
 
 from experiments import report, study
 from fishseg import params
-from fishseg.checksums import file_sha256
 from fishseg.errors import ParameterError
+from fishseg.store import file_sha256
 
 REPOSITORY = Path(__file__).parents[1]
 STUDIES = study.declared()

@@ -55,8 +55,8 @@ def test_every_decoder_and_loss_trains_with_the_same_bits_twice() -> None:
     program = """
 import torch
 from fishseg import decoders, devices
-from fishseg.augmentation import jitter_colors
-from fishseg.losses import LOSSES
+from fishseg.training.augmentation import jitter_colors
+from fishseg.training.losses import LOSSES
 device = devices.select()
 features = torch.randn(4, 16, 8, 9, device=device)
 pixels = torch.randint(0, 256, (4, 3, 112, 126), dtype=torch.uint8, device=device)

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fishseg.audit.pictures import Affine, Mask, warp
+from fishseg.audit.grey_image import Affine, Mask, warp
 from fishseg.audit.polar import band_pass
 
 if TYPE_CHECKING:

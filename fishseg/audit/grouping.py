@@ -11,8 +11,8 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from fishseg.audit.grey_image import Affine
     from fishseg.audit.matching import Match
-    from fishseg.audit.pictures import Affine
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,9 +13,6 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
-from fishseg.audit.table import COLUMNS
-from fishseg.checksums import file_sha256
-from fishseg.datasets.images import read_image, read_mask
 from fishseg.datasets.layout import (
     PAIRING_KINDS,
     Pair,
@@ -27,7 +24,11 @@ from fishseg.datasets.layout import (
 )
 from fishseg.datasets.local import GROUPS_FILE, PROBLEMS_FILE
 from fishseg.errors import DataError
+from fishseg.images.decoding import read_image
+from fishseg.images.masks import read_mask
 from fishseg.parallel import ordered_map
+from fishseg.store import file_sha256
+from fishseg.tables import COLUMNS
 
 # Worth knowing of, but the sample stays in.
 KINDS_KEPT = ("empty_mask", "full_mask")

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from tqdm import tqdm
 
-from fishseg.audit.features import Features, detect, find_similarity
-from fishseg.audit.pictures import Affine, Picture, load_picture
+from fishseg.audit.grey_image import Affine, GreyImage, load_grey_image
 from fishseg.audit.polar import candidate_map, find_candidates, spectrum
 from fishseg.audit.processes import process_map, single_threaded
 from fishseg.audit.registration import register
+from fishseg.audit.sift import Features, detect, find_similarity
 from fishseg.parallel import ordered_map
 from fishseg.store import folder as store_folder
 
@@ -86,17 +86,17 @@ class Sources:
         self._sizes: NDArray[np.int64] = np.load(folder / "sizes.npy")
         self._starts = np.concatenate([[0], np.cumsum(self._sizes[:, :2].prod(axis=1))])
 
-    def __getitem__(self, number: int) -> Picture:
+    def __getitem__(self, number: int) -> GreyImage:
         height, width, *size = (int(side) for side in self._sizes[number])
         pixels = self._pixels[self._starts[number] : self._starts[number + 1]]
-        return Picture(np.array(pixels).reshape(height, width), (size[0], size[1]))
+        return GreyImage(np.array(pixels).reshape(height, width), (size[0], size[1]))
 
 
-Search: TypeAlias = "Callable[[Sources, Query, Picture], Iterator[tuple[int, Affine]]]"
+Search: TypeAlias = "Callable[[Sources, Query, GreyImage], Iterator[tuple[int, Affine]]]"
 """Names sources that a picture may be a copy of, each with the map from it at working size."""
 
 
-def as_a_whole(sources: Sources, query: Query, copy: Picture) -> Iterator[tuple[int, Affine]]:
+def as_a_whole(sources: Sources, query: Query, copy: GreyImage) -> Iterator[tuple[int, Affine]]:
     """The sources most like a copy that was mirrored and turned about its middle, best first."""
     # Itself can take two places, mirrored and not.
     found = find_candidates(spectrum(copy.pixels), sources.spectra, limit=CANDIDATES + 2)
@@ -106,7 +106,7 @@ def as_a_whole(sources: Sources, query: Query, copy: Picture) -> Iterator[tuple[
         yield candidate.source, candidate_map(candidate, source, copy)
 
 
-def by_features(sources: Sources, query: Query, copy: Picture) -> Iterator[tuple[int, Affine]]:
+def by_features(sources: Sources, query: Query, copy: GreyImage) -> Iterator[tuple[int, Affine]]:
     """The preferred sources that share most local features with a copy, best first."""
     mirror = np.array([[-1, 0, copy.pixels.shape[1] - 1], [0, 1, 0], [0, 0, 1]], np.float64)
     mirrored = np.ascontiguousarray(copy.pixels[:, ::-1])
@@ -220,7 +220,7 @@ def _match_chunk(chunk: _Chunk) -> list[list[Match]]:
 
 
 def _match_one(query: Query, sources: Sources, search: Search) -> list[Match]:
-    copy = load_picture(query.file.path)
+    copy = load_grey_image(query.file.path)
     found = []
     for number, guess in search(sources, query, copy):
         laid = register(sources[number], copy, guess)
@@ -239,8 +239,8 @@ def _features(folder: Path, number: int) -> Features:
     return detect(_open(folder)[number].pixels)
 
 
-def _load_with_spectrum(path: Path) -> tuple[Picture, NDArray[np.complex64]]:
-    picture = load_picture(path)
+def _load_with_spectrum(path: Path) -> tuple[GreyImage, NDArray[np.complex64]]:
+    picture = load_grey_image(path)
     return picture, spectrum(picture.pixels)
 
 

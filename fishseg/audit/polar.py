@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from fishseg.audit.pictures import Affine, Grey, Picture
+    from fishseg.audit.grey_image import Affine, Grey, GreyImage
 
 Spectrum: TypeAlias = NDArray[np.complex64]
 
@@ -91,7 +91,7 @@ def find_candidates(query: Spectrum, sources: Spectrum, *, limit: int) -> list[C
     return [_candidate(by_angle, *divmod(int(place), sources.shape[2])) for place in order]
 
 
-def candidate_map(candidate: Candidate, source: Picture, copy: Picture) -> Affine:
+def candidate_map(candidate: Candidate, source: GreyImage, copy: GreyImage) -> Affine:
     """The map from a source's pixels to its copy's, both at working size, middle on middle."""
     angle = math.radians(candidate.rotation_degrees)
     turn = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])

@@ -16,13 +16,13 @@ from PIL import Image
 from fishseg.audit.registration import pose
 from fishseg.audit.tracing import Sample, Traced, samples_of, trace
 from fishseg.audit.verdicts import RIGHT, UNKNOWN, WRONG, Verdict, judge
-from fishseg.checksums import file_sha256
 from fishseg.datasets.layout import Problem, slug
+from fishseg.store import file_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fishseg.audit.pictures import Mask
+    from fishseg.audit.grey_image import Mask
     from fishseg.params import AuditParams
 
 log = logging.getLogger(__name__)
@@ -88,7 +88,7 @@ def audit(
     is a group of its own. Groups that the inventory has already stay together.
 
     Args:
-        table: an inventory, see `fishseg.audit.table.COLUMNS`.
+        table: an inventory, see `fishseg.tables.COLUMNS`.
         raw: the folder it was built from.
         params: what counts as a copy and as a wrong mask, and what becomes of the latter.
         masks: the folder for repaired masks, ``<Class>/<stem>.png``.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from fishseg.audit.pictures import Affine, Mask, Picture, content, warp
+from fishseg.audit.grey_image import Affine, GreyImage, Mask, content, warp
 from fishseg.audit.polar import band_pass
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def pose(affine: Affine, source_size: tuple[int, int], copy_size: tuple[int, int
     )
 
 
-def register(source: Picture, copy: Picture, guess: Affine) -> Registration | None:
+def register(source: GreyImage, copy: GreyImage, guess: Affine) -> Registration | None:
     """Refine a guess on the pixels and say how like the pictures are there.
 
     The map is affine, since a photo may have been squeezed a little to the copies' size. It
@@ -145,7 +145,7 @@ def likeness(one: NDArray[np.uint8], other: NDArray[np.uint8], in_common: Mask) 
     return float(common[weakest].sum() / energy[weakest].sum())
 
 
-def _align(source: Picture, copy: Picture, guess: Affine) -> Affine | None:
+def _align(source: GreyImage, copy: GreyImage, guess: Affine) -> Affine | None:
     """The guess refined on the pixels, or nothing where that fails."""
     moved = _lay(copy, guess, source)
     inner = cv2.erode(_in_common(source, copy, guess).astype(np.uint8), _EDGE, borderValue=0)
@@ -167,13 +167,13 @@ def _align(source: Picture, copy: Picture, guess: Affine) -> Affine | None:
     return affine
 
 
-def _lay(copy: Picture, affine: Affine, source: Picture) -> NDArray[np.uint8]:
+def _lay(copy: GreyImage, affine: Affine, source: GreyImage) -> NDArray[np.uint8]:
     """The copy as it lies in its source's frame."""
     moved = warp(copy.pixels, affine, _shape(source), cv2.INTER_CUBIC)
     return moved.astype(np.uint8)
 
 
-def _in_common(source: Picture, copy: Picture, affine: Affine) -> Mask:
+def _in_common(source: GreyImage, copy: GreyImage, affine: Affine) -> Mask:
     """Where, in the source's frame, both pictures show something."""
     shown = content(copy.pixels).astype(np.uint8) * 255
     moved = warp(shown, affine, _shape(source), cv2.INTER_LINEAR)
@@ -199,6 +199,6 @@ def _tile_sums(values: NDArray[np.float32]) -> NDArray[np.float32]:
     return tiles
 
 
-def _shape(picture: Picture) -> tuple[int, int]:
+def _shape(picture: GreyImage) -> tuple[int, int]:
     height, width = picture.pixels.shape
     return height, width

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
+from fishseg.audit.grey_image import content
 from fishseg.audit.grouping import Aligned, Placement, align, merge, place
 from fishseg.audit.matching import (
     File,
@@ -22,10 +23,9 @@ from fishseg.audit.matching import (
     match,
     prepare_sources,
 )
-from fishseg.audit.pictures import content
-from fishseg.datasets.images import read_image
 from fishseg.datasets.layout import Problem, find_photos
 from fishseg.errors import DataError
+from fishseg.images.decoding import read_image
 from fishseg.parallel import ordered_map
 
 if TYPE_CHECKING:

@@ -14,9 +14,10 @@ import numpy as np
 from tqdm import tqdm
 
 from fishseg.audit.consensus import Consensus, Member, edge_evidence, find_consensus
-from fishseg.audit.pictures import Affine, Mask, content
+from fishseg.audit.grey_image import Affine, Mask, content
 from fishseg.audit.processes import process_map, single_threaded
-from fishseg.datasets.images import read_image, read_mask
+from fishseg.images.decoding import read_image
+from fishseg.images.masks import read_mask
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

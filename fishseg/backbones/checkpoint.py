@@ -13,8 +13,8 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from fishseg.checksums import file_sha256
 from fishseg.errors import BackboneError
+from fishseg.store import file_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

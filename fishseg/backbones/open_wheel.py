@@ -22,8 +22,8 @@ from onnx import numpy_helper
 from torch import Tensor
 
 from fishseg import store
-from fishseg.checksums import file_sha256
 from fishseg.errors import DownloadError
+from fishseg.store import file_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

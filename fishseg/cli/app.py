@@ -11,7 +11,7 @@ from fishseg.cli.arguments import Commands, add_command, add_model
 if TYPE_CHECKING:
     import argparse
 
-    from fishseg.segmentation import ProbabilityModel
+    from fishseg.prediction.model import ProbabilityModel
 
 log = logging.getLogger("fishseg")
 
@@ -57,10 +57,10 @@ def run(options: argparse.Namespace) -> int:
 
 def _load(options: argparse.Namespace) -> ProbabilityModel:
     if options.model is not None:
-        from fishseg.onnx_model import OnnxSegmenter
+        from fishseg.prediction.onnx_model import OnnxSegmenter
 
         return OnnxSegmenter.load(options.model)
     from fishseg import devices
-    from fishseg.prediction import Segmenter
+    from fishseg.prediction.segmenter import Segmenter
 
     return Segmenter.load(options.decoder, options.backbone, devices.select())

@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 from typing import TypeAlias
 
-from fishseg.views import AVERAGED
+from fishseg.prediction.tta import AVERAGED
 
 log = logging.getLogger("fishseg")
 

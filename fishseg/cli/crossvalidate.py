@@ -63,11 +63,11 @@ def run(options: argparse.Namespace) -> int:
     from fishseg import devices, params, store
     from fishseg.audit.inventory import build_inventory
     from fishseg.backbones import load_backbone
-    from fishseg.crossvalidation import cross_validate, score_masks, write_views
     from fishseg.datasets.local import opened
+    from fishseg.decoders.files import CARD_NAME
+    from fishseg.evaluation.crossvalidation import cross_validate, score_masks, write_views
     from fishseg.features.extraction import extract
     from fishseg.features.shards import FeatureCache
-    from fishseg.training import CARD_NAME
 
     if options.folds < 2:
         raise ParameterError(
@@ -117,7 +117,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _print_table(measured: dict[str, pd.DataFrame]) -> None:
-    from fishseg.metrics import bootstrap_interval
+    from fishseg.metrics.masks import bootstrap_interval
 
     print("| masks | pictures | mean IoU [95% interval] | median | worst | boundary IoU |")
     print("|---|---|---|---|---|---|")

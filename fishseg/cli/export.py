@@ -69,9 +69,9 @@ def run(options: argparse.Namespace) -> int:
     """Export, compare and write."""
     import torch
 
-    from fishseg.export import comparison_pictures, export, write
-    from fishseg.model_card import model_card
-    from fishseg.prediction import Segmenter
+    from fishseg.export.model_card import model_card
+    from fishseg.export.onnx_file import comparison_pictures, export, write
+    from fishseg.prediction.segmenter import Segmenter
 
     if options.out.suffix != ".onnx":
         raise ModelError(

@@ -12,8 +12,8 @@ from fishseg.cli.arguments import Commands, add_command, add_model, add_views, e
 from fishseg.errors import FishsegError, ModelError, ParameterError
 
 if TYPE_CHECKING:
-    from fishseg.cli.pictures import Picture
-    from fishseg.segmentation import ProbabilityModel
+    from fishseg.cli.inputs import InputFile
+    from fishseg.prediction.model import ProbabilityModel
 
 log = logging.getLogger("fishseg")
 
@@ -94,7 +94,7 @@ def run(options: argparse.Namespace) -> int:
     """Write everything; 1 where a file could not be used."""
     from tqdm import tqdm
 
-    from fishseg.cli.pictures import find_pictures
+    from fishseg.cli.inputs import find_pictures
     from fishseg.cli.results import TABLE, Results, Wanted, writing
     from fishseg.cli.streaming import outcomes
     from fishseg.cli.tables import Table, scale, write_coco
@@ -113,7 +113,7 @@ def run(options: argparse.Namespace) -> int:
         probability_bits=options.probabilities,
         coco=options.coco,
     )
-    finished: list[Picture] = []
+    finished: list[InputFile] = []
     path = options.out / TABLE
     with writing(path), path.open("w", encoding="utf-8", newline="") as file:
         table = Table(file, mm_per_px)
@@ -155,13 +155,13 @@ def _exit_status(problems: list[FishsegError]) -> int:
 def _load_model(options: argparse.Namespace) -> tuple[ProbabilityModel, str]:
     """The model, and what tells it apart from others."""
     if options.model is not None:
-        from fishseg.onnx_model import OnnxSegmenter
+        from fishseg.prediction.onnx_model import OnnxSegmenter
 
         model = OnnxSegmenter.load(options.model, n_views=options.views)
         return model, f"{_hash([options.model])} {options.views}"
     try:
         from fishseg import devices
-        from fishseg.prediction import Segmenter
+        from fishseg.prediction.segmenter import Segmenter
     except ModuleNotFoundError as error:
         raise ModelError(
             f"a trained decoder needs {error.name}, which is not installed",

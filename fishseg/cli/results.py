@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from PIL import Image
 
-from fishseg.datasets.images import read_image
 from fishseg.errors import DataError
+from fishseg.images.decoding import read_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from fishseg.cli.pictures import Picture
+    from fishseg.cli.inputs import InputFile
 
 
 Record: TypeAlias = dict[str, Any]
@@ -47,7 +47,7 @@ class Wanted:
 
     Attributes:
         model: what tells the model apart from others.
-        min_share: see `fishseg.instances.find_fish`.
+        min_share: see `fishseg.measurement.instances.find_fish`.
         probability_bits: of the probabilities' PNG, 8 or 16; 0 for none.
         coco: whether outlines are needed.
     """
@@ -96,7 +96,7 @@ class Results:
         with writing(state):
             (state / "records").mkdir(parents=True, exist_ok=True)
 
-    def record(self, picture: Picture, fingerprint: str) -> Record | None:
+    def record(self, picture: InputFile, fingerprint: str) -> Record | None:
         """What is known of a picture that is finished; None where something has changed."""
         try:
             record = self._read(picture)
@@ -105,19 +105,19 @@ class Results:
         complete = record.get("fingerprint") == fingerprint
         return record if complete and all(map(self._has, record["files"])) else None
 
-    def records(self, pictures: Iterable[Picture]) -> Iterator[tuple[str, Record]]:
+    def records(self, pictures: Iterable[InputFile]) -> Iterator[tuple[str, Record]]:
         """The source of each finished picture and its record, read one by one."""
         for picture in pictures:
             yield picture.source, self._read(picture)
 
-    def _read(self, picture: Picture) -> Record:
+    def _read(self, picture: InputFile) -> Record:
         record: Record = json.loads(self._record_path(picture).read_text(encoding="utf-8"))
         return record
 
     def _has(self, file: str) -> bool:
         return (self.folder / file).is_file()
 
-    def write_pictures(self, picture: Picture, made: dict[str, NDArray[Any]]) -> list[str]:
+    def write_pictures(self, picture: InputFile, made: dict[str, NDArray[Any]]) -> list[str]:
         """Write pictures into the folders named, and give their paths.
 
         Raises:
@@ -139,7 +139,7 @@ class Results:
             files.append(file)
         return files
 
-    def write_record(self, picture: Picture, record: Record) -> None:
+    def write_record(self, picture: InputFile, record: Record) -> None:
         """Mark a picture as finished.
 
         Raises:
@@ -152,7 +152,7 @@ class Results:
             part.write_text(json.dumps(record), encoding="utf-8")
             part.replace(target)
 
-    def _record_path(self, picture: Picture) -> Path:
+    def _record_path(self, picture: InputFile) -> Path:
         return self.folder / STATE / "records" / f"{picture.name}.json"
 
 

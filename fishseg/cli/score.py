@@ -52,15 +52,16 @@ def add_parser(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the metrics; 1 where a file could not be used."""
-    from fishseg import devices, evaluation, params, report
+    from fishseg import devices, params
     from fishseg.audit.inventory import (
         KINDS_KEPT,
         KINDS_REDUNDANT,
         build_inventory,
     )
     from fishseg.datasets.local import opened
-    from fishseg.metrics import summarise
-    from fishseg.prediction import Segmenter
+    from fishseg.evaluation import files, scoring
+    from fishseg.metrics.masks import summarise
+    from fishseg.prediction.segmenter import Segmenter
 
     # This works in any folder, without a params.yaml.
     settings = params.EvaluateParams(
@@ -74,15 +75,15 @@ def run(options: argparse.Namespace) -> int:
         inventory = build_inventory(folder, max_broken_share=1)
 
         def predict(samples: Any) -> Any:
-            return evaluation.predict_files(samples, segmenter)
+            return scoring.predict_files(samples, segmenter)
 
         samples = inventory.table
-        scores = evaluation.score(predict(samples), len(samples))
+        scores = scoring.score(predict(samples), len(samples))
         summary = summarise(
             scores, bootstrap_samples=settings.bootstrap_samples, seed=settings.seed
         )
         if options.galleries:
-            report.draw_galleries(scores, samples, predict, settings, options.galleries)
+            files.draw_galleries(scores, samples, predict, settings, options.galleries)
     print(json.dumps(summary, indent=2))
     unusable = []
     for problem in inventory.problems:

@@ -9,10 +9,10 @@ import numpy as np
 
 from fishseg.cli.results import DiskFullError
 from fishseg.cli.tables import outlines_of, row_of
-from fishseg.datasets.images import read_image
 from fishseg.errors import DataError, FishsegError
-from fishseg.instances import find_fish
-from fishseg.measurement import measure
+from fishseg.images.decoding import read_image
+from fishseg.measurement.instances import find_fish
+from fishseg.measurement.size import measure
 from fishseg.parallel import ordered_map
 from fishseg.plots.measured import measured_overlay
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from fishseg.cli.pictures import Picture
+    from fishseg.cli.inputs import InputFile
     from fishseg.cli.results import Record, Results, Wanted
-    from fishseg.segmentation import ProbabilityModel
+    from fishseg.prediction.model import ProbabilityModel
 
 # Pictures decoded before, and results still written after, the one in the model.
 _AHEAD = 2
 
 
 def outcomes(
-    pictures: list[Picture], model: ProbabilityModel, results: Results, wanted: Wanted
-) -> Iterator[tuple[Picture, Record | FishsegError]]:
+    pictures: list[InputFile], model: ProbabilityModel, results: Results, wanted: Wanted
+) -> Iterator[tuple[InputFile, Record | FishsegError]]:
     """The record of each picture, in order, or why there is none.
 
     Threads read ahead and write behind while the model works; memory holds a few pictures,
@@ -41,14 +41,14 @@ def outcomes(
         DiskFullError: there is no space left.
     """
 
-    def read(picture: Picture) -> _Job:
+    def read(picture: InputFile) -> _Job:
         return _read(picture, results, wanted)
 
     def predicted() -> Iterator[_Job]:
         for job in ordered_map(read, pictures, ahead=_AHEAD):
             yield _predicted(job, model)
 
-    def finish(job: _Job) -> tuple[Picture, Record | FishsegError]:
+    def finish(job: _Job) -> tuple[InputFile, Record | FishsegError]:
         return job.picture, _finish(job, model.threshold, results, wanted)
 
     yield from ordered_map(finish, predicted(), ahead=_AHEAD)
@@ -58,14 +58,14 @@ def outcomes(
 class _Job:
     """A picture on its way: read, then predicted; or settled early by a record or an error."""
 
-    picture: Picture
+    picture: InputFile
     fingerprint: str = ""
     settled: Record | FishsegError | None = None
     image: NDArray[np.uint8] | None = None
     probability: NDArray[np.float32] | None = None
 
 
-def _read(picture: Picture, results: Results, wanted: Wanted) -> _Job:
+def _read(picture: InputFile, results: Results, wanted: Wanted) -> _Job:
     try:
         fingerprint = wanted.fingerprint(picture.path)
         record = results.record(picture, fingerprint)

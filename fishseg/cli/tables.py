@@ -7,15 +7,15 @@ import logging
 import math
 from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
 
-from fishseg import coco
 from fishseg.errors import ParameterError
+from fishseg.measurement import coco
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from fishseg.instances import Instance
-    from fishseg.measurement import Measurement
+    from fishseg.measurement.instances import Instance
+    from fishseg.measurement.size import Measurement
 
 log = logging.getLogger(__name__)
 

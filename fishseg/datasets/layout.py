@@ -21,8 +21,8 @@ import unicodedata
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from fishseg.datasets.images import IMAGE_SUFFIXES
 from fishseg.errors import DataError
+from fishseg.images.decoding import IMAGE_SUFFIXES
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -21,7 +21,7 @@ def decode(
         features: ``(B, C, h, w)`` float16.
         pixels: ``(B, 3, H, W)`` uint8.
         device: where to compute.
-        temperature: what the logits are divided by (see `fishseg.calibration`).
+        temperature: what the logits are divided by (see `fishseg.metrics.calibration`).
     """
     with torch.inference_mode():
         logits: Tensor = decoder(features.to(device).float(), pixels.to(device))

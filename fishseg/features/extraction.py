@@ -25,7 +25,6 @@ from tqdm import tqdm
 
 from fishseg import store
 from fishseg.backbones import Backbone
-from fishseg.datasets.images import read_image, read_mask, resize_mask
 from fishseg.errors import CacheError
 from fishseg.features import ranks
 from fishseg.features.quantisation import dequantise, quantise
@@ -37,7 +36,9 @@ from fishseg.features.shards import (
     link,
     pack_mask,
 )
-from fishseg.features.working import to_pixels, working_size
+from fishseg.images.decoding import read_image
+from fishseg.images.masks import read_mask
+from fishseg.images.resizing import resize_mask, to_pixels, working_size
 from fishseg.parallel import Item, Result, ordered_map
 from fishseg.params import FeaturesParams
 

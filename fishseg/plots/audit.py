@@ -11,9 +11,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from fishseg.audit.pictures import Affine, scaling, warp
+from fishseg.audit.grey_image import Affine, scaling, warp
 from fishseg.audit.verdicts import compare, families_of
-from fishseg.datasets.images import read_image, read_mask
+from fishseg.images.decoding import read_image
+from fishseg.images.masks import read_mask
 from fishseg.plots.overlays import overlay
 from fishseg.plots.style import BLUE, DPI, GREY, VERMILLION, house_style, save, save_placeholder
 

@@ -22,8 +22,8 @@ def reliability(table: pd.DataFrame, path: Path) -> None:
     """Draw how many pixels of each probability are fish, a column a split; below, how many pixels.
 
     Args:
-        table: what `fishseg.calibration.LogitHistogram.reliability` gives, with ``split`` and
-            ``calibrated`` (1 with the temperature, 0 without).
+        table: what `fishseg.metrics.calibration.LogitHistogram.reliability` gives, with ``split``
+            and ``calibrated`` (1 with the temperature, 0 without).
         path: the PNG to write.
     """
     splits = list(table.loc[table["n_pixels"] > 0, "split"].unique())

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from fishseg.measurement import Measurement
+    from fishseg.measurement.size import Measurement
 
 _AXIS_RGB = (0, 205, 255)
 _INK_RGB, _HALO_RGB = (255, 255, 255), (0, 0, 0)

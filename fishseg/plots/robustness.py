@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-    from fishseg.robustness import Trial
+    from fishseg.robustness.measure import Trial
 
 _PANEL_COLUMNS = 4
 _TILE_WIDTH, _GAP, _MARGIN, _LABELS, _HEAD, _HEADINGS = 128, 4, 14, 112, 42, 28
@@ -30,7 +30,7 @@ def severity_curves(table: pd.DataFrame, path: Path) -> None:
     """Draw the IoU against the severity, a panel a corruption.
 
     Args:
-        table: what `fishseg.robustness.tabulate` gives.
+        table: what `fishseg.robustness.measure.tabulate` gives.
         path: the PNG to write.
     """
     clean, corrupted = table[table["severity"] == 0].iloc[0], table[table["severity"] > 0]

@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from fishseg.audit.inventory import KINDS, Inventory, build_inventory, summary
-from fishseg.audit.table import COLUMNS, read_inventory, write_inventory
 from fishseg.datasets.layout import Problem, read_problems, write_problems
 from fishseg.errors import DataError
+from fishseg.tables import COLUMNS, read_inventory, write_inventory
 
 LENIENT = 1.0
 STRICT = 0.0

@@ -7,6 +7,7 @@ import pytest
 from drawn_photos import draw_photo, moved, transform, write
 
 from fishseg.audit import matching
+from fishseg.audit.grey_image import load_grey_image
 from fishseg.audit.matching import (
     Match,
     Query,
@@ -16,7 +17,6 @@ from fishseg.audit.matching import (
     match,
     prepare_sources,
 )
-from fishseg.audit.pictures import load_picture
 from fishseg.audit.registration import register
 from fishseg.errors import DataError
 
@@ -56,7 +56,7 @@ def store(workspace: Path) -> list[Path]:
 def test_the_store_gives_back_pictures_as_they_were(workspace: Path, sources: Path) -> None:
     opened = Sources(sources)
     for number in range(3):
-        live = load_picture(workspace / f"photo{number}.png")
+        live = load_grey_image(workspace / f"photo{number}.png")
         assert opened[number].size == live.size
         np.testing.assert_array_equal(opened[number].pixels, live.pixels)
     before = store(workspace)
@@ -109,7 +109,7 @@ def test_an_interrupted_run_goes_on_where_it_was(
     queries = copies(workspace, 5)
     monkeypatch.setattr(matching, "_CHUNK", 2)
     computed: list[Path] = []
-    load = load_picture
+    load = load_grey_image
 
     def interrupted(path: Path) -> object:
         if len(computed) == 3:
@@ -117,7 +117,7 @@ def test_an_interrupted_run_goes_on_where_it_was(
         computed.append(path)
         return load(path)
 
-    monkeypatch.setattr(matching, "load_picture", interrupted)
+    monkeypatch.setattr(matching, "load_grey_image", interrupted)
     with pytest.raises(KeyboardInterrupt):
         match(queries, sources, as_a_whole, description="", workers=1)
 
@@ -127,7 +127,7 @@ def test_an_interrupted_run_goes_on_where_it_was(
         again.append(path)
         return load(path)
 
-    monkeypatch.setattr(matching, "load_picture", counted)
+    monkeypatch.setattr(matching, "load_grey_image", counted)
     resumed = match(queries, sources, as_a_whole, description="", workers=1)
     assert [path.name for path in again] == ["copy2.png", "copy3.png", "copy4.png"]
 
@@ -136,7 +136,7 @@ def test_an_interrupted_run_goes_on_where_it_was(
     assert as_plain(cached) == as_plain(resumed)
 
     monkeypatch.setattr(matching, "register", register)
-    monkeypatch.setattr(matching, "load_picture", load)
+    monkeypatch.setattr(matching, "load_grey_image", load)
     for place in store(workspace):
         if place.name.startswith("matches-"):
             place.unlink()

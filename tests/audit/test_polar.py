@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from drawn_photos import draw_photo, moved, transform
 
-from fishseg.audit.pictures import Picture
+from fishseg.audit.grey_image import GreyImage
 from fishseg.audit.polar import ANGLES, candidate_map, find_candidates, spectrum
 
 
@@ -29,8 +29,8 @@ def test_a_copy_is_most_like_its_photo(flipped: bool, degrees: float) -> None:
     assert best.correlation > 0.85
     assert second.correlation < 0.6
 
-    picture = Picture(PHOTOS[2], PHOTOS[2].shape[:2])
-    affine = candidate_map(best, picture, Picture(copy, copy.shape[:2]))
+    picture = GreyImage(PHOTOS[2], PHOTOS[2].shape[:2])
+    affine = candidate_map(best, picture, GreyImage(copy, copy.shape[:2]))
     points = np.array([[50, 150, 100], [50, 50, 100], [1, 1, 1]])
     exact = transform(flipped, degrees)
     assert np.abs((affine - exact) @ points).max() < 60 * np.radians(360 / ANGLES)

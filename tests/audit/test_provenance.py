@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from fishseg.audit.inventory import build_inventory
 from fishseg.audit.provenance import Audited, audit
-from fishseg.audit.table import read_inventory, write_inventory
-from fishseg.datasets.images import read_mask
+from fishseg.images.masks import read_mask
 from fishseg.params import AuditParams
+from fishseg.tables import read_inventory, write_inventory
 
 Photo: TypeAlias = tuple[NDArray[np.uint8], NDArray[np.bool_]]
 

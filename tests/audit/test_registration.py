@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 from drawn_photos import HEIGHT, WIDTH, draw_board, draw_photo, moved, transform, write
 
-from fishseg.audit.pictures import Picture, load_picture
+from fishseg.audit.grey_image import GreyImage, load_grey_image
 from fishseg.audit.registration import likeness, pose, register
 
 POINTS = np.array([[50, 150, 50, 150, 100], [40, 40, 110, 110, 75], [1, 1, 1, 1, 1]])
 
 
-def picture(folder: Path, image: np.ndarray) -> Picture:
-    return load_picture(write(folder / f"{image.sum()}.png", image).path)
+def picture(folder: Path, image: np.ndarray) -> GreyImage:
+    return load_grey_image(write(folder / f"{image.sum()}.png", image).path)
 
 
-def guess(source: Picture, copy: Picture, exact: np.ndarray, off_degrees: float) -> np.ndarray:
+def guess(source: GreyImage, copy: GreyImage, exact: np.ndarray, off_degrees: float) -> np.ndarray:
     """The exact map at working size, turned a little."""
     middle = ((copy.size[1] - 1) / 2, (copy.size[0] - 1) / 2)
     off = np.vstack([cv2.getRotationMatrix2D(middle, off_degrees, 1.0), [0, 0, 1]])

@@ -18,12 +18,13 @@ import torch
 
 from fishseg.audit.inventory import build_inventory
 from fishseg.backbones import Backbone, load_backbone
-from fishseg.datasets.images import read_image, read_mask, resize_mask
 from fishseg.errors import CacheError
 from fishseg.features import extraction, shards
 from fishseg.features.shard_file import is_intact
 from fishseg.features.shards import FeatureCache
-from fishseg.features.working import to_pixels
+from fishseg.images.decoding import read_image
+from fishseg.images.masks import read_mask
+from fishseg.images.resizing import resize_mask, to_pixels
 from fishseg.params import FeaturesParams
 
 CPU = torch.device("cpu")

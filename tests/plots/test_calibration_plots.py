@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from fishseg import plots
-from fishseg.calibration import LogitHistogram
+from fishseg.metrics.calibration import LogitHistogram
 
 if TYPE_CHECKING:
     from pathlib import Path

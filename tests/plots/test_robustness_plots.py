@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from fishseg import plots
-from fishseg.robustness import Trial
+from fishseg.robustness.measure import Trial
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,0 +1,86 @@
+"""A trained decoder on the disk: its weights, and the card that says what belongs to them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import TYPE_CHECKING
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from fishseg import decoders
+from fishseg.errors import CacheError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import torch
+    from torch import nn
+
+WEIGHTS_NAME = "decoder.safetensors"
+CARD_NAME = "decoder.json"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DecoderCard:
+    """All that prediction needs to know beside the weights (``decoder.json``).
+
+    Attributes:
+        decoder: the decoder's name.
+        in_channels: feature channels it takes.
+        backbone: ``name`` and ``weights_sha256`` of the backbone it was trained on.
+        layers: the backbone layers that are stacked.
+        fit: how images are fitted to the working size.
+        image_size: working height in pixels before rounding.
+        dtype: what features are stored in; prediction rounds them as the cache does.
+        threshold: probability from which a pixel is fish.
+        temperature: what the logits are divided by.
+    """
+
+    decoder: str
+    in_channels: int
+    backbone: dict[str, str]
+    layers: tuple[int, ...]
+    fit: str
+    image_size: int
+    dtype: str
+    threshold: float
+    temperature: float
+
+
+def save_decoder(decoder: nn.Module, card: DecoderCard, folder: Path) -> None:
+    """Write ``decoder.safetensors`` and ``decoder.json``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {name: value.cpu().contiguous() for name, value in decoder.state_dict().items()}
+    save_file(state, folder / WEIGHTS_NAME)
+    text = json.dumps(dataclasses.asdict(card), indent=2)
+    (folder / CARD_NAME).write_text(text + "\n", encoding="utf-8")
+
+
+def load_decoder(folder: Path, device: torch.device) -> tuple[nn.Module, DecoderCard]:
+    """A decoder in evaluation mode, and its card.
+
+    Raises:
+        CacheError: the files are missing or damaged.
+    """
+    try:
+        tree = json.loads((folder / CARD_NAME).read_text(encoding="utf-8"))
+        card = DecoderCard(**{**tree, "layers": tuple(tree["layers"])})
+        decoder = decoders.build(card.decoder, card.in_channels)
+        decoder.load_state_dict(load_file(folder / WEIGHTS_NAME))
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        RuntimeError,
+        SafetensorError,
+    ) as error:
+        raise CacheError(
+            f"there is no usable decoder: {' '.join(str(error).split())[:300]}",
+            where=folder,
+            expected=f"{CARD_NAME} and {WEIGHTS_NAME}, as the train stage writes them",
+            remedy="dvc repro train, or dvc pull where a remote holds them",
+        ) from None
+    return decoder.to(device).eval(), card

@@ -1,0 +1,1 @@
+"""The stage ``evaluate``: predictions of every sample, and their scores."""

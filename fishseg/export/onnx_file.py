@@ -1,0 +1,330 @@
+"""A trained decoder and its backbone as one ONNX file, checked against torch before it is kept.
+
+Shapes: ``B`` images of working size ``(H, W)``; ``C`` feature channels on a grid ``(h, w)``. All
+of them are free in the exported graph; ``H`` and ``W`` are multiples of the patch size.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib.util
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from fishseg.datasets.sample import SPECIES
+from fishseg.datasets.sample.photo import render_photo
+from fishseg.errors import ModelError
+from fishseg.images.decoding import read_image
+from fishseg.images.resizing import at_size, to_pixels, working_size
+from fishseg.metrics.masks import iou, overlap_counts
+from fishseg.prediction.onnx_model import DECODER, INSTALL, WHOLE, ModelFacts, open_session
+from fishseg.splits import read_manifest
+from fishseg.tables import read_inventory
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fishseg.prediction.segmenter import Segmenter
+
+PARTS = (WHOLE, DECODER)
+OPSETS = (18, 23)
+MAX_BYTES = 2**31  # of one protobuf message, and so of one ONNX file
+MAX_DIFFERENCE = 1e-3
+MIN_IOU = 0.999
+N_PICTURES = 4
+
+
+class WholeModel(nn.Module):
+    """From RGB images to probabilities of fish: all that a user of the file needs."""
+
+    def __init__(self, backbone: nn.Module, head: Head) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Probabilities ``(B, H, W)`` float32, of images ``(B, H, W, 3)`` uint8."""
+        pixels = image.permute(0, 3, 1, 2)
+        # The decoder has learned from features that were rounded in the cache.
+        features = self.backbone(pixels).to(torch.float16).float()
+        probability: Tensor = self.head(features, pixels)
+        return probability
+
+
+class Head(nn.Module):
+    """The decoder and what follows it, down to probabilities."""
+
+    def __init__(self, decoder: nn.Module, temperature: float) -> None:
+        super().__init__()
+        self.decoder = decoder
+        self.temperature = temperature
+
+    def forward(self, features: Tensor, pixels: Tensor) -> Tensor:
+        """Probabilities ``(B, H, W)`` float32.
+
+        Args:
+            features: ``(B, C, h, w)`` float32.
+            pixels: ``(B, 3, H, W)`` uint8, RGB.
+        """
+        logits: Tensor = self.decoder(features, pixels)
+        return (logits / self.temperature).sigmoid()[:, 0]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """How an exported model differs from the one it came from.
+
+    Attributes:
+        n_pictures: pictures that both were run on.
+        max_difference: of two probabilities of one pixel at the working size.
+        min_iou: of two masks of one picture at its own size.
+    """
+
+    n_pictures: int
+    max_difference: float
+    min_iou: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Exported:
+    """A model that has passed the comparison with torch.
+
+    Attributes:
+        graph: the model, without metadata yet.
+        facts: what its metadata will say.
+        opset: of ONNX.
+        agreement: with torch in float32 on the CPU.
+    """
+
+    graph: onnx.ModelProto
+    facts: ModelFacts
+    opset: int
+    agreement: Agreement
+
+
+def export(
+    segmenter: Segmenter, *, part: str, opset: int, pictures: Sequence[NDArray[np.uint8]]
+) -> Exported:
+    """The model as ONNX, compared with torch.
+
+    Args:
+        segmenter: in float32 on the CPU.
+        part: ``whole``: ``image (B, H, W, 3)`` uint8 to ``probability (B, H, W)``; ``decoder``:
+            ``features (B, C, h, w)`` float32 and ``pixels (B, 3, H, W)`` uint8 to the same.
+        opset: of ONNX. 18 is widely known; 23 has attention as one node, which is faster where
+            it is known.
+        pictures: RGB ``(H0, W0, 3)`` of any size, to compare on; several shapes are a good idea.
+
+    Raises:
+        ModelError: the model cannot be expressed, is too large for one file, or does not agree.
+    """
+    _require("onnxscript", "onnxruntime")
+    head = Head(segmenter.decoder, segmenter.card.temperature)
+    model = WholeModel(segmenter.backbone, head).eval() if part == WHOLE else head.eval()
+    n_bytes = sum(weight.numel() * weight.element_size() for weight in model.state_dict().values())
+    if n_bytes >= MAX_BYTES:
+        raise ModelError(
+            f"the weights are {n_bytes / 1e9:.1f} GB, and an ONNX file holds 2.1 GB at most",
+            where=segmenter.backbone.name,
+            remedy=f"export --part {DECODER}, or a model with a smaller backbone",
+        )
+    facts = _facts(segmenter, part)
+    graph = _trace(model, segmenter, facts, opset)
+    agreement = _compare(model, graph, segmenter, facts, pictures)
+    if agreement.max_difference > MAX_DIFFERENCE or agreement.min_iou < MIN_IOU:
+        raise ModelError(
+            f"the exported model does not agree with torch: probabilities differ by up to "
+            f"{agreement.max_difference:.2g}, masks have an IoU of {agreement.min_iou:.4f} or more",
+            where=f"decoder {segmenter.card.decoder}, opset {opset}",
+            expected=f"a difference of {MAX_DIFFERENCE:g} at most, an IoU of {MIN_IOU:g} at least",
+            remedy="try the other --opset; no file was written",
+        )
+    return Exported(graph=graph, facts=facts, opset=opset, agreement=agreement)
+
+
+def comparison_pictures(root: Path) -> list[NDArray[np.uint8]]:
+    """Pictures ``(H0, W0, 3)`` to compare on, in different shapes.
+
+    Val images of the pipeline in ``root``, of a class each, where it has run; else photographs of
+    the sample set's renderer.
+    """
+    pictures = _val_images(root) or [
+        render_photo(species, np.random.default_rng(number)).picture
+        for number, species in enumerate(SPECIES[:N_PICTURES])
+    ]
+    first = pictures[0]
+    height, width = first.shape[:2]
+    tall, wide = first[:, : (width + 1) // 2], first[: (height + 1) // 2]
+    return [*pictures, tall, wide]
+
+
+def _val_images(root: Path) -> list[NDArray[np.uint8]]:
+    manifest, inventory = root / "data/manifest.csv", root / "data/inventory.csv"
+    if not (manifest.exists() and inventory.exists()):
+        return []
+    paths = read_inventory(inventory)[["sample_id", "image_path"]]
+    samples = read_manifest(manifest).merge(paths, on="sample_id")
+    chosen = samples[samples["split"] == "val"].drop_duplicates("class_name")[:N_PICTURES]
+    return [read_image(root / path) for path in chosen["image_path"]]
+
+
+def write(exported: Exported, path: Path, *, model_card: str) -> None:
+    """Write the model, whole or not at all, and its card beside it and among its metadata.
+
+    Raises:
+        ModelError: the disk is full or not writable.
+    """
+    metadata = {**exported.facts.to_metadata(), "model_card": model_card}
+    onnx.helper.set_model_props(exported.graph, metadata)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(exported.graph.SerializeToString(deterministic=True))
+        partial.replace(path)
+        path.with_suffix(".md").write_text(model_card, encoding="utf-8")
+    except OSError as error:
+        raise ModelError(
+            f"the model cannot be written: {error.strerror}",
+            where=path,
+            remedy="check the permissions and the free disk space, or choose another --out",
+        ) from None
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def _require(*packages: str) -> None:
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ModelError(f"{' and '.join(missing)} is not installed", remedy=INSTALL)
+
+
+def _facts(segmenter: Segmenter, part: str) -> ModelFacts:
+    card = segmenter.card
+    return ModelFacts(
+        part=part,
+        fit=card.fit,
+        image_size=card.image_size,
+        patch_multiple=segmenter.backbone.patch_multiple,
+        threshold=card.threshold,
+        card=dataclasses.asdict(card),
+    )
+
+
+def _trace(
+    model: nn.Module, segmenter: Segmenter, facts: ModelFacts, opset: int
+) -> onnx.ModelProto:
+    """The graph, with batch, height and width free."""
+    multiple = facts.patch_multiple
+    # No two equal, none 1 and none the size the backbone was trained at: nothing looks fixed.
+    images = torch.zeros(2, 5 * multiple, 7 * multiple, 3, dtype=torch.uint8)
+    inputs = _inputs(segmenter, facts.part, images)
+    batch, rows, columns = (torch.export.Dim(name) for name in ("batch", "rows", "columns"))
+
+    def free(tensor: Tensor, row_axis: int) -> dict[int, Any]:
+        per_row = tensor.shape[row_axis] // 5
+        sides = (rows, columns) if per_row == 1 else (per_row * rows, per_row * columns)
+        return {0: batch, row_axis: sides[0], row_axis + 1: sides[1]}
+
+    shapes = tuple(free(tensor, 1 if name == "image" else 2) for name, tensor in inputs.items())
+    try:
+        with _quiet(), torch.no_grad():
+            program = torch.onnx.export(
+                model,
+                tuple(inputs.values()),
+                dynamic_shapes=shapes,
+                input_names=list(inputs),
+                output_names=["probability"],
+                opset_version=opset,
+                dynamo=True,
+                verbose=False,
+            )
+    except torch.onnx.OnnxExporterError as error:
+        reason = str(error.__cause__ or error).strip().splitlines()[0]
+        raise ModelError(
+            f"the model cannot be expressed in ONNX: {reason}",
+            where=f"decoder {segmenter.card.decoder}, opset {opset}",
+            expected="operations that torch.onnx knows, at sizes taken from the inputs",
+            remedy="write the decoder with other operations",
+        ) from error
+    graph: onnx.ModelProto = program.model_proto  # type: ignore[union-attr]
+    _forget_origin(graph)
+    return graph
+
+
+def _inputs(segmenter: Segmenter, part: str, images: Tensor) -> dict[str, Tensor]:
+    """What the exported part takes, of images ``(B, H, W, 3)`` uint8."""
+    if part == WHOLE:
+        return {"image": images}
+    pixels = images.permute(0, 3, 1, 2).contiguous()
+    with torch.no_grad():
+        features = segmenter.backbone(pixels).to(torch.float16).float()
+    return {"features": features, "pixels": pixels}
+
+
+def _forget_origin(model: onnx.ModelProto) -> None:
+    """Drop the exporter's notes on each node: they hold paths of the machine it ran on."""
+    graph = model.graph
+    items = (*graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer)
+    for item in (graph, *items):
+        del item.metadata_props[:]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what the exporter says about packages that are not needed, and its deprecations."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _compare(
+    model: nn.Module,
+    graph: onnx.ModelProto,
+    segmenter: Segmenter,
+    facts: ModelFacts,
+    pictures: Sequence[NDArray[np.uint8]],
+) -> Agreement:
+    """Run both on the pictures, those of one working size as one batch."""
+    session = open_session(graph.SerializeToString())
+    by_size: dict[tuple[int, int], list[NDArray[np.uint8]]] = {}
+    for picture in pictures:
+        size = working_size(
+            (picture.shape[0], picture.shape[1]),
+            fit=facts.fit,
+            image_size=facts.image_size,
+            patch_multiple=facts.patch_multiple,
+        )
+        by_size.setdefault(size, []).append(picture)
+    differences, ious = [0.0], [1.0]
+    for size, members in tqdm(by_size.items(), desc="compare", unit="batch"):
+        images = np.stack([to_pixels(picture, size).transpose(1, 2, 0) for picture in members])
+        inputs = _inputs(segmenter, facts.part, torch.from_numpy(images))
+        with torch.no_grad():
+            expected = model(*inputs.values()).numpy()
+        (found,) = session.run(None, {name: tensor.numpy() for name, tensor in inputs.items()})
+        differences.append(float(np.abs(found - expected).max()))
+        for picture, *pair in zip(members, found, expected, strict=True):
+            original = (picture.shape[0], picture.shape[1])
+            masks = [at_size(probability, original) >= facts.threshold for probability in pair]
+            ious.append(iou(overlap_counts(masks[0], masks[1])))
+    return Agreement(n_pictures=len(pictures), max_difference=max(differences), min_iou=min(ious))

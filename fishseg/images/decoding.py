@@ -1,0 +1,126 @@
+"""Image files to arrays: the only place that decodes them.
+
+Sizes are ``(height, width)`` in pixels.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from fishseg.errors import DataError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+# Naming them keeps a renamed file away from Pillow's other decoders, some of which start programs.
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
+
+# Room for a panorama of 20,000 x 10,000 pixels, which takes 600 MB as RGB. Pillow's own limit
+# would stop at 179 million; from here on it agrees with this one.
+MAX_PIXELS = 200_000_000
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """The first frame of an image file, upright, as RGB.
+
+    Transparent parts are shown over black, which is also what fills the corners of the data set's
+    rotated copies. An EXIF orientation is applied; a colour profile is not. 16-bit grey is scaled
+    to 8 bits by 1/257, so that white stays white; of 16-bit colour Pillow keeps the high bytes,
+    which is the same to within one level.
+
+    Returns:
+        ``(H, W, 3)`` uint8.
+
+    Raises:
+        DataError: the file is missing, empty, truncated, damaged, too large, no image, or has
+            32-bit pixels, whose white nobody can know.
+    """
+    image = decode(path)
+    if image.mode == "I":
+        raise _unknown_white(path)
+    if image.mode.startswith("I;16"):
+        grey = (np.asarray(image).astype(np.uint32) + 128) // 257
+        return np.repeat(grey.astype(np.uint8)[:, :, None], 3, axis=2)
+    return over_black(image)
+
+
+def decode(path: Path) -> Image.Image:
+    """The first frame of a file, upright and in memory, in the mode it was stored in."""
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise _too_large(path)
+            image.load()
+            ImageOps.exif_transpose(image, in_place=True)
+    except DataError:
+        raise
+    except Image.DecompressionBombError:
+        raise _too_large(path) from None
+    except UnidentifiedImageError:
+        empty = path.stat().st_size == 0
+        raise DataError(
+            "the file is empty" if empty else "the file is no image that can be read",
+            where=path,
+            expected="PNG, JPEG, TIFF, BMP, GIF or WebP",
+            remedy="fetch it again, convert it, or remove it",
+        ) from None
+    # Decoders answer damaged bytes with all kinds of exceptions, SyntaxError and struct.error too.
+    except Exception as error:
+        raise _damaged(path, error) from None
+    if image.mode == "F":
+        raise _unknown_white(path)
+    return image
+
+
+def over_black(image: Image.Image) -> NDArray[np.uint8]:
+    """RGB ``(H, W, 3)`` of an image of any 8-bit mode, transparent parts over black."""
+    if image.has_transparency_data:
+        black = Image.new("RGBA", image.size, (0, 0, 0, 255))
+        image = Image.alpha_composite(black, image.convert("RGBA"))
+    return np.array(image.convert("RGB"))
+
+
+def _too_large(path: Path) -> DataError:
+    return DataError(
+        f"the image has more than {MAX_PIXELS:,} pixels",
+        where=path,
+        expected="for example 20,000 x 10,000 pixels at most",
+        remedy="make it smaller, or cut it into parts",
+    )
+
+
+def _unknown_white(path: Path) -> DataError:
+    return DataError(
+        "the pixels are 32-bit numbers, and the file does not say which of them is white",
+        where=path,
+        expected="8 or 16 bits per channel",
+        remedy="save it as 8-bit PNG",
+    )
+
+
+def _damaged(path: Path, error: Exception) -> DataError:
+    if isinstance(error, OSError) and error.strerror:
+        return DataError(
+            f"the file cannot be read: {error.strerror}",
+            where=path,
+            remedy="check that it is there and that you may read it",
+        )
+    if isinstance(error, MemoryError):
+        return DataError(
+            "there is not enough memory to decode the image",
+            where=path,
+            remedy="make it smaller, or close other programs",
+        )
+    return DataError(
+        f"the file is damaged or cut off ({' '.join(str(error).split()) or type(error).__name__})",
+        where=path,
+        expected="a complete image file",
+        remedy="fetch it again, or remove it",
+    )

@@ -1,0 +1,1 @@
+"""From a mask to fish: instances, sizes, COCO annotations."""

@@ -1,0 +1,1 @@
+"""Pure functions on masks and probabilities: how good they are."""

@@ -1,0 +1,88 @@
+"""How far a predicted mask can be trusted, from its probabilities alone; numpy only.
+
+A confidence is of use where it sorts pictures as their IoU would, had they a ground truth: the
+user then looks at the lowest first. Rank correlation with the true IoU, of the decoder `cnn3` on 90
+unseen images of the sample set, and on 12 real pictures:
+
+- `stability`: 0.83, 0.90; calibrated (see `fishseg.metrics.calibration`) 0.84, 0.91
+- `expected_iou`: 0.75, 0.50; calibrated 0.82, 0.88
+- low entropy in a band along the outline: 0.47, 0.67
+- distance of the probabilities from one half, mean over the image: 0.42, 0.47
+- IoU with the mask found in the mirrored image: 0.85, 0.83, for twice the work
+
+So the first is the confidence of an image: best or next to it, and hardly in need of calibration.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+
+# Thresholds this factor of the odds apart on either side: 0.3 and 0.7 about 0.5.
+STABILITY_ODDS = 7 / 3
+
+
+def stability(probability: NDArray[np.floating], threshold: float) -> float:
+    """The IoU of a strict and a generous mask, in [0, 1]: where they agree, the outline is sure.
+
+    After the stability score of Kirillov et al. ("Segment Anything", ICCV 2023), which shifts the
+    threshold of the logits likewise.
+
+    Without any pixel in the generous mask it is 0, however sure that is. The IoU would be 1 if
+    there were truly no fish, but whoever asks has pictures of fish: to find none is the first
+    thing to look at, and a confidence of 1 would hide it behind all others.
+
+    Args:
+        probability: of fish, any shape, in [0, 1].
+        threshold: the mask's own, above 0 and below 1.
+    """
+    odds = threshold / (1 - threshold)
+    strict, generous = (
+        int(np.count_nonzero(probability >= shifted / (1 + shifted)))
+        for shifted in (odds * STABILITY_ODDS, odds / STABILITY_ODDS)
+    )
+    return strict / generous if generous else 0.0
+
+
+def expected_iou(probability: NDArray[np.floating], mask: NDArray[np.bool_]) -> float:
+    """The IoU that calibrated probabilities promise a mask, in [0, 1].
+
+    Expected intersection over expected union: the sum of p inside the mask, over the mask's pixels
+    and the sum of p outside of it. The ratio of the expectations stands for the expectation of the
+    ratio, which it approaches for masks of many pixels.
+
+    An empty mask gets 0, also where every probability is 0; see `stability` why.
+
+    Args:
+        probability: ``(H, W)`` in [0, 1].
+        mask: ``(H, W)``, the pixels taken for fish.
+    """
+    n_pixels = int(np.count_nonzero(mask))
+    if n_pixels == 0:
+        return 0.0
+    # float32 sums of a million pixels lose the last digits.
+    inside = float(probability.sum(where=mask, dtype=np.float64))
+    outside = float(probability.sum(where=~mask, dtype=np.float64))
+    return inside / (n_pixels + outside)
+
+
+def selective_risk(confidence: ArrayLike, iou: ArrayLike) -> NDArray[np.float64]:
+    """Mean of ``1 - IoU`` over the k most confident images, for k from 1 to all of them.
+
+    The risk-coverage curve of Geifman and El-Yaniv ("Selective Classification for Deep Neural
+    Networks", NeurIPS 2017); its mean is the area under it (AURC). With ``iou`` itself as the
+    confidence it is the best curve there can be; a random order stays at the last value.
+
+    Args:
+        confidence: one of each image ``(N,)``; equal ones keep their order.
+        iou: the true one of each image ``(N,)``.
+    """
+    order = np.argsort(-np.asarray(confidence, dtype=np.float64), kind="stable")
+    risks = 1 - np.asarray(iou, dtype=np.float64)[order]
+    curve: NDArray[np.float64] = np.cumsum(risks) / np.arange(1, len(risks) + 1)
+    return curve

@@ -1,0 +1,1 @@
+"""A trained decoder in use: images in, probabilities and masks out."""

@@ -1,0 +1,104 @@
+"""A decoder in use: images in, fish out, at the images' own size."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from fishseg import devices
+from fishseg.backbones import Backbone, load_backbone
+from fishseg.decoders.files import DecoderCard, load_decoder
+from fishseg.decoders.inference import decode
+from fishseg.errors import BackboneError
+from fishseg.features.extraction import features_of
+from fishseg.images.resizing import at_size, to_pixels, working_size
+from fishseg.prediction import tta
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Segmenter:
+    """Backbone and decoder together: from an image to the fish in it."""
+
+    backbone: Backbone
+    decoder: nn.Module
+    card: DecoderCard
+    device: torch.device
+    n_views: int = 1
+
+    @classmethod
+    def load(
+        cls,
+        decoder_folder: Path,
+        backbone_folder: Path,
+        device: torch.device,
+        dtype: torch.dtype | None = None,
+        *,
+        n_views: int = 1,
+    ) -> Segmenter:
+        """The segmenter that the stages ``backbone`` and ``train`` left behind.
+
+        Args:
+            decoder_folder: what the stage ``train`` wrote.
+            backbone_folder: what the stage ``backbone`` wrote.
+            device: where to compute.
+            dtype: what the backbone computes in; `fishseg.devices.precision` unless given.
+            n_views: 1, or 2, 4 or 8 flipped and turned views to average over.
+
+        Raises:
+            CacheError: there is no usable decoder.
+            BackboneError: there is no usable backbone, or it is not the one of the decoder.
+        """
+        decoder, card = load_decoder(decoder_folder, device)
+        dtype = dtype or devices.precision(device)
+        backbone = load_backbone(backbone_folder, card.layers, dtype, device)
+        if backbone.weights_sha256 != card.backbone["weights_sha256"]:
+            raise BackboneError(
+                f"the decoder was trained on other weights: those of {card.backbone['name']}",
+                where=backbone_folder,
+                expected=f"weights with sha256 {card.backbone['weights_sha256']}",
+                remedy="dvc checkout brings the backbone that belongs to the decoder; "
+                "dvc repro trains a decoder for this one",
+            )
+        return cls(
+            backbone=backbone,
+            decoder=decoder,
+            card=card,
+            device=device,
+            n_views=n_views,
+        )
+
+    def working_probability(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Probability ``(H, W)`` at the working size, of an RGB image ``(H0, W0, 3)``."""
+        return tta.average(lambda view: self._one_view(tta.turn(image, view)), self.n_views)
+
+    def _one_view(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        size = working_size(
+            (image.shape[0], image.shape[1]),
+            fit=self.card.fit,
+            image_size=self.card.image_size,
+            patch_multiple=self.backbone.patch_multiple,
+        )
+        pixels = torch.from_numpy(to_pixels(image, size)).unsqueeze(0)
+        features = features_of(pixels, self.backbone, self.device, self.card.dtype)
+        probability = decode(
+            self.decoder, features, pixels, self.device, temperature=self.card.temperature
+        )
+        return probability[0, 0].numpy()
+
+    @property
+    def threshold(self) -> float:
+        """The probability from which a pixel is fish."""
+        return self.card.threshold
+
+    def probability(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """How probably each pixel ``(H0, W0)`` of an RGB image ``(H0, W0, 3)`` is fish, 0 to 1."""
+        return at_size(self.working_probability(image), (image.shape[0], image.shape[1]))
+
+    def mask(self, image: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        """The fish ``(H0, W0)`` in an RGB image ``(H0, W0, 3)``."""
+        return self.probability(image) >= self.threshold

@@ -1,0 +1,61 @@
+"""The eight ways to flip and turn a picture by right angles, exactly: no pixel is resampled.
+
+A backbone's features do not turn with the image, so each view is another opinion: something new to
+learn from, or to average over when a decoder is in use (test-time augmentation).
+
+View 0 is the picture itself; 1 to 3 are turned by that many right angles, anticlockwise; 4 to 7 are
+those four, flipped left to right.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fishseg.images.resizing import at_size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+N_VIEWS = 8
+# How many views can be averaged over, and which: flips first, which keep the picture's format.
+AVERAGED = {1: (0,), 2: (0, 4), 4: (0, 4, 2, 6), 8: tuple(range(N_VIEWS))}
+
+
+def turn(image: NDArray[Any], view: int) -> NDArray[Any]:
+    """A view of an image or mask ``(H, W, ...)``."""
+    turned = np.rot90(image, view % 4)
+    return np.ascontiguousarray(turned[:, ::-1] if view >= 4 else turned)
+
+
+def turn_back(turned: NDArray[Any], view: int) -> NDArray[Any]:
+    """The image of which ``turned (H, W, ...)`` is a view."""
+    unflipped = turned[:, ::-1] if view >= 4 else turned
+    return np.ascontiguousarray(np.rot90(unflipped, -(view % 4)))
+
+
+def view_id(sample_id: str, view: int) -> str:
+    """What the view of a sample is called where views are samples of their own."""
+    return f"{sample_id}~{view}" if view else sample_id
+
+
+def average(
+    probability_of: Callable[[int], NDArray[np.float32]], n_views: int
+) -> NDArray[np.float32]:
+    """The mean probability over views, each turned back.
+
+    Args:
+        probability_of: gives ``(H, W)`` of a view; turned views may come at another resolution.
+        n_views: 1, 2, 4 or 8.
+
+    Returns:
+        ``(H, W)``, the size of that of view 0.
+    """
+    first, *others = AVERAGED[n_views]
+    total = probability_of(first)
+    for view in others:
+        total = total + at_size(turn_back(probability_of(view), view), total.shape)
+    return (total / np.float32(n_views)).astype(np.float32)

@@ -1,0 +1,1 @@
+"""The stage ``robustness``: the decoder on corrupted photographs."""

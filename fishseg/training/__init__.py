@@ -1,0 +1,1 @@
+"""The stage ``train``: a decoder learns on cached features."""

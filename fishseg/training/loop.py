@@ -1,0 +1,439 @@
+"""Train a decoder on cached features: loop, schedule, checkpoints.
+
+Shapes: ``B`` samples of a batch; ``C`` feature channels on a grid ``(h, w)``; working size
+``(H, W)``. IoU is that of each image at the working resolution, and a step's IoU the mean over its
+batch.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import logging
+import math
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from fishseg import decoders, devices, store
+from fishseg.decoders.files import DecoderCard, load_decoder
+from fishseg.errors import ParameterError, TrainingError
+from fishseg.features.loading import Loader
+from fishseg.features.shards import Batch, FeatureCache, fingerprint
+from fishseg.metrics.calibration import LogitHistogram
+from fishseg.metrics.masks import batch_counts
+from fishseg.params import TrainParams, choose
+from fishseg.training.augmentation import add_noise, jitter_colors
+from fishseg.training.losses import LOSSES
+
+log = logging.getLogger(__name__)
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclasses.dataclass
+class Progress:
+    """Everything a run needs to go on where it stopped.
+
+    ``average`` is the moving average of ``decoder``; without one it is ``decoder`` itself.
+    ``start`` are the weights that training goes on from, if it does.
+    """
+
+    decoder: nn.Module
+    average: nn.Module
+    optimizer: torch.optim.Optimizer
+    start: dict[str, Tensor] | None = None
+    best_state: dict[str, Tensor] = dataclasses.field(default_factory=dict)
+    steps: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    epochs: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+
+    def state(self) -> dict[str, Any]:
+        """The state that `restore` takes."""
+        return {
+            "decoder": self.decoder.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "best_state": self.best_state,
+            "steps": self.steps,
+            "epochs": self.epochs,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go back to a saved state."""
+        self.decoder.load_state_dict(state["decoder"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.best_state = state["best_state"]
+        self.steps = state["steps"]
+        self.epochs = state["epochs"]
+
+    def update_average(self, decay: float, n_steps: int) -> None:
+        """Let the average follow the weights; faster in the first steps, when it knows little."""
+        if self.average is self.decoder:
+            return
+        keep = min(decay, (n_steps + 1) / (n_steps + 10))
+        _move(self.average, self.decoder.state_dict(), 1 - keep)
+
+    def to_keep(self, start_share: float) -> nn.Module:
+        """The decoder that is measured and kept: the average, or between it and the start.
+
+        Weights halfway between those before and after fine-tuning often do better than either, on
+        what was learned as on what was known (Wortsman et al., "Robust fine-tuning of zero-shot
+        models", CVPR 2022).
+        """
+        if self.start is None or not start_share:
+            return self.average
+        between = copy.deepcopy(self.average)
+        _move(between, self.start, start_share)
+        return between
+
+
+def _move(decoder: nn.Module, towards: Mapping[str, Tensor], share: float) -> None:
+    """Move the weights of a decoder a share of the way towards others; what is counted, wholly."""
+    with torch.no_grad():
+        for name, value in decoder.state_dict().items():
+            if value.is_floating_point():
+                value.lerp_(towards[name], share)
+            else:
+                value.copy_(towards[name])
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Run:
+    """What stays the same from the first step to the last.
+
+    Attributes:
+        cache: where features and masks come from.
+        sample_ids: the samples of ``train`` and of ``val``.
+        loaders: their batches.
+        params: how to train.
+        loss: of logits and target, both ``(B, 1, H, W)``.
+        device: where to train.
+    """
+
+    cache: FeatureCache
+    sample_ids: dict[str, list[str]]
+    loaders: dict[str, Loader]
+    params: TrainParams
+    loss: Loss
+    device: torch.device
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingResult:
+    """A trained decoder and how it came about.
+
+    Attributes:
+        decoder: the decoder with the weights of the best epoch.
+        card: what prediction needs to know of it.
+        steps: a row a step and split: ``split, epoch, step, loss, iou``.
+        epochs: a row an epoch: means and spreads of loss and IoU, learning rate, ``best``.
+        summary: the numbers of ``metrics/train.json``.
+    """
+
+    decoder: nn.Module
+    card: DecoderCard
+    steps: pd.DataFrame
+    epochs: pd.DataFrame
+    summary: dict[str, Any]
+
+
+def train(
+    cache: FeatureCache,
+    manifest: pd.DataFrame,
+    params: TrainParams,
+    device: torch.device,
+    *,
+    on_epoch: Callable[[Mapping[str, Any]], None] = lambda _row: None,
+) -> TrainingResult:
+    """Train a decoder and keep the epoch with the best mean IoU on val, or the last.
+
+    A checkpoint is left in the store after each epoch; a run with the same parameters, samples
+    and features goes on from it and ends with the same bits as one that was never interrupted.
+
+    Args:
+        cache: features and masks.
+        manifest: which samples are ``train`` and ``val``.
+        params: how to train.
+        device: where to train.
+        on_epoch: called with the row of each epoch as it ends, those before a resumption first.
+
+    Raises:
+        ParameterError: an unknown decoder or loss.
+        CacheError: a sample of the manifest has no features.
+        TrainingError: the loss is no longer finite.
+    """
+    sample_ids = {
+        split: list(manifest.loc[manifest["split"] == split, "sample_id"])
+        for split in ("train", "val")
+    }
+    run = Run(
+        cache=cache,
+        sample_ids=sample_ids,
+        loaders={
+            split: Loader(cache, names, params.batch_size, device)
+            for split, names in sample_ids.items()
+        },
+        params=params,
+        loss=choose(LOSSES, params.loss, "train.loss"),
+        device=device,
+    )
+    progress = _begin(run)
+    checkpoint = _checkpoint_path(run, manifest)
+    _resume(checkpoint, progress, device)
+
+    done = len(progress.epochs)
+    for row in progress.epochs:
+        on_epoch(row)
+    with tqdm(total=params.epochs, initial=done, desc="train", unit="epoch") as bar:
+        for epoch in range(done + 1, params.epochs + 1):
+            row, decoder = _run_epoch(run, progress, epoch)
+            best_iou = max((past["val_iou"] for past in progress.epochs), default=-1.0)
+            if params.keep == "last" or row["val_iou"] > best_iou:
+                progress.best_state = copy.deepcopy(decoder.state_dict())
+            progress.epochs.append(row)
+            _save(checkpoint, progress)
+            on_epoch(row)
+            bar.set_postfix(val_iou=f"{row['val_iou']:.4f}", loss=f"{row['train_loss']:.4f}")
+            bar.update()
+
+    decoder = progress.average
+    decoder.load_state_dict(progress.best_state)
+    checkpoint.unlink(missing_ok=True)
+    return _result(run, progress, _fit_temperature(run, decoder))
+
+
+def _begin(run: Run) -> Progress:
+    params = run.params
+    torch.manual_seed(params.seed)
+    decoder = decoders.build(params.decoder, run.cache.index.channels).to(run.device)
+    start = None
+    if params.start_from:
+        start = _start_state(run)
+        decoder.load_state_dict(start)
+    average = decoder
+    if params.ema_decay:
+        average = copy.deepcopy(decoder).requires_grad_(requires_grad=False)
+    optimizer = torch.optim.AdamW(
+        decoder.parameters(), lr=params.learning_rate, weight_decay=params.weight_decay, fused=True
+    )
+    return Progress(decoder, average, optimizer, start)
+
+
+def _start_state(run: Run) -> dict[str, Tensor]:
+    """The weights of the decoder to go on from.
+
+    Raises:
+        CacheError: there is none.
+        ParameterError: it is another decoder, or takes other features.
+    """
+    folder = Path(run.params.start_from)
+    decoder, card = load_decoder(folder, run.device)
+    index = run.cache.index
+    theirs = (card.decoder, card.backbone["weights_sha256"], card.layers)
+    ours = (run.params.decoder, index.backbone["weights_sha256"], index.layers)
+    if theirs != ours:
+        raise ParameterError(
+            f"the decoder to start from is a {card.decoder} on the layers {list(card.layers)} of "
+            f"{card.backbone['name']}",
+            where=folder,
+            expected=f"a {run.params.decoder} on the layers {list(index.layers)} of "
+            f"{index.backbone['name']}, with the same weights",
+            remedy="set train.decoder, backbone.name and features.layers as they were there",
+        )
+    return decoder.state_dict()
+
+
+def _run_epoch(run: Run, progress: Progress, epoch: int) -> tuple[dict[str, Any], nn.Module]:
+    """Train one pass, measure val, record the steps; the epoch's row and the decoder measured."""
+    params = run.params
+    # Seeded anew each epoch, so that a resumed run draws what an undisturbed one draws.
+    torch.manual_seed(params.seed * 1_000_003 + epoch)
+    steps_per_epoch = len(run.loaders["train"])
+    n_steps, first_step = params.epochs * steps_per_epoch, (epoch - 1) * steps_per_epoch
+    progress.decoder.train()
+    trained = []
+    for step, batch in enumerate(run.loaders["train"].batches(shuffle=True), first_step):
+        rate = learning_rate(step, n_steps, params)
+        for group in progress.optimizer.param_groups:
+            group["lr"] = rate
+        trained.append(_train_step(run, progress, batch))
+        progress.update_average(params.ema_decay, step)
+    train_row = _record(progress, "train", epoch, trained)
+
+    decoder = progress.to_keep(params.start_share).eval()
+    measured = []
+    with torch.inference_mode():
+        for batch in run.loaders["val"].batches():
+            logits = decoder(batch.features.float(), batch.pixels)
+            target = batch.target()
+            measured.append(_measure(run.loss(logits, target), logits, target, params.threshold))
+    val_row = _record(progress, "val", epoch, measured)
+    return {"epoch": epoch, **train_row, **val_row, "learning_rate": rate}, decoder
+
+
+def _train_step(run: Run, progress: Progress, batch: Batch) -> tuple[Tensor, Tensor]:
+    """One step of the optimiser; loss and IoUs as `_measure` gives them."""
+    features, pixels, target = batch.features.float(), batch.pixels, batch.target()
+    if run.params.feature_noise:
+        features = add_noise(features, run.params.feature_noise)
+    if run.params.color_jitter:
+        pixels = jitter_colors(pixels, run.params.color_jitter)
+    with devices.autocast(run.device):
+        logits = progress.decoder(features, pixels)
+    value = run.loss(logits, target)
+    progress.optimizer.zero_grad(set_to_none=True)
+    value.backward()
+    progress.optimizer.step()
+    return _measure(value, logits, target, run.params.threshold)
+
+
+def _fit_temperature(run: Run, decoder: nn.Module) -> float:
+    """The temperature that fits the probabilities on val best."""
+    decoder.eval()
+    histogram = LogitHistogram(run.device)
+    with torch.inference_mode():
+        for batch in run.loaders["val"].batches():
+            histogram.add(decoder(batch.features.float(), batch.pixels), batch.target())
+    return histogram.fit_temperature()
+
+
+def learning_rate(step: int, n_steps: int, params: TrainParams) -> float:
+    """The rate of a step counted from 0: linear warm-up, then constant or half a cosine to zero."""
+    n_warmup = round(params.warmup_fraction * n_steps)
+    if step < n_warmup:
+        return params.learning_rate * (step + 1) / n_warmup
+    if params.schedule == "constant":
+        return params.learning_rate
+    done = (step - n_warmup) / max(1, n_steps - n_warmup)
+    return params.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def _measure(
+    loss: Tensor, logits: Tensor, target: Tensor, threshold: float
+) -> tuple[Tensor, Tensor]:
+    """Loss, and IoU of each image ``(B,)``, left on the device: no step waits for the numbers."""
+    intersection, union = batch_counts(logits.detach(), target, threshold=threshold)
+    iou = torch.where(union > 0, intersection / union.clamp(min=1), 1.0)
+    return loss.detach(), iou
+
+
+def _record(
+    progress: Progress, split: str, epoch: int, measured: list[tuple[Tensor, Tensor]]
+) -> dict[str, float]:
+    """Append the steps of one pass; the mean and spread over its images.
+
+    Raises:
+        TrainingError: a loss is not finite.
+    """
+    losses = torch.stack([loss for loss, _ in measured]).tolist()
+    ious = [iou.tolist() for _, iou in measured]
+    first_step = (epoch - 1) * len(measured) + 1
+    for number, (loss, iou) in enumerate(zip(losses, ious, strict=True)):
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"the {split} loss is {loss} in epoch {epoch}, step {first_step + number}",
+                where="params.yaml: train",
+                expected="a finite loss",
+                remedy="dvc exp run -S train.learning_rate=…, a tenth of what it is",
+            )
+        progress.steps.append(
+            {
+                "split": split,
+                "epoch": epoch,
+                "step": first_step + number,
+                "loss": loss,
+                "iou": sum(iou) / len(iou),
+            }
+        )
+    weights = torch.tensor([len(iou) for iou in ious], dtype=torch.float64)
+    loss_values = torch.tensor(losses, dtype=torch.float64)
+    loss_mean = (loss_values * weights).sum() / weights.sum()
+    loss_variance = (weights * (loss_values - loss_mean) ** 2).sum() / weights.sum()
+    iou_values = torch.tensor([value for iou in ious for value in iou], dtype=torch.float64)
+    return {
+        f"{split}_loss": float(loss_mean),
+        f"{split}_loss_std": float(loss_variance.sqrt()),
+        f"{split}_iou": float(iou_values.mean()),
+        f"{split}_iou_std": float(iou_values.std(correction=0)),
+    }
+
+
+def _checkpoint_path(run: Run, manifest: pd.DataFrame) -> Path:
+    name = fingerprint(
+        {
+            "params": dataclasses.asdict(run.params),
+            "manifest": manifest.to_csv(index=False),
+            "shards": run.cache.digests(),
+            "device": run.device.type,
+        }
+    )
+    return store.folder("training") / f"{name}.pt"
+
+
+def _save(path: Path, progress: Progress) -> None:
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        torch.save(progress.state(), partial)
+        partial.replace(path)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+        partial.unlink(missing_ok=True)
+        log.warning("no checkpoint of epoch %d: %s", len(progress.epochs), error)
+
+
+def _resume(path: Path, progress: Progress, device: torch.device) -> None:
+    if not path.exists():
+        return
+    try:
+        progress.restore(torch.load(path, map_location=device, weights_only=True))
+    except Exception as error:  # a damaged file may raise anything; start afresh then
+        log.warning("the checkpoint %s cannot be used (%s); starting afresh", path.name, error)
+        path.unlink()
+        return
+    log.info("resuming after epoch %d", len(progress.epochs))
+
+
+def _result(run: Run, progress: Progress, temperature: float) -> TrainingResult:
+    epochs = pd.DataFrame(progress.epochs)
+    last = run.params.keep == "last"
+    kept = len(epochs) - 1 if last else int(epochs["val_iou"].to_numpy().argmax())
+    epochs["best"] = [int(number == kept) for number in range(len(epochs))]
+    row = epochs.iloc[kept]
+    summary = {
+        "best_epoch": int(row["epoch"]),
+        "n_epochs": len(epochs),
+        **{
+            key: round(float(row[key]), 6)
+            for key in ("train_loss", "val_loss", "train_iou", "val_iou")
+        },
+        "temperature": temperature,
+        "n_train": len(run.sample_ids["train"]),
+        "n_val": len(run.sample_ids["val"]),
+        "n_parameters": sum(parameter.numel() for parameter in progress.decoder.parameters()),
+    }
+    index = run.cache.index
+    card = DecoderCard(
+        decoder=run.params.decoder,
+        in_channels=index.channels,
+        backbone=dict(index.backbone),
+        layers=index.layers,
+        fit=index.fit,
+        image_size=index.image_size,
+        dtype=index.dtype,
+        threshold=run.params.threshold,
+        temperature=temperature,
+    )
+    return TrainingResult(progress.average, card, pd.DataFrame(progress.steps), epochs, summary)
+
+
+def write_curves(result: TrainingResult, folder: Path) -> None:
+    """Write ``steps.csv`` and ``epochs.csv``, which DVC overlays between experiments."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, table in (("steps", result.steps), ("epochs", result.epochs)):
+        table.round(6).to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")

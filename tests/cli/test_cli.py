@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from fishseg import cli
+from fishseg.audit.inventory import build_inventory
+from fishseg.backbones import load_backbone
+from fishseg.decoders.files import save_decoder
+from fishseg.features.extraction import extract
+from fishseg.features.shards import FeatureCache
+from fishseg.images.decoding import read_image
+from fishseg.params import FeaturesParams, TrainParams
+from fishseg.prediction.segmenter import Segmenter
+from fishseg.training import loop
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def trained(
+    fish_folder: Path,
+    tiny_backbone: Path,
+    features_params: FeaturesParams,
+    train_params: TrainParams,
+) -> list[str]:
+    """Arguments that name a trained decoder and its backbone."""
+    inventory = build_inventory(fish_folder, max_broken_share=0).table
+    extract(inventory, load_backbone(tiny_backbone, (-1,)), features_params, Path("features"), CPU)
+    manifest = inventory[["sample_id", "class_name", "group_id"]].assign(split=["train", "val"] * 4)
+    result = loop.train(FeatureCache(Path("features")), manifest, train_params, CPU)
+    save_decoder(result.decoder, result.card, Path("decoder"))
+    return ["--decoder", "decoder", "--backbone", str(tiny_backbone)]
+
+
+def run(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([str(argument) for argument in arguments])
+    return stopped.value.code if isinstance(stopped.value.code, int) else 1
+
+
+def message(*arguments: object) -> str:
+    """What a command that stops says."""
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([str(argument) for argument in arguments])
+    return str(stopped.value.code)
+
+
+def test_predict_writes_the_segmenter_s_mask(trained: list[str], workspace: Path) -> None:
+    assert (
+        run("predict", "data/raw/Fish_Dataset/Fish_Dataset/Trout/Trout", "--out", "out", *trained)
+        == 0
+    )
+    segmenter = Segmenter.load(Path("decoder"), Path(trained[-1]), CPU)
+    for number in range(1, 5):
+        picture = f"data/raw/Fish_Dataset/Fish_Dataset/Trout/Trout/{number:05d}.png"
+        mask = np.asarray(Image.open(f"out/masks/{number:05d}.png")) > 0
+        np.testing.assert_array_equal(mask, segmenter.mask(read_image(Path(picture))))
+    assert Path("out/measurements.csv").exists()
+
+
+def test_predict_averages_over_views_and_starts_anew_for_it(
+    trained: list[str], workspace: Path
+) -> None:
+    picture = "data/raw/Fish_Dataset/Fish_Dataset/Trout/Trout/00001.png"
+    segmenter = Segmenter.load(Path("decoder"), Path(trained[-1]), CPU, n_views=4)
+    for options in ([], ["--views", "4"]):
+        run("predict", picture, "--out", "out", "--probabilities", "8", *options, *trained)
+    found = np.asarray(Image.open("out/probabilities/00001.png")) / 255
+    expected = segmenter.probability(read_image(Path(picture)))
+    np.testing.assert_allclose(found, expected, atol=0.5 / 255 + 1e-6)
+
+
+def test_a_panorama_and_a_single_pixel_go_through_the_model(
+    trained: list[str], workspace: Path
+) -> None:
+    Image.new("RGB", (20_000, 40), (90, 80, 70)).save("panorama.png")
+    Image.new("RGB", (1, 1), (90, 80, 70)).save("pixel.png")
+    assert run("predict", "panorama.png", "pixel.png", "--out", "out", *trained) == 0
+    assert Image.open("out/masks/panorama.png").size == (20_000, 40)
+    assert Image.open("out/masks/pixel.png").size == (1, 1)
+
+
+def test_predict_measures_again_after_training(trained: list[str], workspace: Path) -> None:
+    picture = "data/raw/Fish_Dataset/Fish_Dataset/Trout/Trout/00001.png"
+    assert run("predict", picture, "--out", "out", *trained) == 0
+    before = Path("out/.fishseg/records/00001.json").read_text()
+    card = json.loads(Path("decoder/decoder.json").read_text())
+    Path("decoder/decoder.json").write_text(json.dumps({**card, "threshold": 0.01}))
+    assert run("predict", picture, "--out", "out", *trained) == 0
+    assert Path("out/.fishseg/records/00001.json").read_text() != before
+    assert np.asarray(Image.open("out/masks/00001.png")).mean() > 200
+
+
+def test_a_decoder_of_another_backbone_is_refused(trained: list[str], workspace: Path) -> None:
+    card = json.loads(Path("decoder/decoder.json").read_text())
+    card["backbone"]["weights_sha256"] = "0" * 64
+    Path("decoder/decoder.json").write_text(json.dumps(card))
+    picture = "data/raw/Fish_Dataset/Fish_Dataset/Trout/Trout/00001.png"
+    assert "trained on other weights" in message("predict", picture, "--out", "out", *trained)
+
+
+def test_a_corrupt_checkpoint_is_refused(trained: list[str], workspace: Path) -> None:
+    weights = Path("decoder/decoder.safetensors")
+    weights.write_bytes(weights.read_bytes()[:200])
+    picture = "data/raw/Fish_Dataset/Fish_Dataset/Trout/Trout/00001.png"
+    assert "no usable decoder" in message("predict", picture, "--out", "out", *trained)
+
+
+def test_score_prints_the_metrics_and_nothing_else(
+    trained: list[str], workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("score", "data/raw", "--galleries", "look", *trained) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["n_images"] == 8
+    assert 0 < printed["mean_iou"] <= 1
+    assert printed["iou_ci_low"] <= printed["mean_iou"] <= printed["iou_ci_high"]
+    assert {path.name for path in Path("look").iterdir()} == {
+        "gallery_best.png",
+        "gallery_random.png",
+        "gallery_worst.png",
+    }
+
+
+def test_score_leaves_out_what_is_broken_and_says_so(
+    trained: list[str],
+    workspace: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    broken = next(Path("data/raw").glob("**/Trout/00002.png"))
+    broken.write_bytes(broken.read_bytes()[:60])
+    assert run("score", "data/raw", *trained) == 1
+    assert json.loads(capsys.readouterr().out)["n_images"] == 7
+    assert "Trout/00002.png" in caplog.records[-1].getMessage()
+
+
+def test_without_a_decoder_there_is_one_message(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["predict", "a.png", "--out", "out"])
+    assert "dvc repro train" in str(stopped.value.code)
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["--help"])
+    assert stopped.value.code == 0
+    assert "score" in capsys.readouterr().out

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+import yaml
+
+from fishseg.export.model_card import model_card
+from fishseg.export.onnx_file import Agreement, Exported
+from fishseg.prediction.onnx_model import DECODER, WHOLE, ModelFacts
+
+REPOSITORY = Path(__file__).parents[2]
+SCORES: dict[str, Any] = {
+    "mean_iou": 0.9362,
+    "iou_ci_low": 0.9023,
+    "iou_ci_high": 0.9571,
+    "boundary_iou": 0.8348,
+    "worst_iou": 0.7955,
+    "n_images": 45,
+    "n_groups": 9,
+    "per_class": {"sea_bass": {"mean_iou": 0.9511, "n_images": 5}},
+}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A repository with the small files of a run."""
+    shutil.copy(REPOSITORY / "params.yaml", tmp_path)
+    files: dict[str, Any] = {
+        "metrics/evaluate.json": {"val": SCORES, "test": {**SCORES, "mean_iou": 0.9051}},
+        "metrics/split.json": {"train": {"n_images": 180, "n_groups": 36}, "val_leak": 0.0},
+        "metrics/audit.json": {"masks": {"ok": 262, "repaired": 8, "rejected": 0}},
+        "metrics/robustness.json": {
+            "n_images": 3,
+            "mean_iou_retained": 0.85,
+            "defocus_blur": {"5": {"iou_retained": 0.62}},
+            "glare": {"5": {"iou_retained": 0.95}},
+        },
+        "data/backbone/source.json": {
+            "name": params(tmp_path)["backbone"]["name"],
+            "licence": "Apache-2.0 or so",
+        },
+    }
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(json.dumps(content))
+    return tmp_path
+
+
+def params(root: Path) -> dict[str, Any]:
+    tree: dict[str, Any] = yaml.safe_load((root / "params.yaml").read_text())
+    return tree
+
+
+def exported(root: Path, part: str = WHOLE) -> Exported:
+    tree = params(root)
+    facts = ModelFacts(
+        part=part,
+        fit=tree["features"]["fit"],
+        image_size=tree["features"]["image_size"],
+        patch_multiple=14,
+        threshold=0.45,
+        card={
+            "decoder": tree["train"]["decoder"],
+            "layers": tree["features"]["layers"],
+            "backbone": {"name": tree["backbone"]["name"], "weights_sha256": "0123456789abcdef"},
+        },
+    )
+    agreement = Agreement(n_pictures=6, max_difference=2e-5, min_iou=0.99987)
+    return Exported(graph=onnx.ModelProto(), facts=facts, opset=18, agreement=agreement)
+
+
+def change(root: Path, section: str, key: str, value: object) -> None:
+    tree = params(root)
+    tree[section][key] = value
+    (root / "params.yaml").write_text(yaml.safe_dump(tree))
+
+
+def test_the_card_says_what_the_tracked_numbers_say(root: Path) -> None:
+    card = model_card(exported(root), root)
+    for said in (
+        "| mean IoU | **0.936** [0.902, 0.957] | **0.905** [0.902, 0.957] |",
+        "| images (photographs) | 45 (9) | 45 (9) |",
+        "| worst image | 0.795 | 0.795 |",
+        "| sea bass | 0.951 | 5 |",
+        "Split whole photographs at a time: train 180 images of 36 photographs",
+        "262 as they came, 8 repaired",
+        "Backbone weights: Apache-2.0 or so",
+        "keeps 85% of its IoU on average; at the worst degree the least with defocus blur (62%)",
+        "fish from 0.45 on",
+        "masks have an IoU of at least 0.99987",
+        "drawn by a program",
+    ):
+        assert said in card
+    assert "None" not in card
+    assert "nan" not in card
+
+
+def test_a_leaky_split_is_called_one(root: Path) -> None:
+    change(root, "split", "strategy", "random")
+    card = model_card(exported(root), root)
+    assert "(leaky)" in card
+    assert "expect less on new photographs" in card
+
+
+def test_numbers_of_another_run_are_left_out(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    model = exported(root)
+    change(root, "features", "image_size", 224)
+    card = model_card(model, root)
+    assert "0.936" not in card
+    assert "Not known here." in card
+    assert "numbers are left out" in caplog.text
+
+
+def test_without_a_run_there_are_no_numbers(root: Path, tmp_path_factory: Any) -> None:
+    card = model_card(exported(root), tmp_path_factory.mktemp("elsewhere"))
+    assert "Not known here." in card
+    assert "Backbone weights: not known here" in card
+
+
+def test_missing_metrics_are_no_hindrance(root: Path) -> None:
+    shutil.rmtree(root / "metrics")
+    card = model_card(exported(root), root)
+    assert "Not measured." in card
+    assert "drawn by a program" in card
+
+
+def test_the_decoder_alone_has_other_inputs(root: Path) -> None:
+    card = model_card(exported(root, DECODER), root)
+    assert "| `features` | float32 | (B, C, h, w) |" in card
+    assert "`image`" not in card
+    assert "fishseg predict" not in card

@@ -1,0 +1,258 @@
+from __future__ import annotations
+
+import dataclasses
+import errno
+import importlib.util
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from fishseg import cli, decoders
+from fishseg.backbones import load_backbone, materialise
+from fishseg.decoders.files import CARD_NAME, WEIGHTS_NAME, DecoderCard
+from fishseg.decoders.inference import decode
+from fishseg.errors import ModelError
+from fishseg.export import onnx_file
+from fishseg.export.onnx_file import Exported
+from fishseg.params import BackboneParams
+from fishseg.prediction.onnx_model import DECODER, WHOLE, ModelFacts, OnnxSegmenter, open_session
+from fishseg.prediction.segmenter import Segmenter
+
+CPU = torch.device("cpu")
+VIT = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 56}
+ARCHITECTURES: dict[str, Callable[[], Any]] = {
+    "dinov2": lambda: transformers.Dinov2Model(transformers.Dinov2Config(**VIT, patch_size=14)),
+    "dinov3_vit": lambda: transformers.DINOv3ViTModel(
+        transformers.DINOv3ViTConfig(
+            **VIT, patch_size=16, intermediate_size=64, num_register_tokens=4
+        )
+    ),
+    "dinov3_convnext": lambda: transformers.DINOv3ConvNextModel(
+        transformers.DINOv3ConvNextConfig(hidden_sizes=[4, 8, 12, 16], depths=[1, 1, 1, 1])
+    ),
+}
+# As photographs come: lying, standing, square, wider than 4 to 1, and a single pixel.
+SIZES = [(44, 59), (90, 61), (56, 56), (20, 170), (1, 1)]
+
+
+def picture(size: tuple[int, int], seed: int = 0) -> np.ndarray:
+    """Smooth noise, so that masks have an inside and an outline."""
+    rng = np.random.default_rng(seed)
+    coarse = torch.from_numpy(rng.random((1, 3, 5, 5), np.float32))
+    image = nn.functional.interpolate(coarse, size=size, mode="bilinear")
+    return (255 * image[0].permute(1, 2, 0)).byte().numpy()
+
+
+PICTURES = [picture(size, seed) for seed, size in enumerate(SIZES)]
+
+
+def build_segmenter(
+    folder: Path, architecture: str, decoder: str, layers: tuple[int, ...] = (1, -1)
+) -> Segmenter:
+    """A segmenter of random weights, as the stages leave it in ``folder``."""
+    torch.manual_seed(0)
+    ARCHITECTURES[architecture]().save_pretrained(folder / "hub")
+    materialise(BackboneParams(name=str(folder / "hub"), revision=""), folder / "backbone")
+    backbone = load_backbone(folder / "backbone", layers)
+    network = decoders.build(decoder, backbone.channels)
+    for parameter in network.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    card = DecoderCard(
+        decoder=decoder,
+        in_channels=backbone.channels,
+        backbone={"name": backbone.name, "weights_sha256": backbone.weights_sha256},
+        layers=layers,
+        fit="aspect",
+        image_size=56,
+        dtype="float16",
+        threshold=0.4,
+        temperature=2.5,
+    )
+    (folder / "decoder").mkdir()
+    save_file(network.state_dict(), folder / "decoder" / WEIGHTS_NAME)
+    (folder / "decoder" / CARD_NAME).write_text(json.dumps(dataclasses.asdict(card)))
+    return Segmenter.load(folder / "decoder", folder / "backbone", CPU, torch.float32)
+
+
+@pytest.fixture(scope="module")
+def segmenter(tmp_path_factory: pytest.TempPathFactory) -> Segmenter:
+    return build_segmenter(tmp_path_factory.mktemp("model"), "dinov2", "detail")
+
+
+@pytest.fixture(scope="module")
+def exported(segmenter: Segmenter) -> Exported:
+    return onnx_file.export(segmenter, part=WHOLE, opset=18, pictures=PICTURES)
+
+
+@pytest.fixture(scope="module")
+def model_file(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("exported") / "model.onnx"
+    onnx_file.write(exported, path, model_card="# What this is\n")
+    return path
+
+
+def assert_same_answers(model_file: Path, segmenter: Segmenter) -> None:
+    in_use = OnnxSegmenter.load(model_file)
+    assert in_use.threshold == segmenter.threshold
+    for image in PICTURES:
+        found, expected = in_use.probability(image), segmenter.probability(image)
+        assert found.shape == image.shape[:2]
+        assert found.dtype == np.float32
+        assert np.abs(found - expected).max() < 1e-4
+
+
+def test_pictures_of_every_shape_get_what_torch_gives(
+    exported: Exported, model_file: Path, segmenter: Segmenter
+) -> None:
+    assert exported.agreement.n_pictures == len(PICTURES)
+    assert exported.agreement.max_difference < 1e-4
+    assert exported.agreement.min_iou >= onnx_file.MIN_IOU
+    assert_same_answers(model_file, segmenter)
+
+
+def test_the_answers_are_worth_comparing(segmenter: Segmenter) -> None:
+    probability = segmenter.probability(PICTURES[0])
+    assert 0.1 < (probability >= segmenter.threshold).mean() < 0.9
+    assert np.ptp(probability) > 0.2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("architecture", "opset"), [("dinov2", 23), ("dinov3_vit", 18), ("dinov3_convnext", 18)]
+)
+def test_every_backbone_gives_what_torch_gives(
+    architecture: str, opset: int, tmp_path: Path
+) -> None:
+    segmenter = build_segmenter(tmp_path, architecture, "cnn3")
+    exported = onnx_file.export(segmenter, part=WHOLE, opset=opset, pictures=PICTURES)
+    onnx_file.write(exported, tmp_path / "model.onnx", model_card="")
+    assert_same_answers(tmp_path / "model.onnx", segmenter)
+
+
+def test_the_decoder_alone(tmp_path: Path) -> None:
+    segmenter = build_segmenter(tmp_path, "dinov3_convnext", "cnn3", layers=(2, 4))
+    exported = onnx_file.export(segmenter, part=DECODER, opset=18, pictures=PICTURES[:1])
+    session = open_session(exported.graph.SerializeToString())
+    for n_images, grid in ((1, (9, 4)), (3, (2, 12))):
+        # Stage 2 has stride 8, and the deepest stage 32.
+        features = torch.randn(n_images, segmenter.backbone.channels, 4 * grid[0], 4 * grid[1])
+        pixels = torch.randint(0, 256, (n_images, 3, 32 * grid[0], 32 * grid[1])).byte()
+        expected = decode(segmenter.decoder, features, pixels, CPU, temperature=2.5)[:, 0]
+        (found,) = session.run(None, {"features": features.numpy(), "pixels": pixels.numpy()})
+        assert np.abs(found - expected.numpy()).max() < 1e-4
+
+
+def test_a_batch_gets_what_its_images_get_alone(exported: Exported) -> None:
+    session = open_session(exported.graph.SerializeToString())
+    images = np.stack([picture((70, 98), seed) for seed in range(3)])
+    (together,) = session.run(None, {"image": images})
+    assert together.shape == (3, 70, 98)
+    for image, probability in zip(images, together, strict=True):
+        (alone,) = session.run(None, {"image": image[None]})
+        assert np.abs(probability - alone[0]).max() < 1e-5
+
+
+def test_the_file_says_what_it_is_and_not_where_it_was_made(
+    model_file: Path, segmenter: Segmenter
+) -> None:
+    metadata = open_session(model_file).get_modelmeta().custom_metadata_map
+    facts = ModelFacts.of_metadata(metadata, model_file)
+    assert (facts.part, facts.fit, facts.image_size, facts.patch_multiple) == (
+        (WHOLE, "aspect", 56, 14)
+    )
+    card = json.loads(json.dumps(dataclasses.asdict(segmenter.card)))
+    assert facts.card == card
+    assert metadata["model_card"] == model_file.with_suffix(".md").read_text() == "# What this is\n"
+    content = model_file.read_bytes()
+    for trace in (b"/fishseg/", b".py", str(Path.home()).encode()):
+        assert trace not in content
+
+
+class Deceitful(nn.Module):
+    """One thing in torch and another in the exported graph."""
+
+    def forward(self, features: Tensor, pixels: Tensor) -> Tensor:
+        shift = 0.5 if torch.compiler.is_exporting() else -0.5
+        return pixels[:, :1].float() * 0 + features.mean() * 0 + shift
+
+
+class Undecided(nn.Module):
+    """Computes what depends on the values, not on the sizes alone."""
+
+    def forward(self, features: Tensor, pixels: Tensor) -> Tensor:
+        return pixels[:, :1].float() * (2.0 if features.mean() > 0 else 1.0)
+
+
+def test_a_decoder_that_has_no_graph_is_refused(segmenter: Segmenter) -> None:
+    wrong = dataclasses.replace(segmenter, decoder=Undecided())
+    with pytest.raises(ModelError, match="cannot be expressed in ONNX"):
+        onnx_file.export(wrong, part=DECODER, opset=18, pictures=PICTURES[:1])
+
+
+def test_weights_that_do_not_fit_into_one_file_are_refused(
+    segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnx_file, "MAX_BYTES", 1000)
+    with pytest.raises(ModelError, match="--part decoder"):
+        onnx_file.export(segmenter, part=WHOLE, opset=18, pictures=[])
+
+
+def test_without_onnxscript_the_message_says_how_to_get_it(
+    segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ModelError, match=r"pip install 'fishseg\[onnx\]'"):
+        onnx_file.export(segmenter, part=WHOLE, opset=18, pictures=[])
+
+
+def test_a_full_disk_leaves_nothing_behind(
+    exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, content: bytes) -> int:
+        path.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(ModelError, match="No space left"):
+        onnx_file.write(exported, tmp_path / "model.onnx", model_card="")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_pictures_to_compare_on_come_without_data_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnx_file, "N_PICTURES", 1)
+    pictures = onnx_file.comparison_pictures(tmp_path)
+    assert len({image.shape for image in pictures}) == 3
+    assert all(image.dtype == np.uint8 and image.std() > 10 for image in pictures)
+
+
+def test_the_command_writes_model_and_card_or_nothing(
+    segmenter: Segmenter, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(*arguments: str) -> object:
+        with pytest.raises(SystemExit) as stopped:
+            cli.main(["export", "--part", "decoder", *arguments])
+        return stopped.value.code
+
+    def load_with(decoder: nn.Module) -> None:
+        loaded = dataclasses.replace(segmenter, decoder=decoder)
+        monkeypatch.setattr(Segmenter, "load", lambda *_: loaded)
+
+    monkeypatch.setattr(onnx_file, "comparison_pictures", lambda root: PICTURES[:1])
+    load_with(Deceitful())
+    assert "ends in .onnx" in str(run("--out", "model.bin"))
+    assert "does not agree" in str(run("--out", "head.onnx"))
+    assert list(workspace.iterdir()) == []
+    load_with(decoders.build("linear", segmenter.backbone.channels).eval())
+    assert run("--out", "out/head.onnx") == 0
+    assert sorted(path.name for path in Path("out").iterdir()) == ["head.md", "head.onnx"]
+    assert "`features`" in Path("out/head.md").read_text()

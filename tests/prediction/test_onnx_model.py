@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from PIL import Image
+
+from fishseg.errors import ModelError
+from fishseg.images.resizing import at_size
+from fishseg.prediction.onnx_model import DECODER, METADATA_KEY, WHOLE, ModelFacts, OnnxSegmenter
+
+REPOSITORY = Path(__file__).parents[2]
+FACTS = ModelFacts(
+    part=WHOLE, fit="aspect", image_size=56, patch_multiple=14, threshold=0.3, card={"decoder": "?"}
+)
+
+
+def red_model(path: Path, metadata: dict[str, str]) -> Path:
+    """A model to whom the share of red is the probability of fish."""
+    nodes = [
+        helper.make_node("Gather", ["image", "red"], ["level"], axis=3),
+        helper.make_node("Cast", ["level"], ["float"], to=TensorProto.FLOAT),
+        helper.make_node("Div", ["float", "white"], ["probability"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "red",
+        [helper.make_tensor_value_info("image", TensorProto.UINT8, ["b", "h", "w", 3])],
+        [helper.make_tensor_value_info("probability", TensorProto.FLOAT, ["b", "h", "w"])],
+        [
+            helper.make_tensor("red", TensorProto.INT64, [], [0]),
+            helper.make_tensor("white", TensorProto.FLOAT, [], [255.0]),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    helper.set_model_props(model, metadata)
+    onnx.save(model, path)
+    return path
+
+
+@pytest.fixture
+def model_file(tmp_path: Path) -> Path:
+    return red_model(tmp_path / "model.onnx", FACTS.to_metadata())
+
+
+def test_the_file_alone_says_how_it_is_used(model_file: Path) -> None:
+    segmenter = OnnxSegmenter.load(model_file, n_threads=1)
+    assert segmenter.threshold == 0.3
+    assert segmenter.facts == FACTS
+    image = np.zeros((44, 59, 3), np.uint8)
+    image[:, 30:, 0] = 255
+    working = segmenter.working_probability(image)
+    assert working.shape == (56, 70)  # 56 * 59 / 44 = 75 is nearer to 70 than to 84
+    found = segmenter.probability(image)
+    assert found.shape == (44, 59)
+    assert np.array_equal(found, at_size(working, (44, 59)))
+    assert np.array_equal(found >= 0.5, image[..., 0] > 0)
+    assert (found[:, :28] == 0).all()
+    assert (found[:, 33:] == 1).all()
+
+
+def test_an_average_over_views(model_file: Path) -> None:
+    image = np.zeros((44, 59, 3), np.uint8)
+    image[:, 30:, 0] = 255
+    one, many = (OnnxSegmenter.load(model_file, n_views=n_views) for n_views in (1, 8))
+    # This model looks at each pixel alone, so that views differ where they are resampled.
+    np.testing.assert_array_equal(many.probability(image) >= 0.5, one.probability(image) >= 0.5)
+    assert many.working_probability(image).shape == one.working_probability(image).shape
+
+
+def test_a_picture_of_one_pixel_and_a_panorama_have_their_own_size(model_file: Path) -> None:
+    segmenter = OnnxSegmenter.load(model_file)
+    assert segmenter.working_probability(np.zeros((10, 2000, 3), np.uint8)).shape == (56, 224)
+    for size in ((1, 1), (10, 2000)):
+        flat = np.full((*size, 3), 51, np.uint8)
+        assert segmenter.probability(flat) == pytest.approx(np.full(size, 0.2), abs=1e-6)
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no such file"):
+        OnnxSegmenter.load(tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize("content", [b"", b"no model", "cut", "flipped"])
+def test_a_damaged_file(content: bytes | str, model_file: Path) -> None:
+    whole = model_file.read_bytes()
+    if content == "cut":
+        content = whole[: len(whole) // 2]
+    elif content == "flipped":
+        content = whole.replace(b"Gather", b"Gath\xffr")
+    assert isinstance(content, bytes)
+    model_file.write_bytes(content)
+    with pytest.raises(ModelError, match="that onnxruntime can load") as raised:
+        OnnxSegmenter.load(model_file)
+    assert str(model_file) in str(raised.value)
+
+
+def test_a_model_of_another_program(tmp_path: Path) -> None:
+    path = red_model(tmp_path / "model.onnx", {"author": "someone"})
+    with pytest.raises(ModelError, match="fishseg did not export it"):
+        OnnxSegmenter.load(path)
+
+
+@pytest.mark.parametrize(
+    "change", [{"format": 2}, {"threshold": None, "zoom": 3}, {"format": None}, None]
+)
+def test_a_model_of_another_version(change: dict[str, Any] | None, tmp_path: Path) -> None:
+    tree = json.loads(FACTS.to_metadata()[METADATA_KEY])
+    changed = {key: value for key, value in {**tree, **(change or {})}.items() if value is not None}
+    text = "[]" if change is None else json.dumps(changed)
+    path = red_model(tmp_path / "model.onnx", {METADATA_KEY: text})
+    with pytest.raises(ModelError, match="another version of fishseg"):
+        OnnxSegmenter.load(path)
+
+
+def test_the_decoder_alone_cannot_take_pictures(tmp_path: Path) -> None:
+    facts = dataclasses.replace(FACTS, part=DECODER)
+    path = red_model(tmp_path / "model.onnx", facts.to_metadata())
+    with pytest.raises(ModelError, match="without its backbone"):
+        OnnxSegmenter.load(path)
+
+
+def test_without_onnxruntime_the_message_says_how_to_get_it(
+    model_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ModelError, match=r"pip install 'fishseg\[onnx\]'"):
+        OnnxSegmenter.load(model_file)
+
+
+def test_predict_with_a_model_file_needs_no_torch(model_file: Path, tmp_path: Path) -> None:
+    image = np.zeros((44, 59, 3), np.uint8)
+    image[10:30, 20:50, 0] = 255
+    Image.fromarray(image).save(tmp_path / "fish.png")
+    program = """
+        import sys
+
+        class Without:
+            def find_spec(self, name, path=None, target=None):
+                if name.split(".")[0] in {"torch", "transformers", "safetensors", "onnx", "dvc"}:
+                    raise ModuleNotFoundError(f"this environment has no {name}", name=name)
+
+        sys.meta_path.insert(0, Without())
+        from fishseg.cli import main
+        main(["predict", "fish.png", "--model", "model.onnx", "--out", "out"])
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(REPOSITORY), "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    mask = np.asarray(Image.open(tmp_path / "out/masks/fish.png"))
+    assert mask.shape == (44, 59)
+    truth = image[..., 0] > 0
+    assert ((mask > 0) & truth).sum() / ((mask > 0) | truth).sum() > 0.9

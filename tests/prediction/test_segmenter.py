@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from fishseg import devices, splits
+from fishseg.audit.inventory import build_inventory
+from fishseg.backbones import load_backbone
+from fishseg.decoders.files import CARD_NAME, load_decoder, save_decoder
+from fishseg.errors import BackboneError
+from fishseg.evaluation import files, scoring
+from fishseg.features.extraction import extract
+from fishseg.features.shards import FeatureCache
+from fishseg.images.decoding import read_image
+from fishseg.images.masks import read_mask
+from fishseg.params import EvaluateParams, FeaturesParams, SplitParams, TrainParams
+from fishseg.prediction import tta
+from fishseg.prediction.segmenter import Segmenter
+from fishseg.training import loop
+
+CPU = torch.device("cpu")
+EVALUATE = EvaluateParams(
+    bootstrap_samples=50, gallery_best=2, gallery_random=3, gallery_worst=2, seed=0
+)
+
+
+@pytest.fixture
+def inventory(fish_folder: Path) -> pd.DataFrame:
+    return build_inventory(Path("data/raw"), max_broken_share=0).table
+
+
+@pytest.fixture
+def manifest(inventory: pd.DataFrame) -> pd.DataFrame:
+    params = SplitParams(
+        strategy="grouped",
+        val_fraction=0.25,
+        test_fraction=0.25,
+        folds=0,
+        fold=0,
+        held_out_class="",
+        train_photos_per_class=0,
+        seed=0,
+    )
+    return splits.make_manifest(inventory, params)
+
+
+@pytest.fixture
+def cache(
+    inventory: pd.DataFrame, tiny_backbone: Path, features_params: FeaturesParams
+) -> FeatureCache:
+    backbone = load_backbone(tiny_backbone, (-1,), devices.precision(CPU))
+    extract(inventory, backbone, features_params, Path("features"), CPU)
+    return FeatureCache(Path("features"))
+
+
+@pytest.fixture
+def decoder_folder(
+    cache: FeatureCache, manifest: pd.DataFrame, train_params: TrainParams, workspace: Path
+) -> Path:
+    result = loop.train(cache, manifest, train_params, CPU)
+    save_decoder(result.decoder, result.card, workspace / "decoder")
+    return workspace / "decoder"
+
+
+def test_a_file_and_its_cached_features_give_the_same_mask(
+    inventory: pd.DataFrame, cache: FeatureCache, decoder_folder: Path, tiny_backbone: Path
+) -> None:
+    segmenter = Segmenter.load(decoder_folder, tiny_backbone, CPU)
+    cached = scoring.predict_cached(inventory, cache, segmenter.decoder, segmenter.card, CPU)
+    for predicted, path in zip(cached, inventory["image_path"], strict=True):
+        mask = segmenter.mask(read_image(Path(path)))
+        assert mask.any()
+        assert not mask.all()
+        assert np.array_equal(mask, predicted.mask)
+
+
+def test_a_turned_picture_gets_the_turned_answer_of_eight_views(
+    decoder_folder: Path, tiny_backbone: Path
+) -> None:
+    image = np.random.default_rng(0).integers(0, 255, (56, 56, 3), dtype=np.uint8)
+    differences = {}
+    for n_views in (1, 8):
+        segmenter = Segmenter.load(decoder_folder, tiny_backbone, CPU, n_views=n_views)
+        expected = segmenter.probability(image)
+        found = tta.turn_back(segmenter.probability(tta.turn(image, 5)), 5)
+        differences[n_views] = np.abs(found - expected).max()
+    assert differences[8] < 1e-5 < differences[1]
+
+
+@pytest.mark.parametrize("rows_at_once", [3, 1000])
+def test_scores_of_files_and_of_the_cache_agree(
+    rows_at_once: int,
+    inventory: pd.DataFrame,
+    cache: FeatureCache,
+    decoder_folder: Path,
+    tiny_backbone: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(scoring, "ROWS_AT_ONCE", rows_at_once)
+    segmenter = Segmenter.load(decoder_folder, tiny_backbone, CPU)
+    from_files = scoring.score(scoring.predict_files(inventory, segmenter), len(inventory))
+    assert list(from_files["sample_id"]) == list(inventory["sample_id"])
+    cached = scoring.predict_cached(inventory, cache, segmenter.decoder, segmenter.card, CPU)
+    pd.testing.assert_frame_equal(from_files, scoring.score(cached, len(inventory)))
+
+
+def test_the_score_is_taken_at_the_original_resolution(
+    inventory: pd.DataFrame, cache: FeatureCache, decoder_folder: Path, tiny_backbone: Path
+) -> None:
+    segmenter = Segmenter.load(decoder_folder, tiny_backbone, CPU)
+    first = inventory.iloc[:1]
+    scores = scoring.score(scoring.predict_files(first, segmenter), 1)
+    image = read_image(Path(first["image_path"].iloc[0]))
+    truth = read_mask(Path(first["mask_path"].iloc[0]), (image.shape[0], image.shape[1]))
+    mask = segmenter.mask(image)
+    assert mask.shape == truth.shape == (44, 59)
+    assert scores["iou"].iloc[0] == pytest.approx((mask & truth).sum() / (mask | truth).sum())
+
+
+def test_a_decoder_refuses_a_backbone_it_was_not_trained_on(
+    decoder_folder: Path, tiny_backbone: Path
+) -> None:
+    card = decoder_folder / CARD_NAME
+    tree = json.loads(card.read_text())
+    tree["backbone"]["weights_sha256"] = "0" * 64
+    card.write_text(json.dumps(tree))
+    with pytest.raises(BackboneError, match="dvc checkout"):
+        Segmenter.load(decoder_folder, tiny_backbone, CPU)
+
+
+def test_the_evaluation_writes_scores_and_pictures(
+    inventory: pd.DataFrame,
+    manifest: pd.DataFrame,
+    cache: FeatureCache,
+    decoder_folder: Path,
+    workspace: Path,
+) -> None:
+    decoder, card = load_decoder(decoder_folder, CPU)
+    summary = files.evaluate_cached(
+        samples=scoring.with_rejected(manifest, inventory),
+        cache=cache,
+        decoder=decoder,
+        card=card,
+        params=EVALUATE,
+        device=CPU,
+        folder=workspace / "plots",
+    )
+    assert [summary[split]["n_images"] for split in splits.SPLITS] == [4, 2, 2]
+    scores = pd.read_csv(workspace / "plots/images.csv")
+    assert list(scores["sample_id"]) == list(manifest["sample_id"])
+    val = scores[scores["split"] == "val"]
+    assert summary["val"]["mean_iou"] == pytest.approx(val["iou"].mean(), abs=1e-5)
+    assert sorted(path.name for path in (workspace / "plots/pictures").glob("*.png")) == [
+        "gallery_best.png",
+        "gallery_random.png",
+        "gallery_worst.png",
+        "iou_histogram.png",
+        "per_class.png",
+        "reliability.png",
+        "risk_coverage.png",
+    ]
+
+
+def test_a_rejected_mask_counts_in_the_raw_score_alone(
+    inventory: pd.DataFrame, manifest: pd.DataFrame, cache: FeatureCache, decoder_folder: Path
+) -> None:
+    val = manifest.loc[manifest["split"] == "val", "sample_id"].iloc[0]
+    rejected = inventory.copy()
+    rejected.loc[rejected["sample_id"] == val, "mask_status"] = "rejected"
+    rest = manifest[manifest["sample_id"] != val]
+    sibling = rest.index[rest["split"] == "val"][0]
+    group = inventory.set_index("sample_id")["group_id"][val]
+    rest = rest.copy()
+    rest.loc[sibling, "group_id"] = group
+    decoder, card = load_decoder(decoder_folder, CPU)
+    samples = scoring.with_rejected(rest, rejected)
+    assert samples["sample_id"].iloc[-1] == val
+    assert samples["split"].iloc[-1] == "val"
+    predictions = scoring.predict_cached(samples, cache, decoder, card, CPU)
+    scores = scoring.score(predictions, len(samples))
+    summary = scoring.summarise_splits(scores, EVALUATE)["val"]
+    in_val = scores[scores["split"] == "val"]
+    assert summary["n_images"] == 1
+    assert summary["audited_mask_iou"] == summary["mean_iou"]
+    assert summary["raw_mask_iou"] == pytest.approx(in_val["iou"].mean(), abs=1e-6)
+
+
+def test_a_repaired_mask_is_scored_as_repaired_and_as_it_came(
+    inventory: pd.DataFrame, cache: FeatureCache, decoder_folder: Path
+) -> None:
+    repaired = inventory.iloc[:1].copy()
+    repaired["mask_path"] = inventory["mask_path"].iloc[1]
+    decoder, card = load_decoder(decoder_folder, CPU)
+
+    def score(samples: pd.DataFrame) -> pd.DataFrame:
+        predictions = scoring.predict_cached(samples, cache, decoder, card, CPU)
+        return scoring.score(predictions, len(samples))
+
+    before, after = score(inventory.iloc[:1]), score(repaired)
+    assert after["raw_iou"].iloc[0] == before["iou"].iloc[0]
+    assert after["iou"].iloc[0] != before["iou"].iloc[0]

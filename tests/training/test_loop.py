@@ -1,0 +1,296 @@
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+
+from fishseg import splits
+from fishseg.audit.inventory import build_inventory
+from fishseg.backbones import load_backbone
+from fishseg.decoders.files import WEIGHTS_NAME, load_decoder, save_decoder
+from fishseg.errors import CacheError, ParameterError, TrainingError
+from fishseg.features.extraction import extract
+from fishseg.features.shards import FeatureCache
+from fishseg.metrics.masks import batch_counts
+from fishseg.params import FeaturesParams, SplitParams, TrainParams
+from fishseg.training import loop, losses
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def cache(
+    fish_folder: Path,
+    tiny_backbone: Path,
+    features_params: FeaturesParams,
+) -> FeatureCache:
+    inventory = build_inventory(Path("data/raw"), max_broken_share=0).table
+    extract(inventory, load_backbone(tiny_backbone, (-1,)), features_params, Path("features"), CPU)
+    return FeatureCache(Path("features"))
+
+
+@pytest.fixture
+def manifest(cache: FeatureCache) -> pd.DataFrame:
+    samples = [name for shard in cache.index.shards for name in shard.sample_ids]
+    table = pd.DataFrame({"sample_id": samples, "group_id": samples, "mask_status": "ok"})
+    table["class_name"] = table["sample_id"].str.split("/").str[0]
+    params = SplitParams(
+        strategy="grouped",
+        val_fraction=0.25,
+        test_fraction=0,
+        folds=0,
+        fold=0,
+        held_out_class="",
+        train_photos_per_class=0,
+        seed=0,
+    )
+    return splits.make_manifest(table, params)
+
+
+def decoder_bytes(result: loop.TrainingResult, folder: Path) -> bytes:
+    save_decoder(result.decoder, result.card, folder)
+    return (folder / WEIGHTS_NAME).read_bytes()
+
+
+def test_it_learns_and_keeps_the_best_epoch(
+    cache: FeatureCache, manifest: pd.DataFrame, train_params: TrainParams
+) -> None:
+    result = loop.train(cache, manifest, dataclasses.replace(train_params, epochs=15), CPU)
+    epochs = result.epochs
+    assert epochs["train_loss"].iloc[-1] < epochs["train_loss"].iloc[0] / 2
+    assert epochs["train_iou"].iloc[-1] > 0.6
+    best = epochs[epochs["best"] == 1]
+    assert len(best) == 1
+    assert float(best["val_iou"].iloc[0]) == epochs["val_iou"].max()
+    assert result.summary["best_epoch"] == int(best["epoch"].iloc[0])
+    assert result.summary["n_train"] == 6
+    assert result.summary["n_val"] == 2
+
+
+def test_the_kept_weights_are_those_of_the_best_epoch(
+    cache: FeatureCache, manifest: pd.DataFrame, train_params: TrainParams
+) -> None:
+    result = loop.train(cache, manifest, dataclasses.replace(train_params, epochs=8), CPU)
+    val = list(manifest.loc[manifest["split"] == "val", "sample_id"])
+    batch = cache.batch(val)
+    with torch.inference_mode():
+        logits = result.decoder.eval()(batch.features.float(), batch.pixels)
+    prediction, target = logits > 0, batch.target().bool()
+    iou = (prediction & target).sum((1, 2, 3)) / (prediction | target).sum((1, 2, 3))
+    assert float(iou.mean()) == pytest.approx(result.epochs["val_iou"].max(), abs=1e-6)
+
+
+def test_one_seed_one_result(
+    cache: FeatureCache, manifest: pd.DataFrame, train_params: TrainParams, workspace: Path
+) -> None:
+    first = loop.train(cache, manifest, train_params, CPU)
+    again = loop.train(cache, manifest, train_params, CPU)
+    other = loop.train(cache, manifest, dataclasses.replace(train_params, seed=2), CPU)
+    assert decoder_bytes(first, workspace / "a") == decoder_bytes(again, workspace / "b")
+    assert decoder_bytes(first, workspace / "a") != decoder_bytes(other, workspace / "c")
+    pd.testing.assert_frame_equal(first.steps, again.steps)
+
+
+# linear and detail draw random numbers as they train.
+@pytest.mark.parametrize("decoder", ["cnn3", "linear", "detail"])
+def test_a_run_killed_after_an_epoch_ends_with_the_same_bits(
+    cache: FeatureCache,
+    manifest: pd.DataFrame,
+    train_params: TrainParams,
+    workspace: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    decoder: str,
+) -> None:
+    params = dataclasses.replace(
+        train_params, decoder=decoder, epochs=4, ema_decay=0.9, feature_noise=0.1
+    )
+    undisturbed = loop.train(cache, manifest, params, CPU)
+
+    run_epoch = loop._run_epoch
+
+    def die(*args: Any) -> Any:
+        if args[-1] == 3:
+            raise KeyboardInterrupt
+        return run_epoch(*args)
+
+    monkeypatch.setattr(loop, "_run_epoch", die)
+    with pytest.raises(KeyboardInterrupt):
+        loop.train(cache, manifest, params, CPU)
+    monkeypatch.setattr(loop, "_run_epoch", run_epoch)
+    assert len(list(Path("data/.store/training").iterdir())) == 1
+    told: list[int] = []
+    resumed = loop.train(
+        cache, manifest, params, CPU, on_epoch=lambda row: told.append(row["epoch"])
+    )
+    assert told == list(range(1, params.epochs + 1))
+    assert list(Path("data/.store/training").iterdir()) == []
+    assert decoder_bytes(undisturbed, workspace / "a") == decoder_bytes(resumed, workspace / "b")
+    pd.testing.assert_frame_equal(undisturbed.steps, resumed.steps)
+    pd.testing.assert_frame_equal(undisturbed.epochs, resumed.epochs)
+
+
+def test_the_average_follows_the_weights() -> None:
+    decoder = torch.nn.Linear(1, 1, bias=False)
+    average = torch.nn.Linear(1, 1, bias=False)
+    progress = loop.Progress(decoder, average, torch.optim.AdamW(decoder.parameters()))
+    torch.nn.init.constant_(average.weight, 0)
+    torch.nn.init.constant_(decoder.weight, 1)
+    progress.update_average(0.9, n_steps=0)  # 1/10 of the old, 9/10 of the new
+    assert average.weight.item() == pytest.approx(0.9)
+    progress.update_average(0.9, n_steps=10_000)
+    assert average.weight.item() == pytest.approx(0.91)
+
+
+def test_the_averaged_weights_are_kept(
+    cache: FeatureCache, manifest: pd.DataFrame, train_params: TrainParams
+) -> None:
+    plain = loop.train(cache, manifest, train_params, CPU)
+    averaged = loop.train(cache, manifest, dataclasses.replace(train_params, ema_decay=0.9), CPU)
+    # The same steps were taken, but other weights measured.
+    trained = plain.steps["split"] == "train"
+    pd.testing.assert_frame_equal(plain.steps[trained], averaged.steps[trained])
+    assert not plain.steps.equals(averaged.steps)
+
+
+def test_a_run_goes_on_from_another_decoder(
+    cache: FeatureCache, manifest: pd.DataFrame, train_params: TrainParams, workspace: Path
+) -> None:
+    first = loop.train(cache, manifest, dataclasses.replace(train_params, epochs=15), CPU)
+    save_decoder(first.decoder, first.card, workspace / "first")
+    onward = dataclasses.replace(
+        train_params, epochs=1, learning_rate=1e-9, start_from=str(workspace / "first")
+    )
+    result = loop.train(cache, manifest, onward, CPU)
+    assert result.epochs["train_loss"][0] < first.epochs["train_loss"][3]
+    with pytest.raises(ParameterError, match="the decoder to start from is a cnn3"):
+        loop.train(cache, manifest, dataclasses.replace(onward, decoder="linear"), CPU)
+    with pytest.raises(CacheError):
+        loop.train(cache, manifest, dataclasses.replace(onward, start_from="nowhere"), CPU)
+
+
+@pytest.mark.parametrize("ema_decay", [0, 0.9])
+def test_the_start_keeps_its_share_of_the_weights(
+    cache: FeatureCache,
+    manifest: pd.DataFrame,
+    train_params: TrainParams,
+    workspace: Path,
+    ema_decay: float,
+) -> None:
+    first = loop.train(cache, manifest, dataclasses.replace(train_params, epochs=2), CPU)
+    save_decoder(first.decoder, first.card, workspace / "first")
+    onward = dataclasses.replace(
+        train_params,
+        epochs=3,
+        keep="last",
+        ema_decay=ema_decay,
+        seed=7,
+        start_from=str(workspace / "first"),
+    )
+    wholly = loop.train(cache, manifest, onward, CPU)
+    partly = loop.train(cache, manifest, dataclasses.replace(onward, start_share=0.25), CPU)
+    weights = partly.decoder.state_dict()
+    for name, start in first.decoder.state_dict().items():
+        end = wholly.decoder.state_dict()[name]
+        if start.is_floating_point():
+            torch.testing.assert_close(weights[name], end + 0.25 * (start - end))
+    # The same steps were taken; what is measured on val is what is kept.
+    trained = wholly.steps["split"] == "train"
+    pd.testing.assert_frame_equal(wholly.steps[trained], partly.steps[trained])
+    names = list(manifest.loc[manifest["split"] == "val", "sample_id"])
+    batch = cache.batch(names)
+    with torch.inference_mode():
+        logits = partly.decoder.eval()(batch.features.float(), batch.pixels)
+    intersection, union = batch_counts(logits, batch.target(), threshold=onward.threshold)
+    assert partly.epochs["val_iou"].iloc[-1] == pytest.approx(float((intersection / union).mean()))
+
+
+def test_the_temperature_lowers_the_loss_on_val(
+    cache: FeatureCache, manifest: pd.DataFrame, train_params: TrainParams
+) -> None:
+    result = loop.train(
+        cache, manifest, dataclasses.replace(train_params, loss="bce", epochs=15), CPU
+    )
+    batch = cache.batch(list(manifest.loc[manifest["split"] == "val", "sample_id"]))
+    with torch.inference_mode():
+        logits = result.decoder.eval()(batch.features.float(), batch.pixels)
+    calibrated = losses.bce(logits / result.card.temperature, batch.target())
+    assert result.card.temperature != 1
+    assert calibrated < losses.bce(logits, batch.target())
+
+
+def test_a_damaged_checkpoint_is_left_aside(
+    cache: FeatureCache,
+    manifest: pd.DataFrame,
+    train_params: TrainParams,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    save = loop._save
+
+    def save_and_die(path: Path, progress: loop.Progress) -> None:
+        save(path, progress)
+        path.write_bytes(b"not a checkpoint")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "_save", save_and_die)
+    with pytest.raises(KeyboardInterrupt):
+        loop.train(cache, manifest, train_params, CPU)
+    monkeypatch.setattr(loop, "_save", save)
+    assert len(loop.train(cache, manifest, train_params, CPU).epochs) == train_params.epochs
+    assert "starting afresh" in caplog.text
+
+
+def test_a_loss_that_is_not_finite_stops_with_a_remedy(
+    cache: FeatureCache,
+    manifest: pd.DataFrame,
+    train_params: TrainParams,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(losses.LOSSES, "bce", lambda logits, target: (logits * float("nan")).mean())
+    with pytest.raises(TrainingError, match=r"(?s)loss is nan in epoch 1, step 1.*learning_rate"):
+        loop.train(cache, manifest, dataclasses.replace(train_params, loss="bce"), CPU)
+
+
+def test_unknown_names_and_missing_features_are_refused_before_training(
+    cache: FeatureCache, manifest: pd.DataFrame, train_params: TrainParams
+) -> None:
+    with pytest.raises(ParameterError, match=r"train\.loss"):
+        loop.train(cache, manifest, dataclasses.replace(train_params, loss="mse"), CPU)
+    with pytest.raises(ParameterError, match=r"train\.decoder"):
+        loop.train(cache, manifest, dataclasses.replace(train_params, decoder="x"), CPU)
+    stranger = manifest.replace({"sample_id": {manifest["sample_id"][0]: "Trout/99999"}})
+    with pytest.raises(CacheError, match="Trout/99999"):
+        loop.train(cache, stranger, train_params, CPU)
+
+
+def test_the_learning_rate_warms_up_and_falls(train_params: TrainParams) -> None:
+    params = dataclasses.replace(train_params, warmup_fraction=0.1, learning_rate=1.0)
+    rates = [loop.learning_rate(step, 100, params) for step in range(100)]
+    assert rates[:3] == pytest.approx([0.1, 0.2, 0.3])
+    assert rates[9] == rates[10] == 1.0
+    assert rates[55] == pytest.approx(0.5 * (1 + math.cos(math.pi * 45 / 90)))
+    assert rates == sorted(rates[:10]) + sorted(rates[10:], reverse=True)
+    constant = dataclasses.replace(params, schedule="constant", warmup_fraction=0)
+    assert {loop.learning_rate(step, 100, constant) for step in range(100)} == {1.0}
+
+
+def test_the_decoder_survives_the_files_and_damage_is_said(
+    cache: FeatureCache, manifest: pd.DataFrame, train_params: TrainParams, workspace: Path
+) -> None:
+    result = loop.train(cache, manifest, train_params, CPU)
+    save_decoder(result.decoder, result.card, workspace / "decoder")
+    decoder, card = load_decoder(workspace / "decoder", CPU)
+    assert card == result.card
+    batch = cache.batch([manifest["sample_id"][0]])
+    result.decoder.eval()
+    with torch.inference_mode():
+        expected = result.decoder(batch.features.float(), batch.pixels)
+        assert torch.equal(decoder(batch.features.float(), batch.pixels), expected)
+    (workspace / "decoder" / WEIGHTS_NAME).write_bytes(b"\0" * 40)
+    with pytest.raises(CacheError, match="dvc repro train"):
+        load_decoder(workspace / "decoder", CPU)
