@@ -246,15 +246,12 @@ class TrainParams:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EvaluateParams:
-    """How the decoder is measured and shown."""
+    """How the decoder is measured."""
 
     section: ClassVar[str] = "evaluate"
 
     bootstrap_samples: int = _field("resamples of the confidence interval", low=1, high=1_000_000)
-    gallery_best: int = _field("images in the gallery of the best", low=0, high=100)
-    gallery_random: int = _field("images in the random gallery", low=0, high=100)
-    gallery_worst: int = _field("images in the gallery of the worst", low=0, high=100)
-    seed: int = _field("seed of the bootstrap and of the random gallery", low=0, high=MAX_SEED)
+    seed: int = _field("seed of the bootstrap", low=0, high=MAX_SEED)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -273,9 +270,14 @@ class RobustnessParams:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ReportParams:
-    """How large the pictures of the report are, and when they lie beside it."""
+    """What the pictures show, how large they are, and when they lie beside the page."""
 
     section: ClassVar[str] = "report"
+
+    gallery_best: int = _field("images in the gallery of the best", low=0, high=100)
+    gallery_random: int = _field("images in the random gallery", low=0, high=100)
+    gallery_worst: int = _field("images in the gallery of the worst", low=0, high=100)
+    seed: int = _field("seed of the random gallery", low=0, high=MAX_SEED)
 
     picture_px: int = _field("longer side of a picture, at most", low=64, high=8192)
     thumbnail_px: int = _field("longer side of a thumbnail, at most", low=32, high=1024)

@@ -16,8 +16,9 @@ from PIL import Image
 from fishseg.audit.registration import pose
 from fishseg.audit.tracing import Sample, Traced, samples_of, trace
 from fishseg.audit.verdicts import RIGHT, UNKNOWN, WRONG, Verdict, judge
-from fishseg.datasets.layout import Problem, slug
+from fishseg.datasets.layout import Problem
 from fishseg.store import file_sha256
+from fishseg.tables import slug
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

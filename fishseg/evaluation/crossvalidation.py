@@ -17,9 +17,10 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from fishseg import splits
+from fishseg import splits, tables
 from fishseg.errors import DataError
-from fishseg.evaluation import scoring
+from fishseg.evaluation.predicting import predict_cached
+from fishseg.evaluation.scoring import score
 from fishseg.features.shards import FeatureCache
 from fishseg.images.decoding import read_image
 from fishseg.images.masks import read_mask
@@ -81,7 +82,7 @@ def cross_validate(
         manifest = splits.make_manifest(inventory.assign(class_name="all"), split_params)
         train_groups = manifest.loc[manifest["split"] == "train", "group_id"]
         seen = views[views["group_id"].isin(train_groups)].assign(class_name="all", split="train")
-        whole = pd.concat([manifest, seen[splits.COLUMNS]], ignore_index=True)
+        whole = pd.concat([manifest, seen[tables.MANIFEST_COLUMNS]], ignore_index=True)
         n_train = int((whole["split"] == "train").sum())
         recipe = _recipe(params, n_train)
         parts.append(train_and_score(inventory, whole, cache, recipe, device, n_views=n_views))
@@ -106,7 +107,7 @@ def train_and_score(
         cache: the features and masks of all of them.
         params: how to train.
         device: where to.
-        n_views: see `fishseg.evaluation.scoring.predict_cached`.
+        n_views: see `fishseg.evaluation.predicting.predict_cached`.
 
     Returns:
         What `fishseg.evaluation.scoring.score` gives, in the manifest's order.
@@ -115,10 +116,8 @@ def train_and_score(
     val = manifest.loc[manifest["split"] == "val", ["sample_id"]]
     samples = val.merge(inventory, on="sample_id", validate="1:1")
     decoder = result.decoder.eval()
-    predictions = scoring.predict_cached(
-        samples, cache, decoder, result.card, device, n_views=n_views
-    )
-    return scoring.score(predictions, len(samples))
+    predictions = predict_cached(samples, cache, decoder, result.card, device, n_views=n_views)
+    return score(predictions, len(samples), threshold=result.card.threshold).table
 
 
 def write_views(inventory: pd.DataFrame, folder: Path) -> pd.DataFrame:

@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from fishseg.datasets.layout import slug
 from fishseg.errors import DataError
+from fishseg.tables import slug
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

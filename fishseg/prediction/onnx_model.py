@@ -18,6 +18,7 @@ import numpy as np
 from fishseg.errors import ModelError
 from fishseg.images.resizing import at_size, to_pixels, working_size
 from fishseg.prediction import tta
+from fishseg.prediction.model import from_levels, to_levels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -135,7 +136,7 @@ class OnnxSegmenter:
 
     def probability(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """How probably each pixel ``(H0, W0)`` of an RGB image ``(H0, W0, 3)`` is fish, 0 to 1."""
-        return at_size(self.working_probability(image), (image.shape[0], image.shape[1]))
+        return at_size(from_levels(to_levels(self.working_probability(image))), image.shape[:2])
 
 
 def open_session(model: Path | bytes, *, n_threads: int = 0) -> Any:

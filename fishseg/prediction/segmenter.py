@@ -18,6 +18,7 @@ from fishseg.errors import BackboneError
 from fishseg.features.extraction import features_of
 from fishseg.images.resizing import at_size, to_pixels, working_size
 from fishseg.prediction import tta
+from fishseg.prediction.model import from_levels, to_levels
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -90,6 +91,10 @@ class Segmenter:
         )
         return probability[0, 0].numpy()
 
+    def levels(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """`working_probability` as it is stored, ``(H, W)`` uint8 from 0 to 255."""
+        return to_levels(self.working_probability(image))
+
     @property
     def threshold(self) -> float:
         """The probability from which a pixel is fish."""
@@ -97,7 +102,7 @@ class Segmenter:
 
     def probability(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """How probably each pixel ``(H0, W0)`` of an RGB image ``(H0, W0, 3)`` is fish, 0 to 1."""
-        return at_size(self.working_probability(image), (image.shape[0], image.shape[1]))
+        return at_size(from_levels(self.levels(image)), (image.shape[0], image.shape[1]))
 
     def mask(self, image: NDArray[np.uint8]) -> NDArray[np.bool_]:
         """The fish ``(H0, W0)`` in an RGB image ``(H0, W0, 3)``."""

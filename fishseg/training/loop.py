@@ -206,7 +206,7 @@ def train(
     decoder = progress.average
     decoder.load_state_dict(progress.best_state)
     checkpoint.unlink(missing_ok=True)
-    return _result(run, progress, _fit_temperature(run, decoder))
+    return _result(run, progress, _count_logits(run, decoder))
 
 
 def _begin(run: Run) -> Progress:
@@ -294,14 +294,14 @@ def _train_step(run: Run, progress: Progress, batch: Batch) -> tuple[Tensor, Ten
     return _measure(value, logits, target, run.params.threshold)
 
 
-def _fit_temperature(run: Run, decoder: nn.Module) -> float:
-    """The temperature that fits the probabilities on val best."""
+def _count_logits(run: Run, decoder: nn.Module) -> LogitHistogram:
+    """The logits of val, counted: how its temperature is found."""
     decoder.eval()
     histogram = LogitHistogram(run.device)
     with torch.inference_mode():
         for batch in run.loaders["val"].batches():
             histogram.add(decoder(batch.features.float(), batch.pixels), batch.target())
-    return histogram.fit_temperature()
+    return histogram
 
 
 def learning_rate(step: int, n_steps: int, params: TrainParams) -> float:
@@ -399,7 +399,8 @@ def _resume(path: Path, progress: Progress, device: torch.device) -> None:
     log.info("resuming after epoch %d", len(progress.epochs))
 
 
-def _result(run: Run, progress: Progress, temperature: float) -> TrainingResult:
+def _result(run: Run, progress: Progress, logits: LogitHistogram) -> TrainingResult:
+    temperature = logits.fit_temperature()
     epochs = pd.DataFrame(progress.epochs)
     last = run.params.keep == "last"
     kept = len(epochs) - 1 if last else int(epochs["val_iou"].to_numpy().argmax())
@@ -413,6 +414,8 @@ def _result(run: Run, progress: Progress, temperature: float) -> TrainingResult:
             for key in ("train_loss", "val_loss", "train_iou", "val_iou")
         },
         "temperature": temperature,
+        "val_ece": round(logits.ece(temperature), 6),
+        "val_ece_uncalibrated": round(logits.ece(1.0), 6),
         "n_train": len(run.sample_ids["train"]),
         "n_val": len(run.sample_ids["val"]),
         "n_parameters": sum(parameter.numel() for parameter in progress.decoder.parameters()),
