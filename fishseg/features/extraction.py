@@ -28,10 +28,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from fishseg import store
-from fishseg.backbones.model import Backbone
+from fishseg.backbones.model import LIBRARIES, Backbone
 from fishseg.errors import CacheError
-from fishseg.features import mask_bits, ranks
-from fishseg.features.mask_bits import read_packed_mask
+from fishseg.features import masks, ranks
 from fishseg.features.quantisation import dequantise, quantise
 from fishseg.features.shard_file import is_intact, write_shard
 from fishseg.features.shards import Index, Shard
@@ -78,10 +77,7 @@ def extract(
         CacheError: not even one image fits into memory.
         StorageError: the disk is full, or the store or ``folder`` cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise store.unwritable(folder, error) from None
+    store.make_folder(folder)
     index = Index(
         backbone={"name": backbone.name, "weights_sha256": backbone.weights_sha256},
         fit=params.fit,
@@ -172,16 +168,16 @@ def _features_name(size: tuple[int, int], samples: pd.DataFrame, facts: dict[str
     name = store.fingerprint(
         {"size": size, "images": list(samples["image_sha256"]), **facts},
         modules=[Extractor.__module__, Backbone.__module__],
-        libraries=["torch", "transformers", "openvino", "numpy", "pillow", "pillow-heif"],
+        libraries=[*LIBRARIES, "numpy", "pillow", "pillow-heif"],
     )
     return f"{name}.safetensors"
 
 
 def _masks_name(size: tuple[int, int], samples: pd.DataFrame) -> str:
-    masks = samples[["mask_sha256", "height", "width"]]  # each is first read at its image's size
+    files = samples[["mask_sha256", "height", "width"]]  # each is first read at its image's size
     name = store.fingerprint(
-        {"size": size, "masks": masks.to_numpy().tolist()},
-        modules=[mask_bits.__name__],
+        {"size": size, "masks": files.to_numpy().tolist()},
+        modules=[masks.__name__],
         libraries=["numpy", "scipy", "pillow", "pillow-heif"],
     )
     return f"{name}.safetensors"
@@ -203,12 +199,12 @@ def _store_masks(missing: list[PlannedShard]) -> None:
         for item in missing
         for path, height, width in item.samples[columns].itertuples(index=False, name=None)
     )
-    masks = ordered_map(lambda mask: read_packed_mask(*mask), wanted)
+    packed = ordered_map(lambda mask: masks.read_packed_mask(*mask), wanted)
     with tqdm(total=n_masks, desc="masks", unit="image", disable=not n_masks) as progress:
         for item in missing:
             rows = []
             for _ in range(len(item.samples)):
-                rows.append(next(masks))
+                rows.append(next(packed))
                 progress.update()
             write_shard({"masks": torch.stack(rows)}, item.stored_masks)
 

@@ -163,7 +163,7 @@ RESIZE_DOCSTRING = ("images/resizing.py", "A pixel is an area", "A pixel is no p
     [
         (RESIZE_RULE, True, True),
         (RESIZE_DOCSTRING, False, False),
-        (("features/mask_bits.py", ">= 128", ">= 100"), True, True),
+        (("features/masks.py", ">= 128", ">= 100"), True, True),
         (("backbones/model.py", "import torch\n", "import torch\n\nONE = 1\n"), False, True),
         (("backbones/model.py", "class Backbone", "# Frozen.\nclass Backbone"), False, False),
         (("features/quantisation.py", "STEPS = 127", "STEPS = 63"), False, True),
