@@ -1,4 +1,4 @@
-"""Train a decoder on cached features: loop, schedule, checkpoints.
+"""Train a decoder on cached features: loop and schedule.
 
 Shapes: ``B`` samples of a batch; ``C`` feature channels on a grid ``(h, w)``; working size
 ``(H, W)``. IoU is that of each image at the working resolution, and a step's IoU the mean over its
@@ -11,8 +11,7 @@ import copy
 import dataclasses
 import logging
 import math
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +21,15 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from fishseg import decoders, devices, store
-from fishseg.decoders.files import DecoderCard, load_decoder
+from fishseg.decoders.files import WEIGHTS_NAME, DecoderCard, load_decoder
 from fishseg.errors import ParameterError, TrainingError
 from fishseg.features.loading import Loader
-from fishseg.features.shards import Batch, FeatureCache, fingerprint
+from fishseg.features.shards import Batch, FeatureCache
 from fishseg.metrics.calibration import LogitHistogram
 from fishseg.metrics.masks import batch_counts
 from fishseg.params import TrainParams, choose
 from fishseg.training.augmentation import add_noise, jitter_colors
+from fishseg.training.checkpoints import Checkpoint, Epoch
 from fishseg.training.losses import LOSSES
 
 log = logging.getLogger(__name__)
@@ -54,24 +54,29 @@ class Progress:
     epochs: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
     def state(self) -> dict[str, Any]:
-        """The state that `restore` takes."""
+        """What training goes on from, without what was measured."""
         return {
             "decoder": self.decoder.state_dict(),
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "best_state": self.best_state,
-            "steps": self.steps,
-            "epochs": self.epochs,
         }
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go back to a saved state."""
+    def history(self) -> list[Epoch]:
+        """Each epoch's row and steps so far."""
+        steps: dict[int, list[dict[str, Any]]] = {}
+        for step in self.steps:
+            steps.setdefault(step["epoch"], []).append(step)
+        return [{"row": row, "steps": steps[row["epoch"]]} for row in self.epochs]
+
+    def restore(self, state: dict[str, Any], history: Sequence[Epoch]) -> None:
+        """Go back to a saved state and its history."""
         self.decoder.load_state_dict(state["decoder"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.best_state = state["best_state"]
-        self.steps = state["steps"]
-        self.epochs = state["epochs"]
+        self.steps = [step for epoch in history for step in epoch["steps"]]
+        self.epochs = [epoch["row"] for epoch in history]
 
     def update_average(self, decay: float, n_steps: int) -> None:
         """Let the average follow the weights; faster in the first steps, when it knows little."""
@@ -154,8 +159,8 @@ def train(
 ) -> TrainingResult:
     """Train a decoder and keep the epoch with the best mean IoU on val, or the last.
 
-    A checkpoint is left in the store after each epoch; a run with the same parameters, samples
-    and features goes on from it and ends with the same bits as one that was never interrupted.
+    A checkpoint is left in the store after each epoch; a run with the same parameters, samples,
+    features and code goes on from it and ends with the same bits as one that was never interrupted.
 
     Args:
         cache: features and masks.
@@ -167,6 +172,7 @@ def train(
     Raises:
         ParameterError: an unknown decoder or loss.
         CacheError: a sample of the manifest has no features.
+        StorageError: the store cannot be used.
         TrainingError: the loss is no longer finite.
     """
     sample_ids = {
@@ -184,9 +190,8 @@ def train(
         loss=choose(LOSSES, params.loss, "train.loss"),
         device=device,
     )
-    progress = _begin(run)
-    checkpoint = _checkpoint_path(run, manifest)
-    _resume(checkpoint, progress, device)
+    checkpoint = Checkpoint(_name(run, manifest))
+    progress = _resume(run, checkpoint)
 
     done = len(progress.epochs)
     for row in progress.epochs:
@@ -198,15 +203,51 @@ def train(
             if params.keep == "last" or row["val_iou"] > best_iou:
                 progress.best_state = copy.deepcopy(decoder.state_dict())
             progress.epochs.append(row)
-            _save(checkpoint, progress)
+            checkpoint.save(progress.state(), progress.history())
             on_epoch(row)
             bar.set_postfix(val_iou=f"{row['val_iou']:.4f}", loss=f"{row['train_loss']:.4f}")
             bar.update()
 
     decoder = progress.average
     decoder.load_state_dict(progress.best_state)
-    checkpoint.unlink(missing_ok=True)
+    checkpoint.remove()
     return _result(run, progress, _count_logits(run, decoder))
+
+
+def _name(run: Run, manifest: pd.DataFrame) -> str:
+    """Of a run: the fingerprint of everything that determines its course."""
+    start = run.params.start_from
+    facts = {
+        # Wherever the folder lies, what is in it counts.
+        "params": dataclasses.asdict(run.params)
+        | {"start_from": _weights_sha256(Path(start)) if start else None},
+        "manifest": manifest.to_csv(index=False),
+        "shards": run.cache.digests(),
+        "device": run.device.type,
+        "precision": str(devices.precision(run.device)),
+    }
+    return store.fingerprint(facts, modules=[__name__], libraries=["torch", "numpy"])
+
+
+def _weights_sha256(folder: Path) -> str:
+    """Of a decoder's weights; empty where there are none, as loading them will say."""
+    weights = folder / WEIGHTS_NAME
+    return store.file_sha256(weights) if weights.is_file() else ""
+
+
+def _resume(run: Run, checkpoint: Checkpoint) -> Progress:
+    """Where a run of this name was interrupted, or the beginning."""
+    progress = _begin(run)
+    try:
+        found = checkpoint.load(run.device)
+        if found is not None:
+            progress.restore(*found)
+            log.info("resuming after epoch %d", len(progress.epochs))
+    except Exception as error:  # a damaged file may raise anything
+        log.warning("the checkpoint cannot be used (%s); starting afresh", error)
+        checkpoint.remove()
+        return _begin(run)  # some of it may be restored
+    return progress
 
 
 def _begin(run: Run) -> Progress:
@@ -363,40 +404,6 @@ def _record(
         f"{split}_iou": float(iou_values.mean()),
         f"{split}_iou_std": float(iou_values.std(correction=0)),
     }
-
-
-def _checkpoint_path(run: Run, manifest: pd.DataFrame) -> Path:
-    name = fingerprint(
-        {
-            "params": dataclasses.asdict(run.params),
-            "manifest": manifest.to_csv(index=False),
-            "shards": run.cache.digests(),
-            "device": run.device.type,
-        }
-    )
-    return store.folder("training") / f"{name}.pt"
-
-
-def _save(path: Path, progress: Progress) -> None:
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        torch.save(progress.state(), partial)
-        partial.replace(path)
-    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-        partial.unlink(missing_ok=True)
-        log.warning("no checkpoint of epoch %d: %s", len(progress.epochs), error)
-
-
-def _resume(path: Path, progress: Progress, device: torch.device) -> None:
-    if not path.exists():
-        return
-    try:
-        progress.restore(torch.load(path, map_location=device, weights_only=True))
-    except Exception as error:  # a damaged file may raise anything; start afresh then
-        log.warning("the checkpoint %s cannot be used (%s); starting afresh", path.name, error)
-        path.unlink()
-        return
-    log.info("resuming after epoch %d", len(progress.epochs))
 
 
 def _result(run: Run, progress: Progress, logits: LogitHistogram) -> TrainingResult:
