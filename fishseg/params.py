@@ -27,7 +27,11 @@ DEFAULT_PATH = Path("params.yaml")
 MAX_SEED = 2**31 - 1  # what every generator takes
 
 # What has been called otherwise, and what to write for it.
-RENAMED: dict[str, str] = {}
+RENAMED = {
+    "train.start_from": "write train.init_from",
+    "train.start_share": "write train.wise_ft_alpha, which is 1 - start_share: 1 for a share of 0",
+    "train.threshold": "write evaluate.threshold: the section evaluate, not train",
+}
 
 # Values without quotes that YAML 1.1 and 1.2, or a reader and its user, take for different things.
 _TRAPS = {
@@ -122,7 +126,8 @@ class AuditParams(_Section):
     min_likeness: Float = Field(
         gt=0,
         lt=1,
-        description="correlation of two aligned pictures from which they show the same photograph",
+        description="likeness of two aligned pictures (fishseg.audit.registration) from which they "
+        "show the same photograph; at most 1",
     )
     min_mask_agreement: Float = Field(
         gt=0, lt=1, description="IoU with its siblings' consensus below which a mask is wrong"
@@ -262,16 +267,15 @@ class TrainParams(_Section):
     keep: Literal["best", "last"] = Field(
         description="the weights to keep: those of the epoch with the best val IoU, or of the last"
     )
-    start_from: str = Field(
-        description="folder of a trained decoder to go on from (data/decoder of a run), or empty"
+    init_from: str = Field(
+        description="folder of a trained decoder to fine-tune (data/decoder of a run), or empty"
     )
-    start_share: Float = Field(
-        ge=0,
-        lt=1,
-        description="how far the trained weights are moved back to those of start_from: 0 not at "
-        "all, 0.5 half way, for few pictures",
+    wise_ft_alpha: Float = Field(
+        gt=0,
+        le=1,
+        description="WiSE-FT: share of the fine-tuned weights in those that are kept, the rest are "
+        "those of init_from; 1 is fine-tuned alone, 0.5 half and half, for few pictures",
     )
-    threshold: Float = Field(gt=0, lt=1, description="probability from which a pixel is fish")
     seed: Seed = Field(description="seed of the weights and of the order of samples")
 
 
@@ -280,6 +284,9 @@ class EvaluateParams(_Section):
 
     section: ClassVar[str] = "evaluate"
 
+    threshold: Float = Field(
+        gt=0, lt=1, description="probability from which a pixel is fish, temperature included"
+    )
     bootstrap_samples: Int = Field(
         ge=1, le=1_000_000, description="resamples of the confidence interval"
     )

@@ -12,14 +12,17 @@ from stages import DECODER, FEATURES, INVENTORY, MANIFEST, METRICS, PLOTS, REPOR
 def main() -> None:
     """Write the page."""
     device = devices.select()
+    threshold = params.load(params.EvaluateParams).threshold
     decoder, card = load_decoder(DECODER, device)
     samples = with_rejected(read_manifest(MANIFEST), read_inventory(INVENTORY))
     shown = samples[samples["split"].isin(report.SHOWN_SPLITS)]
     report.write_report(
         metrics=METRICS,
         plots=PLOTS,
-        setup=report.describe(card),
-        predictions=predict_cached(shown, FeatureCache(FEATURES), decoder, card, device),
+        setup=report.describe(card, threshold),
+        predictions=predict_cached(
+            shown, FeatureCache(FEATURES), decoder, card, device, threshold=threshold
+        ),
         params=params.load(params.ReportParams),
         folder=REPORT,
     )

@@ -7,7 +7,15 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fishseg.cli.arguments import Commands, add_command, add_model, add_views, exit_status
+from fishseg.cli.arguments import (
+    Commands,
+    add_command,
+    add_model,
+    add_threshold,
+    add_tta,
+    check_threshold,
+    exit_status,
+)
 
 if TYPE_CHECKING:
     import argparse
@@ -19,7 +27,7 @@ log = logging.getLogger("fishseg")
 EXAMPLES = """\
   fishseg score my-pictures                       how good the decoder is on labelled pictures
   fishseg score my-pictures.zip --galleries look  and pictures of the best and the worst
-  fishseg score my-pictures --views 8             how good it is with an average over eight views
+  fishseg score my-pictures --tta 8               how good it is with an average over eight views
 """
 
 
@@ -45,7 +53,8 @@ def add_parser(commands: Commands) -> None:
         metavar="DIR",
         help="also draw the best, random and worst pictures",
     )
-    add_views(score)
+    add_tta(score)
+    add_threshold(score)
     add_model(score)
     score.set_defaults(command=run)
 
@@ -63,12 +72,22 @@ def run(options: argparse.Namespace) -> int:
     from fishseg.metrics.masks import summarise
     from fishseg.prediction.segmenter import Segmenter
 
+    check_threshold(options.threshold)
     # This works in any folder, without a params.yaml.
     settings = params.EvaluateParams(
-        bootstrap_samples=2000, gallery_best=5, gallery_random=20, gallery_worst=5, seed=42
+        threshold=options.threshold,
+        bootstrap_samples=2000,
+        gallery_best=5,
+        gallery_random=20,
+        gallery_worst=5,
+        seed=42,
     )
     segmenter = Segmenter.load(
-        options.decoder, options.backbone, devices.select(), n_views=options.views
+        options.decoder,
+        options.backbone,
+        devices.select(),
+        tta=options.tta,
+        threshold=options.threshold,
     )
     with opened(options.folder) as folder:
         # Whatever is broken is left out and listed, but never ends the run.

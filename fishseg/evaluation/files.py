@@ -48,7 +48,9 @@ def evaluate_cached(
     """
 
     def predict(samples: pd.DataFrame) -> Iterable[Predicted]:
-        return scoring.predict_cached(samples, cache, decoder, card, device)
+        return scoring.predict_cached(
+            samples, cache, decoder, card, device, threshold=params.threshold
+        )
 
     pictures = folder / "pictures"
     pictures.mkdir(parents=True, exist_ok=True)

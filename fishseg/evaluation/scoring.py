@@ -21,7 +21,7 @@ from fishseg.images.resizing import at_size, resize_mask
 from fishseg.metrics.confidence import selective_risk, stability
 from fishseg.metrics.masks import iou, overlap_counts, score_image, summarise
 from fishseg.parallel import ordered_map
-from fishseg.prediction import tta
+from fishseg.prediction.tta import average, view_id
 from fishseg.splits import SPLITS
 
 if TYPE_CHECKING:
@@ -83,18 +83,20 @@ def predict_cached(
     card: DecoderCard,
     device: torch.device,
     *,
-    n_views: int = 1,
+    threshold: float,
+    tta: int = 1,
 ) -> Iterator[Predicted]:
     """The decoder's answer to every sample, in the order given, from cached features.
 
     Args:
         samples: a row a sample.
-        cache: their features; if ``n_views`` is not 1, also those of their views, each under its
+        cache: their features; if ``tta`` is not 1, also those of their views, each under its
             `fishseg.prediction.tta.view_id`.
         decoder: in evaluation mode, on ``device``.
         card: what it was trained with.
         device: where to compute.
-        n_views: 1, or 2, 4 or 8 flipped and turned views to average over.
+        threshold: the probability from which a pixel is fish.
+        tta: 1, or 2, 4 or 8 flipped and turned views to average over.
 
     Raises:
         CacheError: a sample without features.
@@ -102,7 +104,7 @@ def predict_cached(
 
     def probability_of(sample_id: str, view: int) -> NDArray[np.float32]:
         # One at a time, as prediction does it: the same sums in the same order.
-        batch = cache.batch([tta.view_id(sample_id, view)])
+        batch = cache.batch([view_id(sample_id, view)])
         working = decode(
             decoder, batch.features, batch.pixels, device, temperature=card.temperature
         )
@@ -110,9 +112,9 @@ def predict_cached(
 
     sample: Any
     for sample in samples.itertuples(index=False):
-        probability = tta.average(functools.partial(probability_of, sample.sample_id), n_views)
+        probability = average(functools.partial(probability_of, sample.sample_id), tta)
         truth = cache.batch([sample.sample_id]).target()[0, 0].bool().numpy()
-        yield _predicted(sample, probability, card.threshold, truth)
+        yield _predicted(sample, probability, threshold, truth)
 
 
 def predict_files(samples: pd.DataFrame, segmenter: Segmenter) -> Iterator[Predicted]:
@@ -121,7 +123,7 @@ def predict_files(samples: pd.DataFrame, segmenter: Segmenter) -> Iterator[Predi
     Raises:
         DataError: a file that can no longer be read.
     """
-    threshold = segmenter.card.threshold
+    threshold = segmenter.threshold
     sample: Any
     for sample in samples.itertuples(index=False):
         probability = segmenter.working_probability(read_image(Path(sample.image_path)))
@@ -225,7 +227,7 @@ def summarise_splits(scores: pd.DataFrame, params: EvaluateParams) -> dict[str, 
     """What ``metrics/evaluate.json`` says: the metrics of each split.
 
     Beside the metrics on the masks that the audit lets stand or has repaired, which
-    ``audited_mask_iou`` repeats, ``raw_mask_iou`` is the mean IoU with the masks as they came,
+    ``audited_mask_iou`` repeats, ``raw_mask_iou`` is the mean IoU with the raw masks,
     samples with a rejected mask included: nobody's score rises by leaving out hard cases.
     ``confidence`` is what `summarise_confidence` gives.
     """

@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+THRESHOLD = 0.5  # unless told otherwise: what is as likely fish as not
+
+
 class ProbabilityModel(Protocol):
     """A model that finds fish in an image of any size."""
 

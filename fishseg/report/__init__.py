@@ -68,12 +68,12 @@ def write_report(
     (folder / PAGE_NAME).write_text(render(content), encoding="utf-8")
 
 
-def describe(card: DecoderCard) -> dict[str, str]:
-    """What a decoder was made of, for the head of the page."""
+def describe(card: DecoderCard, threshold: float) -> dict[str, str]:
+    """What a decoder was made of, and where it was cut, for the head of the page."""
     layers = ", ".join(str(layer) for layer in card.layers)
     return {
         "Backbone": f"{card.backbone['name']}, layer{'s' * (len(card.layers) > 1)} {layers}",
         "Decoder": card.decoder,
         "Working height": f"{card.image_size} px",
-        "Threshold": f"{card.threshold:g}",
+        "Threshold": f"{threshold:g}",
     }

@@ -25,7 +25,7 @@ from fishseg.training import loop
 
 CPU = torch.device("cpu")
 EVALUATE = EvaluateParams(
-    bootstrap_samples=50, gallery_best=2, gallery_random=3, gallery_worst=2, seed=0
+    threshold=0.5, bootstrap_samples=50, gallery_best=2, gallery_random=3, gallery_worst=2, seed=0
 )
 
 
@@ -67,11 +67,18 @@ def decoder_folder(
     return workspace / "decoder"
 
 
+@pytest.mark.parametrize("threshold", [0.5, 0.45])
 def test_a_file_and_its_cached_features_give_the_same_mask(
-    inventory: pd.DataFrame, cache: FeatureCache, decoder_folder: Path, tiny_backbone: Path
+    threshold: float,
+    inventory: pd.DataFrame,
+    cache: FeatureCache,
+    decoder_folder: Path,
+    tiny_backbone: Path,
 ) -> None:
-    segmenter = Segmenter.load(decoder_folder, tiny_backbone, CPU)
-    cached = scoring.predict_cached(inventory, cache, segmenter.decoder, segmenter.card, CPU)
+    segmenter = Segmenter.load(decoder_folder, tiny_backbone, CPU, threshold=threshold)
+    cached = scoring.predict_cached(
+        inventory, cache, segmenter.decoder, segmenter.card, CPU, threshold=threshold
+    )
     for predicted, path in zip(cached, inventory["image_path"], strict=True):
         mask = segmenter.mask(read_image(Path(path)))
         assert mask.any()
@@ -84,11 +91,11 @@ def test_a_turned_picture_gets_the_turned_answer_of_eight_views(
 ) -> None:
     image = np.random.default_rng(0).integers(0, 255, (56, 56, 3), dtype=np.uint8)
     differences = {}
-    for n_views in (1, 8):
-        segmenter = Segmenter.load(decoder_folder, tiny_backbone, CPU, n_views=n_views)
+    for n in (1, 8):
+        segmenter = Segmenter.load(decoder_folder, tiny_backbone, CPU, tta=n)
         expected = segmenter.probability(image)
         found = tta.turn_back(segmenter.probability(tta.turn(image, 5)), 5)
-        differences[n_views] = np.abs(found - expected).max()
+        differences[n] = np.abs(found - expected).max()
     assert differences[8] < 1e-5 < differences[1]
 
 
@@ -105,7 +112,9 @@ def test_scores_of_files_and_of_the_cache_agree(
     segmenter = Segmenter.load(decoder_folder, tiny_backbone, CPU)
     from_files = scoring.score(scoring.predict_files(inventory, segmenter), len(inventory))
     assert list(from_files["sample_id"]) == list(inventory["sample_id"])
-    cached = scoring.predict_cached(inventory, cache, segmenter.decoder, segmenter.card, CPU)
+    cached = scoring.predict_cached(
+        inventory, cache, segmenter.decoder, segmenter.card, CPU, threshold=0.5
+    )
     pd.testing.assert_frame_equal(from_files, scoring.score(cached, len(inventory)))
 
 
@@ -181,7 +190,7 @@ def test_a_rejected_mask_counts_in_the_raw_score_alone(
     samples = scoring.with_rejected(rest, rejected)
     assert samples["sample_id"].iloc[-1] == val
     assert samples["split"].iloc[-1] == "val"
-    predictions = scoring.predict_cached(samples, cache, decoder, card, CPU)
+    predictions = scoring.predict_cached(samples, cache, decoder, card, CPU, threshold=0.5)
     scores = scoring.score(predictions, len(samples))
     summary = scoring.summarise_splits(scores, EVALUATE)["val"]
     in_val = scores[scores["split"] == "val"]
@@ -198,7 +207,7 @@ def test_a_repaired_mask_is_scored_as_repaired_and_as_it_came(
     decoder, card = load_decoder(decoder_folder, CPU)
 
     def score(samples: pd.DataFrame) -> pd.DataFrame:
-        predictions = scoring.predict_cached(samples, cache, decoder, card, CPU)
+        predictions = scoring.predict_cached(samples, cache, decoder, card, CPU, threshold=0.5)
         return scoring.score(predictions, len(samples))
 
     before, after = score(inventory.iloc[:1]), score(repaired)

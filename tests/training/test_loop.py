@@ -162,14 +162,14 @@ def test_a_run_goes_on_from_another_decoder(
     first = loop.train(cache, manifest, train_params.model_copy(update={"epochs": 15}), CPU)
     save_decoder(first.decoder, first.card, workspace / "first")
     onward = train_params.model_copy(
-        update={"epochs": 1, "learning_rate": 1e-9, "start_from": str(workspace / "first")}
+        update={"epochs": 1, "learning_rate": 1e-9, "init_from": str(workspace / "first")}
     )
     result = loop.train(cache, manifest, onward, CPU)
     assert result.epochs["train_loss"][0] < first.epochs["train_loss"][3]
     with pytest.raises(ParameterError, match="the decoder to start from is a cnn3"):
         loop.train(cache, manifest, onward.model_copy(update={"decoder": "linear"}), CPU)
     with pytest.raises(CacheError):
-        loop.train(cache, manifest, onward.model_copy(update={"start_from": "nowhere"}), CPU)
+        loop.train(cache, manifest, onward.model_copy(update={"init_from": "nowhere"}), CPU)
 
 
 @pytest.mark.parametrize("ema_decay", [0, 0.9])
@@ -188,11 +188,11 @@ def test_the_start_keeps_its_share_of_the_weights(
             "keep": "last",
             "ema_decay": ema_decay,
             "seed": 7,
-            "start_from": str(workspace / "first"),
+            "init_from": str(workspace / "first"),
         }
     )
     wholly = loop.train(cache, manifest, onward, CPU)
-    partly = loop.train(cache, manifest, onward.model_copy(update={"start_share": 0.25}), CPU)
+    partly = loop.train(cache, manifest, onward.model_copy(update={"wise_ft_alpha": 0.75}), CPU)
     weights = partly.decoder.state_dict()
     for name, start in first.decoder.state_dict().items():
         end = wholly.decoder.state_dict()[name]
@@ -205,7 +205,7 @@ def test_the_start_keeps_its_share_of_the_weights(
     batch = cache.batch(names)
     with torch.inference_mode():
         logits = partly.decoder.eval()(batch.features.float(), batch.pixels)
-    intersection, union = batch_counts(logits, batch.target(), threshold=onward.threshold)
+    intersection, union = batch_counts(logits, batch.target())
     assert partly.epochs["val_iou"].iloc[-1] == pytest.approx(float((intersection / union).mean()))
 
 
