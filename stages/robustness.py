@@ -13,7 +13,12 @@ def main() -> None:
     result = measure.measure(
         inventory=read_inventory(INVENTORY),
         manifest=read_manifest(MANIFEST),
-        model=Segmenter.load(DECODER, BACKBONE, devices.select()),
+        model=Segmenter.load(
+            DECODER,
+            BACKBONE,
+            devices.select(),
+            threshold=params.load(params.EvaluateParams).threshold,
+        ),
         params=params.load(params.RobustnessParams),
     )
     measure.write_table(result.table, METRICS / "robustness")

@@ -116,8 +116,7 @@ def train_params() -> TrainParams:
         feature_noise=0,
         ema_decay=0,
         keep="best",
-        start_from="",
-        start_share=0,
-        threshold=0.5,
+        init_from="",
+        wise_ft_alpha=1,
         seed=1,
     )

@@ -8,7 +8,15 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fishseg.cli.arguments import Commands, add_command, add_model, add_views, exit_status
+from fishseg.cli.arguments import (
+    Commands,
+    add_command,
+    add_model,
+    add_threshold,
+    add_tta,
+    check_threshold,
+    exit_status,
+)
 
 if TYPE_CHECKING:
     import argparse
@@ -25,7 +33,7 @@ GALLERIES = {"best": 5, "random": 20, "worst": 5}
 EXAMPLES = """\
   fishseg score my-pictures                       how good the decoder is on labelled pictures
   fishseg score my-pictures.zip --galleries look  and pictures of the best and the worst
-  fishseg score my-pictures --views 8             how good it is with an average over eight views
+  fishseg score my-pictures --tta 8               how good it is with an average over eight views
 """
 
 
@@ -51,7 +59,8 @@ def add_parser(commands: Commands) -> None:
         metavar="DIR",
         help="also draw the best, random and worst pictures",
     )
-    add_views(score)
+    add_tta(score)
+    add_threshold(score)
     add_model(score)
     score.set_defaults(command=run)
 
@@ -73,8 +82,13 @@ def run(options: argparse.Namespace) -> int:
     from fishseg.prediction.stored import Predictions, write_predictions
     from fishseg.report.figures import draw_galleries
 
+    check_threshold(options.threshold)
     segmenter = Segmenter.load(
-        options.decoder, options.backbone, devices.select(), n_views=options.views
+        options.decoder,
+        options.backbone,
+        devices.select(),
+        tta=options.tta,
+        threshold=options.threshold,
     )
     threshold = segmenter.threshold
     with opened(options.folder) as folder, tempfile.TemporaryDirectory() as kept:

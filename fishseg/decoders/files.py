@@ -34,7 +34,6 @@ class DecoderCard:
         fit: how images are fitted to the working size.
         image_size: working height in pixels before rounding.
         dtype: what features are stored in; prediction rounds them as the cache does.
-        threshold: probability from which a pixel is fish.
         temperature: what the logits are divided by.
     """
 
@@ -45,7 +44,6 @@ class DecoderCard:
     fit: str
     image_size: int
     dtype: str
-    threshold: float
     temperature: float
 
 

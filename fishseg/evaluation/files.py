@@ -57,8 +57,8 @@ def evaluate_cached(
         What ``metrics/evaluate.json`` says.
     """
     said = predicting.predict_cached(samples, cache, decoder, card, device)
-    write_predictions(said, predictions, describe(card, card.threshold))
-    scores = scoring.score(Predictions(predictions), len(samples), threshold=card.threshold)
+    write_predictions(said, predictions, describe(card, params.threshold))
+    scores = scoring.score(Predictions(predictions), len(samples), threshold=params.threshold)
     summary = scoring.summarise_splits(scores.table, params)
     kept = scores.table[scores.table["mask_status"] != "rejected"]
     levels = {split: scores.levels.get(split, LevelCounts()) for split in UNSEEN_SPLITS}

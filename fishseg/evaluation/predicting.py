@@ -11,9 +11,9 @@ import pandas as pd
 
 from fishseg.decoders.inference import decode
 from fishseg.images.decoding import read_image
-from fishseg.prediction import tta
 from fishseg.prediction.model import to_levels
 from fishseg.prediction.stored import Predicted
+from fishseg.prediction.tta import average, view_id
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,18 +60,18 @@ def predict_cached(
     card: DecoderCard,
     device: torch.device,
     *,
-    n_views: int = 1,
+    tta: int = 1,
 ) -> Iterator[Predicted]:
     """The decoder's answer to every sample, in the order given, from cached features.
 
     Args:
         samples: a row a sample.
-        cache: their features; if ``n_views`` is not 1, also those of their views, each under its
+        cache: their features; if ``tta`` is not 1, also those of their views, each under its
             `fishseg.prediction.tta.view_id`.
         decoder: in evaluation mode, on ``device``.
         card: what it was trained with.
         device: where to compute.
-        n_views: 1, or 2, 4 or 8 flipped and turned views to average over.
+        tta: 1, or 2, 4 or 8 flipped and turned views to average over.
 
     Raises:
         CacheError: a sample without features.
@@ -79,7 +79,7 @@ def predict_cached(
 
     def one_view(sample_id: str, view: int) -> NDArray[np.float32]:
         # One at a time, as prediction does it: the same sums in the same order.
-        batch = cache.batch([tta.view_id(sample_id, view)])
+        batch = cache.batch([view_id(sample_id, view)])
         working = decode(
             decoder, batch.features, batch.pixels, device, temperature=card.temperature
         )
@@ -87,7 +87,7 @@ def predict_cached(
 
     sample: Any
     for sample in samples.itertuples(index=False):
-        probability = tta.average(functools.partial(one_view, sample.sample_id), n_views)
+        probability = average(functools.partial(one_view, sample.sample_id), tta)
         yield Predicted(sample=sample, levels=to_levels(probability))
 
 

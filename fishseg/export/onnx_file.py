@@ -216,7 +216,7 @@ def _facts(segmenter: Segmenter, part: str) -> ModelFacts:
         fit=card.fit,
         image_size=card.image_size,
         patch_multiple=segmenter.backbone.patch_multiple,
-        threshold=card.threshold,
+        threshold=segmenter.threshold,
         card=dataclasses.asdict(card),
     )
 

@@ -216,22 +216,20 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
-def batch_counts(
-    logits: Tensor, target: Tensor, *, threshold: float = 0.5
-) -> tuple[Tensor, Tensor]:
+def batch_counts(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Intersection and union of each image of a batch, for following a training run.
 
-    Nothing leaves the device, so the loop need not wait for it.
+    Fish is what is as likely fish as not, a logit of 0: no temperature changes that. Nothing leaves
+    the device, so the loop need not wait for it.
 
     Args:
         logits: (B, 1, H, W), before the sigmoid.
         target: (B, 1, H, W) in [0, 1]; 0.5 and above is fish.
-        threshold: probability in (0, 1) from which a pixel is fish.
 
     Returns:
         Two (B,) int64 tensors.
     """
-    predicted = logits >= math.log(threshold / (1 - threshold))
+    predicted = logits >= 0
     actual = target >= 0.5
     return (predicted & actual).sum(dim=(1, 2, 3)), (predicted | actual).sum(dim=(1, 2, 3))
 

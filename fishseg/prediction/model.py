@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 # A probability is kept in a byte.
 N_LEVELS = 256
+THRESHOLD = 0.5  # unless told otherwise: what is as likely fish as not
 
 
 class ProbabilityModel(Protocol):

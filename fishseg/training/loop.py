@@ -1,8 +1,8 @@
 """Train a decoder on cached features: loop and schedule.
 
 Shapes: ``B`` samples of a batch; ``C`` feature channels on a grid ``(h, w)``; working size
-``(H, W)``. IoU is that of each image at the working resolution, and a step's IoU the mean over its
-batch.
+``(H, W)``. IoU is that of each image at the working resolution, of the pixels that are more likely
+fish than not, whatever the temperature will be; a step's IoU is the mean over its batch.
 """
 
 from __future__ import annotations
@@ -85,17 +85,19 @@ class Progress:
         keep = min(decay, (n_steps + 1) / (n_steps + 10))
         _move(self.average, self.decoder.state_dict(), 1 - keep)
 
-    def to_keep(self, start_share: float) -> nn.Module:
+    def to_keep(self, wise_ft_alpha: float) -> nn.Module:
         """The decoder that is measured and kept: the average, or between it and the start.
+
+        ``wise_ft_alpha`` is the share of the average, the rest is the start's: 1 is the average.
 
         Weights halfway between those before and after fine-tuning often do better than either, on
         what was learned as on what was known (Wortsman et al., "Robust fine-tuning of zero-shot
         models", CVPR 2022).
         """
-        if self.start is None or not start_share:
+        if self.start is None or wise_ft_alpha == 1:
             return self.average
         between = copy.deepcopy(self.average)
-        _move(between, self.start, start_share)
+        _move(between, self.start, 1 - wise_ft_alpha)
         return between
 
 
@@ -216,11 +218,11 @@ def train(
 
 def _name(run: Run, manifest: pd.DataFrame) -> str:
     """Of a run: the fingerprint of everything that determines its course."""
-    start = run.params.start_from
+    start = run.params.init_from
     facts = {
         # Wherever the folder lies, what is in it counts.
-        "params": dataclasses.asdict(run.params)
-        | {"start_from": _weights_sha256(Path(start)) if start else None},
+        "params": run.params.model_dump()
+        | {"init_from": _weights_sha256(Path(start)) if start else None},
         "manifest": manifest.to_csv(index=False),
         "shards": run.cache.digests(),
         "device": run.device.type,
@@ -255,7 +257,7 @@ def _begin(run: Run) -> Progress:
     torch.manual_seed(params.seed)
     decoder = decoders.build(params.decoder, run.cache.index.channels).to(run.device)
     start = None
-    if params.start_from:
+    if params.init_from:
         start = _start_state(run)
         decoder.load_state_dict(start)
     average = decoder
@@ -274,7 +276,7 @@ def _start_state(run: Run) -> dict[str, Tensor]:
         CacheError: there is none.
         ParameterError: it is another decoder, or takes other features.
     """
-    folder = Path(run.params.start_from)
+    folder = Path(run.params.init_from)
     decoder, card = load_decoder(folder, run.device)
     index = run.cache.index
     theirs = (card.decoder, card.backbone["weights_sha256"], card.layers)
@@ -308,13 +310,13 @@ def _run_epoch(run: Run, progress: Progress, epoch: int) -> tuple[dict[str, Any]
         progress.update_average(params.ema_decay, step)
     train_row = _record(progress, "train", epoch, trained)
 
-    decoder = progress.to_keep(params.start_share).eval()
+    decoder = progress.to_keep(params.wise_ft_alpha).eval()
     measured = []
     with torch.inference_mode():
         for batch in run.loaders["val"].batches():
             logits = decoder(batch.features.float(), batch.pixels)
             target = batch.target()
-            measured.append(_measure(run.loss(logits, target), logits, target, params.threshold))
+            measured.append(_measure(run.loss(logits, target), logits, target))
     val_row = _record(progress, "val", epoch, measured)
     return {"epoch": epoch, **train_row, **val_row, "learning_rate": rate}, decoder
 
@@ -332,7 +334,7 @@ def _train_step(run: Run, progress: Progress, batch: Batch) -> tuple[Tensor, Ten
     progress.optimizer.zero_grad(set_to_none=True)
     value.backward()
     progress.optimizer.step()
-    return _measure(value, logits, target, run.params.threshold)
+    return _measure(value, logits, target)
 
 
 def _count_logits(run: Run, decoder: nn.Module) -> LogitHistogram:
@@ -356,11 +358,9 @@ def learning_rate(step: int, n_steps: int, params: TrainParams) -> float:
     return params.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def _measure(
-    loss: Tensor, logits: Tensor, target: Tensor, threshold: float
-) -> tuple[Tensor, Tensor]:
+def _measure(loss: Tensor, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Loss, and IoU of each image ``(B,)``, left on the device: no step waits for the numbers."""
-    intersection, union = batch_counts(logits.detach(), target, threshold=threshold)
+    intersection, union = batch_counts(logits.detach(), target)
     iou = torch.where(union > 0, intersection / union.clamp(min=1), 1.0)
     return loss.detach(), iou
 
@@ -436,7 +436,6 @@ def _result(run: Run, progress: Progress, logits: LogitHistogram) -> TrainingRes
         fit=index.fit,
         image_size=index.image_size,
         dtype=index.dtype,
-        threshold=run.params.threshold,
         temperature=temperature,
     )
     return TrainingResult(progress.average, card, pd.DataFrame(progress.steps), epochs, summary)

@@ -25,7 +25,7 @@ from fishseg.prediction.stored import Predictions
 from fishseg.training import loop
 
 CPU = torch.device("cpu")
-EVALUATE = EvaluateParams(bootstrap_samples=50, seed=0)
+EVALUATE = EvaluateParams(threshold=0.5, bootstrap_samples=50, seed=0)
 
 
 @pytest.fixture
@@ -66,10 +66,15 @@ def decoder_folder(
     return workspace / "decoder"
 
 
+@pytest.mark.parametrize("threshold", [0.5, 0.45])
 def test_a_file_and_its_cached_features_give_the_same_mask(
-    inventory: pd.DataFrame, cache: FeatureCache, decoder_folder: Path, tiny_backbone: Path
+    threshold: float,
+    inventory: pd.DataFrame,
+    cache: FeatureCache,
+    decoder_folder: Path,
+    tiny_backbone: Path,
 ) -> None:
-    segmenter = Segmenter.load(decoder_folder, tiny_backbone, CPU)
+    segmenter = Segmenter.load(decoder_folder, tiny_backbone, CPU, threshold=threshold)
     cached = predicting.predict_cached(inventory, cache, segmenter.decoder, segmenter.card, CPU)
     for predicted, path in zip(cached, inventory["image_path"], strict=True):
         mask = segmenter.mask(read_image(Path(path)))
@@ -83,11 +88,11 @@ def test_a_turned_picture_gets_the_turned_answer_of_eight_views(
 ) -> None:
     image = np.random.default_rng(0).integers(0, 255, (56, 56, 3), dtype=np.uint8)
     differences = {}
-    for n_views in (1, 8):
-        segmenter = Segmenter.load(decoder_folder, tiny_backbone, CPU, n_views=n_views)
+    for n in (1, 8):
+        segmenter = Segmenter.load(decoder_folder, tiny_backbone, CPU, tta=n)
         expected = segmenter.probability(image)
         found = tta.turn_back(segmenter.probability(tta.turn(image, 5)), 5)
-        differences[n_views] = np.abs(found - expected).max()
+        differences[n] = np.abs(found - expected).max()
     # Rounding to levels may tip one level either way.
     assert differences[8] < 1.01 / 255 < differences[1]
 
