@@ -161,9 +161,9 @@ def test_verdicts_hold_no_pixels_and_repairs_keep_to_their_rows(drawn: DrawnSet)
         assert put_in.mask_path == f"data/masks/{sample_id}.png"
         assert put_in.mask_sha256 == file_sha256(Path(put_in.mask_path))
     table = audited(drawn).table.set_index("sample_id")
-    for sample_id, row in table.to_dict("index").items():
+    for row in table.reset_index().to_dict("records"):
         changed = row["mask_path"] != row["raw_mask_path"]
-        assert changed == (sample_id in wrong)
+        assert changed == (row["sample_id"] in wrong)
         assert row["mask_sha256"] == file_sha256(Path(row["mask_path"]))
 
 
