@@ -13,6 +13,7 @@ import pandas as pd
 from fishseg.datasets.layout import slug
 from fishseg.errors import DataError
 from fishseg.params import SplitParams
+from fishseg.tables import write_csv
 
 log = logging.getLogger(__name__)
 
@@ -195,7 +196,7 @@ def leaking_groups(manifest: pd.DataFrame) -> list[str]:
 
 def write_manifest(manifest: pd.DataFrame, path: Path) -> None:
     """Write the manifest as CSV, sorted by ``sample_id``."""
-    manifest.to_csv(path, index=False, lineterminator="\n")
+    write_csv(manifest, path)
 
 
 def read_manifest(path: Path) -> pd.DataFrame:

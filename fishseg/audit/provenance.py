@@ -14,6 +14,7 @@ from fishseg.audit.registration import pose
 from fishseg.audit.tracing import Sample, Traced, samples_of, trace
 from fishseg.audit.verdicts import RIGHT, UNKNOWN, WRONG, Repaired, Verdict, judge
 from fishseg.datasets.layout import Problem, slug
+from fishseg.tables import write_csv
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -129,7 +130,7 @@ def write_tables(audited: Audited, folder: Path) -> None:
     """Write ``copies.csv`` and ``near_duplicates.csv``."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, table in (("copies", audited.copies), ("near_duplicates", audited.near_duplicates)):
-        table.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n", encoding="utf-8")
+        write_csv(table, folder / f"{name}.csv")
 
 
 def _tabulate(

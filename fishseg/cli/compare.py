@@ -26,7 +26,7 @@ EXAMPLES = """\
 """
 
 METRICS = "metrics/evaluate.json"
-IMAGES = "plots/evaluate/images.csv"
+IMAGES = "metrics/evaluate/images.csv"
 NAMES = ("sample_id", "class_name", "group_id")
 WORKSPACE = "workspace"
 SPLITS = ("val", "test")

@@ -42,8 +42,8 @@ def scored(**splits: dict[str, tuple[str, float]]) -> None:
     for name, images in splits.items():
         for sample_id, (group, iou) in images.items():
             lines.append(f"{sample_id},Trout,{group},ok,{name},{','.join([str(iou)] * 5)}")
-    Path("plots/evaluate").mkdir(parents=True, exist_ok=True)
-    Path("plots/evaluate/images.csv").write_text("\n".join(lines) + "\n")
+    Path("metrics/evaluate").mkdir(parents=True, exist_ok=True)
+    Path("metrics/evaluate/images.csv").write_text("\n".join(lines) + "\n")
 
 
 def changed(images: dict[str, tuple[str, float]], *by: float) -> dict[str, tuple[str, float]]:
@@ -158,7 +158,7 @@ def test_rejected_masks_are_no_part_of_the_numbers(
     repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     scored(val={**VAL, "0": ("a", 0.1)}, test=TEST)
-    table = Path("plots/evaluate/images.csv")
+    table = Path("metrics/evaluate/images.csv")
     table.write_text(table.read_text().replace("0,Trout,a,ok", "0,Trout,a,rejected"))
     assert "mean_iou is the same on the same 3 images." in said(capsys, "HEAD")
 
@@ -166,10 +166,10 @@ def test_rejected_masks_are_no_part_of_the_numbers(
 def test_without_scores_of_each_image_intervals_are_all_there_is(
     repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Path("plots/evaluate/images.csv").unlink()
+    Path("metrics/evaluate/images.csv").unlink()
     write(val=split(0.95, 0.93, 0.96), test=split(0.82, 0.7, 0.9))
     val, test = said(capsys, "HEAD").split("**test**")
-    assert "workspace has no plots/evaluate/images.csv" in val
+    assert "workspace has no metrics/evaluate/images.csv" in val
     assert "do not overlap" in val
     assert "overlap: the difference may be chance" in test
     write(val=split(0.95, None, None))
@@ -182,7 +182,7 @@ def test_without_scores_of_each_image_intervals_are_all_there_is(
 def test_a_damaged_table_of_scores(
     repository: Path, capsys: pytest.CaptureFixture[str], damage: str
 ) -> None:
-    table = Path("plots/evaluate/images.csv")
+    table = Path("metrics/evaluate/images.csv")
     replacement = {"group_id": "photo", ",0.9,": ",much,", "\n2,": "\n1,"}[damage]
     table.write_text(table.read_text().replace(damage, replacement, 1))
     text = said(capsys, "HEAD")
