@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from fishseg.errors import DataError
+from fishseg.store import write_whole
 
 COLUMNS = {
     "sample_id": "str",
@@ -38,9 +39,19 @@ SPLITS = ("train", "val", "test")
 MANIFEST_COLUMNS = ["sample_id", "class_name", "group_id", "split"]
 
 
+def write_csv(table: pd.DataFrame, path: Path) -> None:
+    """Write a table as CSV, whole or not at all, into a folder that is there.
+
+    Raises:
+        StorageError: the disk is full, or the folder cannot be written.
+    """
+    with write_whole(path) as new:
+        table.to_csv(new, index=False, lineterminator="\n", encoding="utf-8")
+
+
 def write_inventory(table: pd.DataFrame, path: Path) -> None:
     """Write the samples as CSV with the columns `COLUMNS`, a missing value as nothing."""
-    table[list(COLUMNS)].to_csv(path, index=False, lineterminator="\n", encoding="utf-8")
+    write_csv(table[list(COLUMNS)], path)
 
 
 def read_inventory(path: Path) -> pd.DataFrame:
@@ -87,7 +98,7 @@ def _bad_inventory(path: Path, what: str) -> DataError:
 
 def write_manifest(manifest: pd.DataFrame, path: Path) -> None:
     """Write the manifest as CSV, sorted by ``sample_id``."""
-    manifest.to_csv(path, index=False, lineterminator="\n")
+    write_csv(manifest, path)
 
 
 def read_manifest(path: Path) -> pd.DataFrame:

@@ -30,7 +30,7 @@ def add_parser(commands: Commands) -> None:
         summary="the trained model as an ONNX file",
         description="Write backbone and decoder as one ONNX file, from an RGB image as uint8 to\n"
         "the probability of fish at each pixel, and a model card (NAME.md) beside it. The file is\n"
-        "compared with torch on pictures first, and not written if they disagree.",
+        "compared with `fishseg predict` on pictures first, and not written if they disagree.",
         examples=EXAMPLES,
     )
     export.add_argument(
@@ -70,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
     """Export, compare and write."""
     import torch
 
-    from fishseg.export.model_card import model_card
+    from fishseg.export.model_card import agreement_lines, model_card
     from fishseg.export.onnx_file import comparison_pictures, export, write
     from fishseg.prediction.segmenter import Segmenter
 
@@ -82,26 +82,26 @@ def run(options: argparse.Namespace) -> int:
             expected="a name that ends in .onnx",
             remedy=f"--out {options.out.with_suffix('.onnx')}",
         )
-    segmenter = Segmenter.load(
-        options.decoder,
-        options.backbone,
-        torch.device("cpu"),
-        torch.float32,
-        threshold=options.threshold,
+    exact, in_bf16 = (
+        Segmenter.load(
+            options.decoder,
+            options.backbone,
+            torch.device("cpu"),
+            dtype,
+            threshold=options.threshold,
+        )
+        for dtype in (torch.float32, torch.bfloat16)
     )
     exported = export(
-        segmenter,
+        exact,
         part=options.part,
         opset=options.opset,
         pictures=comparison_pictures(options.run),
+        in_bf16=in_bf16,
     )
     card = model_card(exported, options.run)
     write(exported, options.out, model_card=card)
-    log.info(
-        "%s agrees with torch on %d pictures: mask IoU at least %.5f, probabilities within %.1e",
-        options.out,
-        exported.agreement.n_pictures,
-        exported.agreement.min_iou,
-        exported.agreement.max_difference,
-    )
+    log.info("%s is written; compared with what `fishseg predict` says of pictures:", options.out)
+    for line in agreement_lines(exported):
+        log.info("%s", line)
     return 0

@@ -11,6 +11,8 @@ from fishseg.evaluation import predicting, scoring
 from fishseg.metrics.calibration import LevelCounts
 from fishseg.metrics.confidence import selective_risk
 from fishseg.prediction.stored import Predictions, write_predictions
+from fishseg.store import make_folder
+from fishseg.tables import write_csv
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,9 +74,9 @@ def evaluate_cached(
         "reliability": tabulate_reliability(levels),
         "risk_coverage": tabulate_risk_coverage(kept),
     }
-    tables.mkdir(parents=True, exist_ok=True)
+    make_folder(tables)
     for name, table in written.items():
-        table.round(6).to_csv(tables / f"{name}.csv", index=False, lineterminator="\n")
+        write_csv(table.round(6), tables / f"{name}.csv")
     return summary
 
 

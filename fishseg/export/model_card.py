@@ -298,12 +298,23 @@ def _licences(run: _Run, facts: ModelFacts, *, data_known: bool) -> list[str]:
 
 
 def _agreement(exported: Exported) -> list[str]:
-    found = exported.agreement
     return [
         "## Export",
         "",
-        f"ONNX opset {exported.opset}. Compared with torch in float32 on {found.n_pictures} "
-        f"pictures: probabilities differ by {found.max_difference:.1e} at "
-        f"most, masks have an IoU of at least {found.min_iou:.5f}.",
+        f"ONNX opset {exported.opset}. Compared with the same model in torch, as it predicts "
+        "from files:",
+        "",
+        *[f"- {line}" for line in agreement_lines(exported)],
         "",
     ]
+
+
+def agreement_lines(exported: Exported) -> Iterator[str]:
+    """How far the exported model is from the one it came from, a line a precision."""
+    for name, found in (("float32", exported.agreement), ("bfloat16", exported.in_bf16)):
+        if found is not None:
+            yield (
+                f"computing in {name}, on {found.n_pictures} pictures: probabilities differ by "
+                f"{found.max_difference:.1e} at most, masks have an IoU of at least "
+                f"{found.min_iou:.5f}."
+            )

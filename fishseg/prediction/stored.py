@@ -23,6 +23,8 @@ from safetensors.numpy import save_file
 from fishseg.errors import CacheError
 from fishseg.images.resizing import at_size
 from fishseg.prediction.model import from_levels
+from fishseg.store import make_folder, write_whole
+from fishseg.tables import write_csv
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -66,7 +68,7 @@ def write_predictions(
         folder: where to, made if needed.
         about: what said it, as JSON knows it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     rows: list[dict[str, Any]] = []
     pending = iter(predictions)
     for number in itertools.count():
@@ -74,9 +76,10 @@ def write_predictions(
         if not some:
             break
         name = f"predictions-{number:05d}.safetensors"
-        save_file({one.sample.sample_id: one.levels for one in some}, folder / name)
+        with write_whole(folder / name) as new:
+            save_file({one.sample.sample_id: one.levels for one in some}, new)
         rows += [{**one.sample._asdict(), "shard": name} for one in some]
-    pd.DataFrame(rows).to_csv(folder / _SAMPLES_NAME, index=False, lineterminator="\n")
+    write_csv(pd.DataFrame(rows), folder / _SAMPLES_NAME)
     text = json.dumps(about, indent=2) + "\n"
     (folder / _ABOUT_NAME).write_text(text, encoding="utf-8")
 

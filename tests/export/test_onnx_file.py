@@ -21,6 +21,7 @@ from fishseg.decoders.files import CARD_NAME, WEIGHTS_NAME, DecoderCard
 from fishseg.decoders.inference import decode
 from fishseg.errors import ModelError
 from fishseg.export import onnx_file
+from fishseg.export.model_card import agreement_lines
 from fishseg.export.onnx_file import Exported
 from fishseg.params import BackboneParams
 from fishseg.prediction.onnx_model import DECODER, WHOLE, ModelFacts, OnnxSegmenter, open_session
@@ -175,6 +176,47 @@ def test_the_file_says_what_it_is_and_not_where_it_was_made(
     content = model_file.read_bytes()
     for trace in (b"/fishseg/", b".py", str(Path.home()).encode()):
         assert trace not in content
+
+
+def test_features_in_eight_bits_are_rounded_in_the_graph_too(segmenter: Segmenter) -> None:
+    card = dataclasses.replace(segmenter.card, dtype="int8")
+    coarse = dataclasses.replace(segmenter, card=card)
+    exported = onnx_file.export(coarse, part=WHOLE, opset=18, pictures=PICTURES)
+    assert exported.agreement.max_difference < onnx_file.MAX_DIFFERENCE["int8"]
+    # What eight bits change is more than where the two differ, or the test could not tell.
+    changed = max(
+        float(np.abs(coarse.probability(image) - segmenter.probability(image)).max())
+        for image in PICTURES
+    )
+    assert changed > 3 * exported.agreement.max_difference
+
+
+def test_a_graph_that_forgets_to_round_is_noticed(
+    segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = dataclasses.replace(segmenter.card, dtype="int8")
+    monkeypatch.setattr(onnx_file, "rounded", lambda features: features)
+    monkeypatch.setitem(onnx_file.MAX_DIFFERENCE, "int8", 1e-3)
+    with pytest.raises(ModelError, match="does not agree"):
+        onnx_file.export(
+            dataclasses.replace(segmenter, card=card), part=WHOLE, opset=18, pictures=PICTURES
+        )
+
+
+def test_bfloat16_is_another_model_by_little_and_that_is_said(tmp_path: Path) -> None:
+    exact = build_segmenter(tmp_path, "dinov2", "detail")
+    in_bf16 = Segmenter.load(tmp_path / "decoder", tmp_path / "backbone", CPU, torch.bfloat16)
+    found = onnx_file.export(exact, part=WHOLE, opset=18, pictures=PICTURES, in_bf16=in_bf16)
+    assert found.in_bf16 is not None
+    assert found.in_bf16.n_pictures == len(PICTURES)
+    expected = max(
+        float(np.abs(in_bf16.working_probability(image) - exact.working_probability(image)).max())
+        for image in PICTURES
+    )
+    assert expected > 10 * found.agreement.max_difference
+    assert found.in_bf16.max_difference == pytest.approx(expected, abs=1e-4)
+    lines = list(agreement_lines(found))
+    assert lines[1].startswith(f"computing in bfloat16, on {len(PICTURES)} pictures")
 
 
 class Deceitful(nn.Module):
