@@ -37,8 +37,8 @@ OUT = Path("tmp/real-folds")
 FOLDS = 5
 RECIPES = {
     "defaults": [],
-    "560 px": ["features.image_size=560"],
-    "742 px": ["features.image_size=742"],
+    "560 px": ["features.megapixels=0.418"],
+    "742 px": ["features.megapixels=0.734"],
     # As the Makefile has it for `make baseline`.
     "starting project": [
         "features.fit=stretch",

@@ -166,11 +166,20 @@ class FeaturesParams:
     section: ClassVar[str] = "features"
 
     fit: str = _field(
-        "aspect keeps the image's proportions; stretch makes it a square",
+        "aspect keeps the image's proportions, at `megapixels`; stretch makes it a square of "
+        "`image_size`",
         choices=("aspect", "stretch"),
     )
     image_size: int = _field(
-        "working height in pixels, rounded to the patch size", low=32, high=4096
+        "fit stretch: side of the working square in pixels, rounded to the patch size",
+        low=32,
+        high=4096,
+    )
+    megapixels: float = _field(
+        "fit aspect: area of every working picture in millions of pixels, sides rounded to the "
+        "patch size; 4:3 pictures are 448 px high at 0.268, 560 px at 0.418, 742 px at 0.734",
+        low=0.001,
+        high=16,
     )
     layers: tuple[int, ...] = _field(
         "layers to keep: 1 is the first block, -1 the last; several are stacked"

@@ -71,9 +71,10 @@ def write_report(
 def describe(card: DecoderCard) -> dict[str, str]:
     """What a decoder was made of, for the head of the page."""
     layers = ", ".join(str(layer) for layer in card.layers)
+    size = f"{card.megapixels:g} MP" if card.fit == "aspect" else f"{card.image_size} px square"
     return {
         "Backbone": f"{card.backbone['name']}, layer{'s' * (len(card.layers) > 1)} {layers}",
         "Decoder": card.decoder,
-        "Working height": f"{card.image_size} px",
+        "Working size": size,
         "Threshold": f"{card.threshold:g}",
     }

@@ -425,6 +425,7 @@ def _result(run: Run, progress: Progress, temperature: float) -> TrainingResult:
         layers=index.layers,
         fit=index.fit,
         image_size=index.image_size,
+        megapixels=index.megapixels,
         dtype=index.dtype,
         threshold=run.params.threshold,
         temperature=temperature,
