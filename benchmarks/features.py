@@ -151,6 +151,7 @@ def end_to_end(
     params = FeaturesParams(
         fit="stretch",
         image_size=SIZE,
+        megapixels=1,
         layers=(-1,),
         dtype="float16",
         batch_size=0,

@@ -117,11 +117,16 @@ def runs(study: Study) -> Iterator[Run]:
             # An arm may have a seed of its own; it is paired with the others' run all the same.
             overrides = (f"split.fold={fold}", f"train.seed={seed}", *changes)
             yield Run(
-                arm=arm, fold=fold, seed=seed, overrides=overrides, tree=_changed(base, overrides)
+                arm=arm, fold=fold, seed=seed, overrides=overrides, tree=changed(base, overrides)
             )
 
 
-def _changed(base: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+def changed(base: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """A parameter tree with some values changed, each as ``section.key=value``.
+
+    Raises:
+        ParameterError: there is no such parameter.
+    """
     tree = {section: dict(values) for section, values in base.items()}
     for override in overrides:
         key, _, value = override.partition("=")
@@ -203,16 +208,24 @@ def with_raw_masks(audited: pd.DataFrame) -> pd.DataFrame:
 
 def score(run: Run, copies_per_photo: int) -> pd.DataFrame:
     """Train and score one run; a row a val image."""
-    device = devices.select()
     audited = read_inventory(INVENTORY)
     if copies_per_photo:
         audited = audited.groupby("group_id").head(copies_per_photo)
     inventory = audited
     if run.tree["audit"]["masks"] == "keep":
         inventory = with_raw_masks(audited)
+    # Whatever masks it was trained on, it is measured against the audited ones.
+    return train_with(run.tree, inventory, audited)[SCORES]
+
+
+def train_with(
+    tree: Mapping[str, Any], inventory: pd.DataFrame, audited: pd.DataFrame
+) -> pd.DataFrame:
+    """Train with a parameter tree on an inventory, and score val against the audited one."""
+    device = devices.select()
     with tempfile.TemporaryDirectory(dir=store.folder("studies")) as folder:
         parameters = Path(folder) / "params.yaml"
-        parameters.write_text(yaml.safe_dump(dict(run.tree)), encoding="utf-8")
+        parameters.write_text(yaml.safe_dump(dict(tree)), encoding="utf-8")
         wanted = params.load(params.FeaturesParams, parameters)
         backbone = load_backbone(BACKBONE, wanted.layers, devices.precision(device), device)
         extract(inventory, backbone, wanted, Path(folder) / "features", device)

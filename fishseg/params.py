@@ -205,10 +205,20 @@ class FeaturesParams(_Section):
     section: ClassVar[str] = "features"
 
     fit: Literal["aspect", "stretch"] = Field(
-        description="aspect keeps the image's proportions; stretch makes it a square"
+        description="aspect keeps the image's proportions, at megapixels; stretch makes it a "
+        "square of image_size"
     )
     image_size: Int = Field(
-        ge=32, le=4096, description="working height in pixels, rounded to the patch size"
+        ge=32,
+        le=4096,
+        description="fit stretch: side of the working square in pixels, rounded to the patch size",
+    )
+    megapixels: Float = Field(
+        ge=0.001,
+        le=16,
+        description="fit aspect: area of every working picture in millions of pixels, sides "
+        "rounded to the patch size; 4:3 pictures are 448 px high at 0.268, 560 px at 0.418, 742 px "
+        "at 0.734",
     )
     layers: Ints = Field(
         description="layers to keep: 1 is the first block, -1 the last; several are stacked"

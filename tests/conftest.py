@@ -97,7 +97,13 @@ def tiny_backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def features_params() -> FeaturesParams:
     return FeaturesParams(
-        fit="aspect", image_size=56, layers=(-1,), dtype="float16", batch_size=3, shard_size=5
+        fit="aspect",
+        image_size=56,
+        megapixels=0.0042,  # 56 px high where the picture is 59x44
+        layers=(-1,),
+        dtype="float16",
+        batch_size=3,
+        shard_size=5,
     )
 
 

@@ -239,6 +239,7 @@ def _facts(segmenter: Segmenter, part: str) -> ModelFacts:
         part=part,
         fit=card.fit,
         image_size=card.image_size,
+        megapixels=card.megapixels,
         patch_multiple=segmenter.backbone.patch_multiple,
         threshold=segmenter.threshold,
         card=dataclasses.asdict(card),
@@ -337,6 +338,7 @@ def _compare(
             (picture.shape[0], picture.shape[1]),
             fit=facts.fit,
             image_size=facts.image_size,
+            megapixels=facts.megapixels,
             patch_multiple=facts.patch_multiple,
         )
         by_size.setdefault(size, []).append(picture)

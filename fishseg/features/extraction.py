@@ -82,6 +82,7 @@ def extract(
         backbone={"name": backbone.name, "weights_sha256": backbone.weights_sha256},
         fit=params.fit,
         image_size=params.image_size,
+        megapixels=params.megapixels,
         layers=params.layers,
         channels=backbone.channels,
         precision=str(backbone.dtype).removeprefix("torch."),
@@ -118,11 +119,14 @@ def plan(
             (height, width),
             fit=params.fit,
             image_size=params.image_size,
+            megapixels=params.megapixels,
             patch_multiple=patch_multiple,
         )
         for height, width in zip(ordered["height"], ordered["width"], strict=True)
     ]
-    facts = {key: value for key, value in dataclasses.asdict(index).items() if key != "shards"}
+    # How images were fitted shows in the size alone, which is named beside these.
+    settled = ("shards", "fit", "image_size", "megapixels")
+    facts = {key: value for key, value in dataclasses.asdict(index).items() if key not in settled}
     place = store.folder("shards")
     planned: list[PlannedShard] = []
     for size in sorted(set(sizes)):
@@ -315,7 +319,7 @@ class Extractor:
             raise CacheError(
                 "one image at a time is too much for the memory",
                 where=f"the device {self.device}",
-                remedy="dvc exp run -S features.image_size=…, half of what it is; or close what "
+                remedy="dvc exp run -S features.megapixels=…, half of what it is; or close what "
                 "else uses the memory",
             )
         self.batch_size = min(self.batch_size, n_failed // 2)

@@ -86,6 +86,7 @@ class Segmenter:
             (image.shape[0], image.shape[1]),
             fit=self.card.fit,
             image_size=self.card.image_size,
+            megapixels=self.card.megapixels,
             patch_multiple=self.backbone.patch_multiple,
         )
         pixels = torch.from_numpy(to_pixels(image, size)).unsqueeze(0)

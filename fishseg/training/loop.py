@@ -436,6 +436,7 @@ def _result(run: Run, progress: Progress, logits: LogitHistogram) -> TrainingRes
         layers=index.layers,
         fit=index.fit,
         image_size=index.image_size,
+        megapixels=index.megapixels,
         dtype=index.dtype,
         temperature=temperature,
     )
