@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fishseg.cli.results import DiskFullError
-from fishseg.cli.tables import outlines_of, row_of
 from fishseg.errors import DataError, FishsegError
 from fishseg.images.decoding import read_image
 from fishseg.measurement.instances import find_fish
 from fishseg.measurement.size import measure
+from fishseg.measurement.table import outlines_of, row_of
 from fishseg.parallel import ordered_map
 from fishseg.plots.measured import measured_overlay
 

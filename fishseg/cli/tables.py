@@ -5,31 +5,27 @@ from __future__ import annotations
 import csv
 import logging
 import math
-from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
+from typing import TYPE_CHECKING, TextIO
 
 from fishseg.errors import ParameterError
 from fishseg.measurement import coco
+from fishseg.measurement.table import (
+    COLUMNS,
+    MM_COLUMNS,
+    PLAUSIBLE_MM,
+    in_millimetres,
+    is_plausible,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from fishseg.measurement.instances import Instance
-    from fishseg.measurement.size import Measurement
+    from fishseg.measurement.table import Row
 
 log = logging.getLogger(__name__)
 
-Row: TypeAlias = dict[str, Any]
-
-COLUMNS = (
-    "area_px", "length_px", "width_px", "orientation_degrees",
-    "box_left_px", "box_top_px", "box_width_px", "box_height_px",
-    "centroid_x_px", "centroid_y_px", "confidence", "cut_off",
-)  # fmt: skip
-MM_COLUMNS = ("area_mm2", "length_mm", "width_mm")
 RLE_FILE, POLYGON_FILE = "annotations.json", "annotations_polygons.json"
-# No fish that this is for is longer or shorter: a scale that makes it so is a slip.
-_PLAUSIBLE_MM = (2.0, 5000.0)
 
 
 def scale(
@@ -63,41 +59,6 @@ def scale(
     if reference_px is not None and reference_mm is not None:
         return reference_mm / reference_px
     return mm_per_px
-
-
-def row_of(fish: Instance, measured: Measurement) -> Row:
-    """A fish as a row of the table, in pixels."""
-    left, top, width, height = measured.box
-    x, y = measured.centroid
-    values = (
-        measured.area_px, round(measured.length_px, 2), round(measured.width_px, 2),
-        round(measured.orientation_degrees, 1) % 180, left, top, width, height,
-        round(x, 2), round(y, 2), round(fish.confidence, 4), int(fish.cut_off),
-    )  # fmt: skip
-    return dict(zip(COLUMNS, values, strict=True))
-
-
-def outlines_of(fish: Instance, size: tuple[int, int]) -> Row:
-    """The segmentations of a fish in a picture of a ``(height, width)``."""
-    return {
-        "rle": coco.run_lengths(fish.mask, fish.origin, size),
-        "polygons": coco.polygons(fish.mask, fish.origin),
-    }
-
-
-def in_millimetres(row: Row, mm_per_px: float) -> Row:
-    """The columns in millimetres that belong to a row in pixels."""
-    return {
-        "area_mm2": round(row["area_px"] * mm_per_px**2, 2),
-        "length_mm": round(row["length_px"] * mm_per_px, 2),
-        "width_mm": round(row["width_px"] * mm_per_px, 2),
-    }
-
-
-def is_plausible(row: Row, mm_per_px: float) -> bool:
-    """Whether a scale gives a fish a length that fish have."""
-    shortest, longest = _PLAUSIBLE_MM
-    return bool(shortest <= row["length_px"] * mm_per_px <= longest)
 
 
 class Table:
@@ -134,7 +95,7 @@ class Table:
             self._n_empty,
         )
         if self._n_implausible:
-            shortest, longest = _PLAUSIBLE_MM
+            shortest, longest = PLAUSIBLE_MM
             log.warning(
                 "%d fish come out shorter than %g mm or longer than %g mm: check the scale",
                 self._n_implausible,
