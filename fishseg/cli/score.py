@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import json
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fishseg.cli.arguments import Commands, add_command, add_model, add_views, exit_status
+from fishseg.cli.arguments import Commands, add_command, add_model, add_views, conclude
 
 if TYPE_CHECKING:
     import argparse
-
-    from fishseg.datasets.layout import Problem
-
-log = logging.getLogger("fishseg")
 
 EXAMPLES = """\
   fishseg score my-pictures                       how good the decoder is on labelled pictures
@@ -53,13 +48,10 @@ def add_parser(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the metrics; 1 where a file could not be used."""
     from fishseg import devices, params
-    from fishseg.audit.inventory import (
-        KINDS_KEPT,
-        KINDS_REDUNDANT,
-        build_inventory,
-    )
+    from fishseg.audit.inventory import build_inventory
     from fishseg.datasets.local import opened
     from fishseg.evaluation import files, scoring
+    from fishseg.images.folders import mark_results
     from fishseg.metrics.masks import summarise
     from fishseg.prediction.segmenter import Segmenter
 
@@ -84,15 +76,8 @@ def run(options: argparse.Namespace) -> int:
         )
         if options.galleries:
             files.draw_galleries(scores, samples, predict, settings, options.galleries)
+            # A later `fishseg predict` must not take them for photographs.
+            drawn = [file.name for file in options.galleries.glob("gallery_*.png")]
+            mark_results(options.galleries, drawn)
     print(json.dumps(summary, indent=2))
-    unusable = []
-    for problem in inventory.problems:
-        if problem.kind in KINDS_KEPT + KINDS_REDUNDANT:
-            log.info("%s", _line(problem))
-        else:
-            unusable.append(_line(problem))
-    return exit_status(unusable)
-
-
-def _line(problem: Problem) -> str:
-    return f"{problem.path}: {problem.message}"
+    return conclude(*inventory.use())

@@ -23,13 +23,14 @@ PLAUSIBLE_MM = (2.0, 5000.0)
 
 
 def row_of(fish: Instance, measured: Measurement) -> Row:
-    """A fish as a row of the table, in pixels."""
+    """A fish as a row of the table, in pixels; None for what is not known."""
     left, top, width, height = measured.box
     x, y = measured.centroid
+    confidence = None if fish.confidence is None else round(fish.confidence, 4)
     values = (
         measured.area_px, round(measured.length_px, 2), round(measured.width_px, 2),
         round(measured.orientation_degrees, 1) % 180, left, top, width, height,
-        round(x, 2), round(y, 2), round(fish.confidence, 4), int(fish.cut_off),
+        round(x, 2), round(y, 2), confidence, int(fish.cut_off),
     )  # fmt: skip
     return dict(zip(COLUMNS, values, strict=True))
 
