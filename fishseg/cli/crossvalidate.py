@@ -13,6 +13,7 @@ from fishseg.cli.arguments import (
     add_threshold,
     add_tta,
     check_threshold,
+    conclude,
 )
 from fishseg.errors import ParameterError
 
@@ -62,7 +63,7 @@ def add_parser(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the table."""
+    """Print the table; 1 where a file could not be used."""
     import tempfile
 
     import pandas as pd
@@ -95,7 +96,9 @@ def run(options: argparse.Namespace) -> int:
         tempfile.TemporaryDirectory(dir=store.folder("crossvalidation")) as features,
         tempfile.TemporaryDirectory() as views_folder,
     ):
-        inventory = build_inventory(folder, max_broken_share=1).table
+        found = build_inventory(folder, max_broken_share=1)
+        found.require_fish()
+        inventory = found.table
         if options.masks:
             measured[str(options.masks)] = score_masks(inventory, options.masks)
         views = write_views(inventory, Path(views_folder))
@@ -122,7 +125,7 @@ def run(options: argparse.Namespace) -> int:
         tables = [table.assign(decoder=name) for name, table in measured.items()]
         columns = ["decoder", "sample_id", "iou", "boundary_iou"]
         pd.concat(tables)[columns].round(6).to_csv(options.out, index=False, lineterminator="\n")
-    return 0
+    return conclude(*found.use())
 
 
 def _print_table(measured: dict[str, pd.DataFrame]) -> None:
