@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from fishseg import store
 from fishseg.errors import DataError
 
 COLUMNS = {
@@ -39,8 +40,13 @@ MANIFEST_COLUMNS = ["sample_id", "class_name", "group_id", "split"]
 
 
 def write_inventory(table: pd.DataFrame, path: Path) -> None:
-    """Write the samples as CSV with the columns `COLUMNS`, a missing value as nothing."""
-    table[list(COLUMNS)].to_csv(path, index=False, lineterminator="\n", encoding="utf-8")
+    """Write the samples as CSV with the columns `COLUMNS`, a missing value as nothing.
+
+    Raises:
+        StorageError: the disk is full, or the folder cannot be written.
+    """
+    with store.write_whole(path) as new:
+        table[list(COLUMNS)].to_csv(new, index=False, lineterminator="\n", encoding="utf-8")
 
 
 def read_inventory(path: Path) -> pd.DataFrame:

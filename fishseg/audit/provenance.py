@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from fishseg import store
 from fishseg.audit.registration import pose
 from fishseg.audit.tracing import Sample, Traced, samples_of, trace
 from fishseg.audit.verdicts import RIGHT, UNKNOWN, WRONG, Verdict, judge
@@ -135,10 +136,15 @@ def audit(
 
 
 def write_tables(audited: Audited, folder: Path) -> None:
-    """Write ``copies.csv`` and ``near_duplicates.csv``."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write ``copies.csv`` and ``near_duplicates.csv``.
+
+    Raises:
+        StorageError: the disk is full, or ``folder`` cannot be written.
+    """
+    store.make_folder(folder)
     for name, table in (("copies", audited.copies), ("near_duplicates", audited.near_duplicates)):
-        table.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n", encoding="utf-8")
+        with store.write_whole(folder / f"{name}.csv") as new:
+            table.to_csv(new, index=False, lineterminator="\n", encoding="utf-8")
 
 
 def _tabulate(
