@@ -264,9 +264,12 @@ class RobustnessParams:
     section: ClassVar[str] = "robustness"
 
     images: int = _field(
-        "val images to corrupt, each of another photograph, spread over the classes",
+        "val photographs to corrupt, at most; spread over the classes", low=1, high=100_000
+    )
+    corruptions: int = _field(
+        "corruptions of each photograph, at least; together they meet all kinds and degrees",
         low=1,
-        high=100_000,
+        high=33,
     )
     seed: int = _field("seed of the choice and of the corruptions", low=0, high=MAX_SEED)
 

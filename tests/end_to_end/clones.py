@@ -19,7 +19,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "features": {"image_size": 112, "layers": [-2, -1], "batch_size": 4, "shard_size": 5},
     "train": {"epochs": 3},
     "evaluate": {"bootstrap_samples": 50, "gallery_random": 2},
-    "robustness": {"images": 1},
+    "robustness": {"images": 1, "corruptions": 1},
 }
 
 
