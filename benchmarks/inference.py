@@ -35,8 +35,7 @@ from fishseg.metrics.masks import iou, overlap_counts
 from fishseg.prediction.model import ProbabilityModel
 from fishseg.prediction.onnx_model import WHOLE, OnnxSegmenter
 from fishseg.prediction.segmenter import Segmenter
-from fishseg.splits import read_manifest
-from fishseg.tables import read_inventory
+from fishseg.tables import read_inventory, read_manifest
 from stages import BACKBONE, DECODER, INVENTORY, MANIFEST
 
 TORCH = "torch float32"

@@ -7,7 +7,6 @@ images have a sibling in train, and what val IoU each split reports.
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from typing import Any
 
@@ -44,13 +43,20 @@ def main() -> None:
 
 def measure(strategy: str) -> dict[str, Any]:
     """The leak of a split and the val IoU of a decoder trained on it."""
-    split_params = dataclasses.replace(params.load(params.SplitParams), strategy=strategy)
+    split_params = params.load(params.SplitParams).model_copy(update={"strategy": strategy})
     settings = params.load(params.EvaluateParams)
     train_params = params.load(params.TrainParams)
     inventory = read_inventory(INVENTORY)
     manifest = splits.make_manifest(inventory, split_params)
     cache = FeatureCache(FEATURES)
-    scores = train_and_score(inventory, manifest, cache, train_params, devices.select())
+    scores = train_and_score(
+        inventory,
+        manifest,
+        cache,
+        train_params,
+        devices.select(),
+        threshold=params.load(params.EvaluateParams).threshold,
+    )
     summary = summarise(scores, bootstrap_samples=settings.bootstrap_samples, seed=settings.seed)
     keys = ("n_images", "n_groups", "mean_iou", "iou_ci_low", "iou_ci_high")
     return {

@@ -81,11 +81,12 @@ class Run:
     @property
     def key(self) -> tuple[str, int, int, str]:
         """What tells its rows from those of other runs, and of itself with other parameters."""
-        relevant = {name: dict(self.tree[name]) for name in SECTIONS}
+        relevant: dict[str, Any] = {name: dict(self.tree[name]) for name in SECTIONS}
+        relevant["threshold"] = self.tree["evaluate"]["threshold"]
         for name in NO_INFLUENCE:
             del relevant["features"][name]
-        if not relevant["train"]["start_from"]:
-            del relevant["train"]["start_share"]
+        if not relevant["train"]["init_from"]:
+            del relevant["train"]["wise_ft_alpha"]
         text = json.dumps(relevant, sort_keys=True)
         return self.arm, self.fold, self.seed, hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -195,7 +196,7 @@ def missing(study: Study) -> list[Run]:
 
 
 def with_raw_masks(audited: pd.DataFrame) -> pd.DataFrame:
-    """An inventory with the masks as they came, and their checksums: masks are cached by those."""
+    """An inventory with the raw masks, and their checksums: masks are cached by those."""
     paths = audited["raw_mask_path"]
     return audited.assign(mask_path=paths, mask_sha256=[file_sha256(Path(path)) for path in paths])
 
@@ -219,4 +220,7 @@ def score(run: Run, copies_per_photo: int) -> pd.DataFrame:
         manifest = splits.make_manifest(inventory, params.load(params.SplitParams, parameters))
         train_params = params.load(params.TrainParams, parameters)
         # Whatever masks it was trained on, it is measured against the audited ones.
-        return train_and_score(audited, manifest, cache, train_params, device)[SCORES]
+        threshold = params.load(params.EvaluateParams, parameters).threshold
+        return train_and_score(audited, manifest, cache, train_params, device, threshold=threshold)[
+            SCORES
+        ]

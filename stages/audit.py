@@ -5,9 +5,8 @@ import dataclasses
 from fishseg import params
 from fishseg.audit import inventory
 from fishseg.audit.provenance import audit, write_tables
-from fishseg.plots.audit import draw_audit
 from fishseg.tables import write_inventory
-from stages import AUDIT, INVENTORY, PLOTS, RAW, run, write_metrics
+from stages import AUDIT, INVENTORY, RAW, run, write_metrics
 
 
 def main() -> None:
@@ -17,7 +16,6 @@ def main() -> None:
     audited = audit(found.table, RAW, wanted, AUDIT / "masks")
     write_inventory(audited.table, INVENTORY)
     write_tables(audited, AUDIT)
-    draw_audit(audited, wanted, PLOTS / "audit")
     problems = [dataclasses.asdict(problem) for problem in found.problems + audited.problems]
     write_metrics("problems", {"problems": problems})
     write_metrics("audit", {"files": inventory.summary(found), **audited.metrics})

@@ -18,9 +18,7 @@ from fishseg.datasets.layout import (
     Pair,
     Problem,
     find_pairs,
-    nfc,
     read_problems,
-    slug,
 )
 from fishseg.datasets.local import GROUPS_FILE, PROBLEMS_FILE
 from fishseg.errors import DataError
@@ -28,7 +26,7 @@ from fishseg.images.decoding import read_image
 from fishseg.images.masks import read_mask
 from fishseg.parallel import ordered_map
 from fishseg.store import file_sha256
-from fishseg.tables import COLUMNS
+from fishseg.tables import COLUMNS, nfc, slug
 
 # Worth knowing of, but the sample stays in.
 KINDS_KEPT = ("empty_mask", "full_mask")

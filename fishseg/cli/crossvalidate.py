@@ -6,7 +6,14 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fishseg.cli.arguments import Commands, add_command, add_model, add_views
+from fishseg.cli.arguments import (
+    Commands,
+    add_command,
+    add_model,
+    add_threshold,
+    add_tta,
+    check_threshold,
+)
 from fishseg.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -48,14 +55,14 @@ def add_parser(commands: Commands) -> None:
         "--masks", type=Path, metavar="DIR", help="also score these masks, one PNG a picture"
     )
     command.add_argument("--out", type=Path, metavar="CSV", help="also write every picture's score")
-    add_views(command)
+    add_tta(command)
+    add_threshold(command)
     add_model(command)
     command.set_defaults(command=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the table."""
-    import dataclasses
     import tempfile
 
     import pandas as pd
@@ -75,8 +82,9 @@ def run(options: argparse.Namespace) -> int:
             where="--folds",
             expected="2 or more",
         )
+    check_threshold(options.threshold)
     features_params = params.load(params.FeaturesParams)
-    train_params = dataclasses.replace(params.load(params.TrainParams), start_from="")
+    train_params = params.load(params.TrainParams).model_copy(update={"init_from": ""})
     device = devices.select()
     starts = {"from scratch": ""}
     if (options.decoder / CARD_NAME).exists():
@@ -98,7 +106,7 @@ def run(options: argparse.Namespace) -> int:
         extract(everything, backbone, features_params, Path(features), device)
         cache = FeatureCache(Path(features))
         for name, start in starts.items():
-            wanted = dataclasses.replace(train_params, start_from=start)
+            wanted = train_params.model_copy(update={"init_from": start})
             measured[name] = cross_validate(
                 inventory,
                 cache,
@@ -106,7 +114,8 @@ def run(options: argparse.Namespace) -> int:
                 device,
                 folds=options.folds,
                 views=views,
-                n_views=options.views,
+                threshold=options.threshold,
+                tta=options.tta,
             )
     _print_table(measured)
     if options.out:

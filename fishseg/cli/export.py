@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fishseg.cli.arguments import Commands, add_command, add_model
+from fishseg.cli.arguments import Commands, add_command, add_model, add_threshold, check_threshold
 from fishseg.errors import ModelError
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def add_parser(commands: Commands) -> None:
         help="where params.yaml, metrics/ and data/ of the run lie that trained the decoder, for "
         "the model card and the comparison (default: here)",
     )
+    add_threshold(export)
     add_model(export)
     export.set_defaults(command=run)
 
@@ -73,6 +74,7 @@ def run(options: argparse.Namespace) -> int:
     from fishseg.export.onnx_file import comparison_pictures, export, write
     from fishseg.prediction.segmenter import Segmenter
 
+    check_threshold(options.threshold)
     if options.out.suffix != ".onnx":
         raise ModelError(
             "the name of the file does not tell what it holds",
@@ -81,7 +83,13 @@ def run(options: argparse.Namespace) -> int:
             remedy=f"--out {options.out.with_suffix('.onnx')}",
         )
     exact, in_bf16 = (
-        Segmenter.load(options.decoder, options.backbone, torch.device("cpu"), dtype)
+        Segmenter.load(
+            options.decoder,
+            options.backbone,
+            torch.device("cpu"),
+            dtype,
+            threshold=options.threshold,
+        )
         for dtype in (torch.float32, torch.bfloat16)
     )
     exported = export(

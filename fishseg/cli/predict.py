@@ -8,8 +8,17 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fishseg.cli.arguments import Commands, add_command, add_model, add_views, exit_status
+from fishseg.cli.arguments import (
+    Commands,
+    add_command,
+    add_model,
+    add_threshold,
+    add_tta,
+    check_threshold,
+    exit_status,
+)
 from fishseg.errors import FishsegError, ModelError, ParameterError
+from fishseg.prediction.model import THRESHOLD
 
 if TYPE_CHECKING:
     from fishseg.cli.inputs import InputFile
@@ -32,7 +41,7 @@ EXAMPLES = """\
   fishseg predict photos --out fish --mm-per-px 0.21
   fishseg predict 'trip/**/*.jpg' --out fish --reference-px 812 --reference-mm 300
   fishseg predict photos --out fish --coco --probabilities 16
-  fishseg predict photos --out fish --views 8
+  fishseg predict photos --out fish --tta 8
   fishseg predict photos --out fish --model model.onnx
 """
 
@@ -82,7 +91,8 @@ def add_parser(commands: Commands) -> None:
         help="leave out parts smaller than this share of a picture's largest fish "
         "(default: %(default)s)",
     )
-    add_views(predict)
+    add_tta(predict)
+    add_threshold(predict, of_model=True)
     add_model(predict)
     predict.add_argument(
         "--model", type=Path, metavar="FILE", help="a model.onnx of `fishseg export` instead"
@@ -101,6 +111,7 @@ def run(options: argparse.Namespace) -> int:
 
     mm_per_px = scale(options.mm_per_px, options.reference_px, options.reference_mm)
     _check_share(options.min_share)
+    check_threshold(options.threshold)
     results = Results(options.out)
     pictures, nowhere = find_pictures(options.paths, left_out=results.picture_folders)
     problems: list[FishsegError] = list(nowhere)
@@ -157,8 +168,8 @@ def _load_model(options: argparse.Namespace) -> tuple[ProbabilityModel, str]:
     if options.model is not None:
         from fishseg.prediction.onnx_model import OnnxSegmenter
 
-        model = OnnxSegmenter.load(options.model, n_views=options.views)
-        return model, f"{_hash([options.model])} {options.views}"
+        model = OnnxSegmenter.load(options.model, tta=options.tta, threshold=options.threshold)
+        return model, f"{_hash([options.model])} {options.tta} {model.threshold}"
     try:
         from fishseg import devices
         from fishseg.prediction.segmenter import Segmenter
@@ -170,10 +181,15 @@ def _load_model(options: argparse.Namespace) -> tuple[ProbabilityModel, str]:
             "--model model.onnx",
         ) from None
     segmenter = Segmenter.load(
-        options.decoder, options.backbone, devices.select(), n_views=options.views
+        options.decoder,
+        options.backbone,
+        devices.select(),
+        tta=options.tta,
+        threshold=THRESHOLD if options.threshold is None else options.threshold,
     )
     # The decoder's card holds the hash of the backbone's weights, which loading has checked.
-    return segmenter, f"{_hash(sorted(options.decoder.iterdir()))} {options.views}"
+    identity = f"{_hash(sorted(options.decoder.iterdir()))} {options.tta} {segmenter.threshold}"
+    return segmenter, identity
 
 
 def _hash(files: list[Path]) -> str:

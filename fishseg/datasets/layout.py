@@ -17,12 +17,12 @@ from __future__ import annotations
 import csv
 import dataclasses
 import re
-import unicodedata
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from fishseg.errors import DataError
 from fishseg.images.decoding import IMAGE_SUFFIXES
+from fishseg.tables import nfc, slug
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -132,16 +132,6 @@ def unwrap(folder: Path) -> Path:
             return folder
         inner = subfolders[0]
     return inner
-
-
-def slug(name: str) -> str:
-    """A class name as a key of metrics: ``Gilt-Head Bream`` gives ``gilt_head_bream``."""
-    return re.sub(r"[\W_]+", "_", nfc(name).casefold()).strip("_") or "_"
-
-
-def nfc(name: str) -> str:
-    """A name with its accents composed; macOS takes them apart, which no reader can see."""
-    return unicodedata.normalize("NFC", name)
 
 
 def write_problems(problems: list[Problem], path: Path) -> None:

@@ -48,7 +48,7 @@ HEADLINES = (
     ("Dice", "dice"),
     ("boundary IoU", "boundary_iou"),
     ("worst image", "worst_iou"),
-    ("mean IoU, masks as they came", "raw_mask_iou"),
+    ("mean IoU, raw masks", "raw_mask_iou"),
 )
 
 
@@ -90,15 +90,17 @@ class _Run:
         self.backbone = _read_json(root / "data/backbone/source.json")
 
     def describes(self, facts: ModelFacts) -> bool:
-        """Whether the parameters are those that the model was made with."""
+        """Whether the parameters are those that the model was made with and is used with."""
         card = facts.card
         try:
             features = self.params(params.FeaturesParams)
             train = self.params(params.TrainParams)
+            evaluate = self.params(params.EvaluateParams)
         except ParameterError:
             return False
         return (
             train.decoder == card["decoder"]
+            and evaluate.threshold == facts.threshold
             and features.fit == facts.fit
             and features.image_size == facts.image_size
             and list(features.layers) == list(card["layers"])
@@ -185,7 +187,7 @@ def _data(run: _Run) -> list[str]:
         lines += [f"Split {leak}: {sizes}.", ""]
     if masks:
         lines += [
-            f"Masks after the audit: {masks.get('ok', 0)} as they came, "
+            f"Masks after the audit: {masks.get('ok', 0)} kept raw, "
             f"{masks.get('repaired', 0)} repaired, {masks.get('rejected', 0)} left out, "
             f"{masks.get('unverified', 0)} that could not be checked.",
             "",
@@ -304,7 +306,8 @@ def _agreement(exported: Exported) -> list[str]:
     return [
         "## Export",
         "",
-        f"ONNX opset {exported.opset}. Compared with the same model in torch, in use on files:",
+        f"ONNX opset {exported.opset}. Compared with the same model in torch, as it predicts "
+        "from files:",
         "",
         *[f"- {line}" for line in agreement_lines(exported)],
         "",

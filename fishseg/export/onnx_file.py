@@ -31,8 +31,7 @@ from fishseg.images.decoding import read_image
 from fishseg.images.resizing import at_size, to_pixels, working_size
 from fishseg.metrics.masks import iou, overlap_counts
 from fishseg.prediction.onnx_model import DECODER, INSTALL, WHOLE, ModelFacts, open_session
-from fishseg.splits import read_manifest
-from fishseg.tables import read_inventory
+from fishseg.tables import read_inventory, read_manifest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -241,7 +240,7 @@ def _facts(segmenter: Segmenter, part: str) -> ModelFacts:
         fit=card.fit,
         image_size=card.image_size,
         patch_multiple=segmenter.backbone.patch_multiple,
-        threshold=card.threshold,
+        threshold=segmenter.threshold,
         card=dataclasses.asdict(card),
     )
 

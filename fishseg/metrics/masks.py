@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import cv2
 import numpy as np
 
-from fishseg.datasets.layout import slug
 from fishseg.errors import DataError
 from fishseg.metrics.bootstrap import bootstrap_interval
+from fishseg.tables import slug
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -178,22 +178,20 @@ def summarise(scores: pd.DataFrame, *, bootstrap_samples: int, seed: int) -> dic
     }
 
 
-def batch_counts(
-    logits: Tensor, target: Tensor, *, threshold: float = 0.5
-) -> tuple[Tensor, Tensor]:
+def batch_counts(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Intersection and union of each image of a batch, for following a training run.
 
-    Nothing leaves the device, so the loop need not wait for it.
+    Fish is what is as likely fish as not, a logit of 0: no temperature changes that. Nothing leaves
+    the device, so the loop need not wait for it.
 
     Args:
         logits: (B, 1, H, W), before the sigmoid.
         target: (B, 1, H, W) in [0, 1]; 0.5 and above is fish.
-        threshold: probability in (0, 1) from which a pixel is fish.
 
     Returns:
         Two (B,) int64 tensors.
     """
-    predicted = logits >= math.log(threshold / (1 - threshold))
+    predicted = logits >= 0
     actual = target >= 0.5
     return (predicted & actual).sum(dim=(1, 2, 3)), (predicted | actual).sum(dim=(1, 2, 3))
 

@@ -17,7 +17,8 @@ import numpy as np
 
 from fishseg.errors import ModelError
 from fishseg.images.resizing import at_size, to_pixels, working_size
-from fishseg.prediction import tta
+from fishseg.prediction.model import from_levels, to_levels
+from fishseg.prediction.tta import average, turn
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -86,16 +87,20 @@ class OnnxSegmenter:
 
     session: Any
     facts: ModelFacts
-    n_views: int = 1
+    threshold: float
+    tta: int = 1
 
     @classmethod
-    def load(cls, path: Path, *, n_threads: int = 0, n_views: int = 1) -> OnnxSegmenter:
+    def load(
+        cls, path: Path, *, n_threads: int = 0, tta: int = 1, threshold: float | None = None
+    ) -> OnnxSegmenter:
         """The model in a file that ``fishseg export`` wrote.
 
         Args:
             path: an ONNX file.
             n_threads: threads of the CPU to use; 0 for as many as it has cores.
-            n_views: 1, or 2, 4 or 8 flipped and turned views to average over.
+            tta: 1, or 2, 4 or 8 flipped and turned views to average over.
+            threshold: the probability from which a pixel is fish; unless given, the file's own.
 
         Raises:
             ModelError: the file is missing, damaged, foreign or of the decoder alone, or
@@ -110,16 +115,16 @@ class OnnxSegmenter:
                 expected="a model that takes an image",
                 remedy=f"fishseg export --part {WHOLE} --out model.onnx",
             )
-        return cls(session=session, facts=facts, n_views=n_views)
-
-    @property
-    def threshold(self) -> float:
-        """The probability from which a pixel is fish."""
-        return self.facts.threshold
+        return cls(
+            session=session,
+            facts=facts,
+            tta=tta,
+            threshold=facts.threshold if threshold is None else threshold,
+        )
 
     def working_probability(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Probability ``(H, W)`` at the working size, of an RGB image ``(H0, W0, 3)``."""
-        return tta.average(lambda view: self._one_view(tta.turn(image, view)), self.n_views)
+        return average(lambda view: self._one_view(turn(image, view)), self.tta)
 
     def _one_view(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         size = working_size(
@@ -135,7 +140,7 @@ class OnnxSegmenter:
 
     def probability(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """How probably each pixel ``(H0, W0)`` of an RGB image ``(H0, W0, 3)`` is fish, 0 to 1."""
-        return at_size(self.working_probability(image), (image.shape[0], image.shape[1]))
+        return at_size(from_levels(to_levels(self.working_probability(image))), image.shape[:2])
 
 
 def open_session(model: Path | bytes, *, n_threads: int = 0) -> Any:

@@ -13,11 +13,11 @@ from fishseg.datasets.layout import (
     find_pairs,
     find_photos,
     read_problems,
-    slug,
     unwrap,
     write_problems,
 )
 from fishseg.errors import DataError
+from fishseg.tables import slug
 
 if TYPE_CHECKING:
     from pathlib import Path

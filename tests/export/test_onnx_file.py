@@ -74,13 +74,14 @@ def build_segmenter(
         fit="aspect",
         image_size=56,
         dtype="float16",
-        threshold=0.4,
         temperature=2.5,
     )
     (folder / "decoder").mkdir()
     save_file(network.state_dict(), folder / "decoder" / WEIGHTS_NAME)
     (folder / "decoder" / CARD_NAME).write_text(json.dumps(dataclasses.asdict(card)))
-    return Segmenter.load(folder / "decoder", folder / "backbone", CPU, torch.float32)
+    return Segmenter.load(
+        folder / "decoder", folder / "backbone", CPU, torch.float32, threshold=0.4
+    )
 
 
 @pytest.fixture(scope="module")
@@ -287,7 +288,7 @@ def test_the_command_writes_model_and_card_or_nothing(
 
     def load_with(decoder: nn.Module) -> None:
         loaded = dataclasses.replace(segmenter, decoder=decoder)
-        monkeypatch.setattr(Segmenter, "load", lambda *_: loaded)
+        monkeypatch.setattr(Segmenter, "load", lambda *_, **__: loaded)
 
     monkeypatch.setattr(onnx_file, "comparison_pictures", lambda root: PICTURES[:1])
     load_with(Deceitful())

@@ -56,6 +56,7 @@ def model_file(tmp_path: Path) -> Path:
 def test_the_file_alone_says_how_it_is_used(model_file: Path) -> None:
     segmenter = OnnxSegmenter.load(model_file, n_threads=1)
     assert segmenter.threshold == 0.3
+    assert OnnxSegmenter.load(model_file, threshold=0.7).threshold == 0.7
     assert segmenter.facts == FACTS
     image = np.zeros((44, 59, 3), np.uint8)
     image[:, 30:, 0] = 255
@@ -72,7 +73,7 @@ def test_the_file_alone_says_how_it_is_used(model_file: Path) -> None:
 def test_an_average_over_views(model_file: Path) -> None:
     image = np.zeros((44, 59, 3), np.uint8)
     image[:, 30:, 0] = 255
-    one, many = (OnnxSegmenter.load(model_file, n_views=n_views) for n_views in (1, 8))
+    one, many = (OnnxSegmenter.load(model_file, tta=tta) for tta in (1, 8))
     # This model looks at each pixel alone, so that views differ where they are resampled.
     np.testing.assert_array_equal(many.probability(image) >= 0.5, one.probability(image) >= 0.5)
     assert many.working_probability(image).shape == one.working_probability(image).shape

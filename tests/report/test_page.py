@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import dataclasses
 import io
 import json
 import re
@@ -27,9 +26,9 @@ from example_report import (
 from PIL import Image
 
 from fishseg.errors import DataError
-from fishseg.report import write_report
 from fishseg.report.document import render
 from fishseg.report.image_files import size_within, stacked_masks
+from fishseg.report.page import write_page
 from fishseg.report.results import read_results, read_scores
 
 
@@ -77,7 +76,7 @@ def test_a_mask_of_one_bit_is_small() -> None:
 
 
 def test_large_images_are_shrunk_and_keep_their_proportions(tmp_path: Path) -> None:
-    small = dataclasses.replace(PARAMS, picture_px=64, thumbnail_px=32)
+    small = PARAMS.model_copy(update={"picture_px": 64, "thumbnail_px": 32})
     page = write_example(tmp_path / "as they are", params=small)
     assert content_of(page)["images"][0]["width"] == WIDTH  # never enlarged
 
@@ -86,7 +85,7 @@ def test_large_images_are_shrunk_and_keep_their_proportions(tmp_path: Path) -> N
 
 
 def test_many_images_lie_beside_the_page(tmp_path: Path) -> None:
-    page = write_example(tmp_path, params=dataclasses.replace(PARAMS, max_embedded=11))
+    page = write_example(tmp_path, params=PARAMS.model_copy(update={"max_embedded": 11}))
     images = content_of(page)["images"]
     assert images[0]["image"] == "pictures/00000.webp"
     assert "data:" not in json.dumps(images)
@@ -98,7 +97,7 @@ def test_many_images_lie_beside_the_page(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("max_embedded", [0, 100])
 def test_the_same_results_give_the_same_bytes(tmp_path: Path, max_embedded: int) -> None:
-    params = dataclasses.replace(PARAMS, max_embedded=max_embedded)
+    params = PARAMS.model_copy(update={"max_embedded": max_embedded})
     pages = [write_example(tmp_path / name, params=params) for name in ("here", "elsewhere")]
     first, second = (
         {p.name: p.read_bytes() for p in sorted(page.parent.rglob("*")) if p.is_file()}
@@ -128,15 +127,15 @@ def test_numbers_that_json_has_not_become_null(tmp_path: Path) -> None:
 def test_what_was_not_measured_is_left_out(tmp_path: Path) -> None:
     write_results(tmp_path, example_scores().drop(columns="confidence"))
     (tmp_path / "metrics/robustness.json").unlink()
-    assert read_results(tmp_path / "metrics", tmp_path / "plots")["robustness"] is None
-    assert "confidence" not in read_scores(tmp_path / "plots/evaluate/images.csv")
+    assert read_results(tmp_path / "metrics")["robustness"] is None
+    assert "confidence" not in read_scores(tmp_path / "metrics/evaluate/images.csv")
 
 
 def test_a_score_that_is_missing_is_no_number_and_a_name_stays_a_name(tmp_path: Path) -> None:
     scores = example_scores()
     scores.loc[0, "confidence"] = float("nan")
     write_results(tmp_path, scores)
-    read = read_scores(tmp_path / "plots/evaluate/images.csv")
+    read = read_scores(tmp_path / "metrics/evaluate/images.csv")
     assert read["confidence"].isna().sum() == 1
     assert set(read["class_name"]) == {"NA", "Sea Bass", HOSTILE}
 
@@ -144,10 +143,10 @@ def test_a_score_that_is_missing_is_no_number_and_a_name_stays_a_name(tmp_path: 
 @pytest.mark.parametrize(
     ("name", "text", "says"),
     [
-        ("plots/evaluate/images.csv", "sample_id,iou\na,1\n", "class_name"),
-        ("plots/evaluate/images.csv", "", "cannot be read"),
-        ("plots/evaluate/images.csv", "sample_id,iou\na,good\n", "cannot be read"),
-        ("plots/train/epochs.csv", None, "No such file"),
+        ("metrics/evaluate/images.csv", "sample_id,iou\na,1\n", "class_name"),
+        ("metrics/evaluate/images.csv", "", "cannot be read"),
+        ("metrics/evaluate/images.csv", "sample_id,iou\na,good\n", "cannot be read"),
+        ("metrics/train/epochs.csv", None, "No such file"),
         ("metrics/evaluate.json", '{"val": ', "cannot be read"),
         ("metrics/audit.json", None, "No such file"),
     ],
@@ -159,8 +158,8 @@ def test_a_damaged_result_is_named(tmp_path: Path, name: str, text: str | None, 
         (tmp_path / name).write_text(text)
 
     def read() -> None:
-        read_scores(tmp_path / "plots/evaluate/images.csv")
-        read_results(tmp_path / "metrics", tmp_path / "plots")
+        read_scores(tmp_path / "metrics/evaluate/images.csv")
+        read_results(tmp_path / "metrics")
 
     with pytest.raises(DataError, match=says) as raised:
         read()
@@ -172,11 +171,10 @@ def test_a_prediction_without_scores_is_refused(tmp_path: Path) -> None:
     scores = example_scores()
     write_results(tmp_path, scores.iloc[1:])
     with pytest.raises(DataError, match=f"{re.escape(scores['sample_id'][0])} has no scores"):
-        write_report(
+        write_page(
+            example_predictions(tmp_path, scores),
             metrics=tmp_path / "metrics",
             plots=tmp_path / "plots",
-            setup={},
-            predictions=example_predictions(tmp_path, scores),
             params=PARAMS,
             folder=tmp_path / "report",
         )
