@@ -122,13 +122,19 @@ def by_features(sources: Sources, query: Query, copy: GreyImage) -> Iterator[tup
         yield number, affine
 
 
-def prepare_sources(files: Sequence[File]) -> Path:
-    """The folder of the store with these pictures at working size; made if it is not there.
+def prepare_sources(files: Sequence[File], kept_in: Path | None = None) -> Path:
+    """The folder with these pictures at working size; made if it is not there.
+
+    Args:
+        files: the pictures.
+        kept_in: where it is kept, and later what they match; the store unless given.
 
     Raises:
         DataError: a file cannot be read.
     """
-    place = store_folder("audit") / f"sources-{_fingerprint(file.sha256 for file in files)}"
+    place = (
+        kept_in or store_folder("audit")
+    ) / f"sources-{_fingerprint(file.sha256 for file in files)}"
     if place.is_dir():
         return place
     unfinished = place.with_name(f"{place.name}.{os.getpid()}.tmp")
@@ -159,8 +165,8 @@ def match(
 ) -> list[list[Match]]:
     """Lay each picture on the sources that a search names.
 
-    What is found is kept in the store chunk by chunk, so that an interrupted run goes on where it
-    was. Sources that a picture cannot be laid on are left out.
+    What is found is kept beside the sources chunk by chunk, so that an interrupted run goes on
+    where it was. Sources that a picture cannot be laid on are left out.
 
     Args:
         queries: the pictures.
@@ -195,7 +201,7 @@ class _Chunk:
 
     @property
     def name(self) -> str:
-        """Of its file in the store: determined by everything that determines the content."""
+        """Of its file beside the sources: determined by everything that determines the content."""
         parts = [self.sources.name, self.search.__name__]
         for query in self.queries:
             parts += [query.file.sha256, repr(query.itself), repr(query.preferred)]
@@ -203,7 +209,7 @@ class _Chunk:
 
 
 def _match_chunk(chunk: _Chunk) -> list[list[Match]]:
-    cached = store_folder("audit") / chunk.name
+    cached = chunk.sources.parent / chunk.name
     try:
         found = _parse(json.loads(cached.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, KeyError):
