@@ -118,15 +118,19 @@ def by_features(sources: Sources, query: Query, copy: GreyImage) -> Iterator[tup
         yield number, affine
 
 
-def prepare_sources(files: Sequence[File]) -> Path:
-    """The folder of the store with these pictures at working size; made if it is not there.
+def prepare_sources(files: Sequence[File], kept_in: Path | None = None) -> Path:
+    """The folder with these pictures at working size; made if it is not there.
+
+    Args:
+        files: the pictures.
+        kept_in: where it is kept, and later what they match; the store unless given.
 
     Raises:
         DataError: a file cannot be read.
         StorageError: the store cannot be written.
     """
     name = _fingerprint({"sources": [file.sha256 for file in files]})
-    place = store.folder("audit") / f"sources-{name}"
+    place = (kept_in or store.folder("audit")) / f"sources-{name}"
     if place.is_dir():
         return place
     loaded = ordered_map(_load_with_spectrum, [file.path for file in files])
@@ -153,8 +157,8 @@ def match(
 ) -> list[list[Match]]:
     """Lay each picture on the sources that a search names.
 
-    What is found is kept in the store chunk by chunk, so that an interrupted run goes on where it
-    was. Sources that a picture cannot be laid on are left out.
+    What is found is kept beside the sources chunk by chunk, so that an interrupted run goes on
+    where it was. Sources that a picture cannot be laid on are left out.
 
     Args:
         queries: the pictures.
@@ -190,7 +194,7 @@ class _Chunk:
 
     @property
     def name(self) -> str:
-        """Of its file in the store: determined by everything that determines the content."""
+        """Of its file beside the sources: determined by everything that determines the content."""
         queries = [(query.file.sha256, query.itself, query.preferred) for query in self.queries]
         facts = {
             "sources": self.sources.name,
@@ -201,7 +205,7 @@ class _Chunk:
 
 
 def _match_chunk(chunk: _Chunk) -> list[list[Match]]:
-    cached = store.folder("audit") / chunk.name
+    cached = chunk.sources.parent / chunk.name
     try:
         found = _parse(json.loads(cached.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, KeyError):
