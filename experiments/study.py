@@ -159,7 +159,7 @@ def complete(study: Study) -> pd.DataFrame:
 
 def _scores(run: Run, copies_per_photo: int) -> pd.DataFrame:
     """A run's scores; from the store where another study has the same run, as of the defaults."""
-    precision = devices.precision(devices.select())
+    precision = devices.precision(devices.find())
     name = f"{run.key[-1]}-{copies_per_photo}-{precision}-{code_sha256()[:16]}.csv"
     kept = store.folder("studies") / name
     if kept.exists():

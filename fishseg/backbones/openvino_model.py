@@ -55,7 +55,7 @@ def openvino() -> Any:
     sys.modules[REPORTER] = None  # type: ignore[assignment]
     try:
         with _quiet():
-            import openvino as library  # noqa: PLC0415 (optional, and slow to import)
+            import openvino as library  # noqa: PLC0415 (slow to import, and may be absent)
     except ImportError:
         return None
     return library
@@ -73,6 +73,7 @@ class OpenVinoBackbone:
         patch_multiple: height and width in pixels must be multiples of it.
         dtype: what its matrix products are computed in.
         n_threads: how many threads it may use.
+        model: OpenVINO's, not compiled yet.
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class OpenVinoBackbone:
         self.patch_multiple: int = facts["patch_multiple"]
         self.dtype = dtype
         self.n_threads = torch.get_num_threads()
-        self._model = model
+        self.model = model
         self._compiled: dict[int, _Compiled] = {}
         self._compiling = threading.Lock()
 
@@ -115,24 +116,26 @@ class OpenVinoBackbone:
         with self._compiling:
             if n_streams not in self._compiled:
                 self._compiled[n_streams] = _Compiled(
-                    self._model, self.dtype, n_streams, self.n_threads
+                    self.model, self.dtype, n_streams, self.n_threads
                 )
             return self._compiled[n_streams]
+
+
+def compile_model(model: Any, dtype: torch.dtype, n_streams: int, n_threads: int) -> Any:
+    """OpenVINO's compiled model for this CPU, its threads dealt to streams of single images."""
+    options = {
+        "INFERENCE_NUM_THREADS": n_threads,
+        "INFERENCE_PRECISION_HINT": PRECISIONS[dtype],
+        "NUM_STREAMS": n_streams,
+    }
+    return _core().compile_model(model, "CPU", options)
 
 
 class _Compiled:
     """A model made ready for this CPU, and a place to compute for each of its streams."""
 
     def __init__(self, model: Any, dtype: torch.dtype, n_streams: int, n_threads: int) -> None:
-        compiled = _core().compile_model(
-            model,
-            "CPU",
-            {
-                "INFERENCE_NUM_THREADS": n_threads,
-                "INFERENCE_PRECISION_HINT": PRECISIONS[dtype],
-                "NUM_STREAMS": n_streams,
-            },
-        )
+        compiled = compile_model(model, dtype, n_streams, n_threads)
         self._free: SimpleQueue[Any] = SimpleQueue()
         for _ in range(n_streams):
             self._free.put(compiled.create_infer_request())

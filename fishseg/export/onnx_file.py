@@ -26,7 +26,7 @@ from fishseg.backbones import TorchBackbone
 from fishseg.datasets.sample import SPECIES
 from fishseg.datasets.sample.photo import render_photo
 from fishseg.errors import ModelError
-from fishseg.features.extraction import features_of
+from fishseg.features.compute import features_of
 from fishseg.features.quantisation import rounded
 from fishseg.images.decoding import read_image
 from fishseg.images.resizing import at_size, to_pixels, working_size

@@ -15,6 +15,7 @@ from fishseg.backbones import load_backbone, load_torch_backbone
 from fishseg.errors import BackboneError, CacheError, DataError
 from fishseg.features import compute
 from fishseg.features.compute import ImageFile, Row, compute_rows
+from fishseg.features.quantisation import dequantise
 from fishseg.images.decoding import read_image
 from fishseg.images.resizing import to_pixels
 
@@ -61,7 +62,7 @@ def test_rows_come_in_order_with_the_bits_of_single_images(
         assert torch.equal(row["pixels"], expected)
         features = row["features"]
         if dtype == "int8":
-            features = compute.dequantise(features[None], row["scales"][None])[0]
+            features = dequantise(features[None], row["scales"][None])[0]
         assert features.dtype == torch.float16
         assert torch.equal(features, alone(image, backbone, dtype))
 

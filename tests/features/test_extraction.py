@@ -20,7 +20,7 @@ import torch
 
 from fishseg import store
 from fishseg.audit.inventory import build_inventory
-from fishseg.backbones import Backbone, load_backbone
+from fishseg.backbones import Backbone, load_backbone, load_torch_backbone
 from fishseg.errors import CacheError, StorageError
 from fishseg.features import compute, extraction, shards
 from fishseg.features.compute import ImageFile, Row
@@ -168,9 +168,11 @@ RESIZE_DOCSTRING = ("images/resizing.py", "A pixel is an area", "A pixel is no p
     [
         (RESIZE_RULE, True, True),
         (RESIZE_DOCSTRING, False, False),
-        (("features/masks.py", ">= 128", ">= 100"), True, True),
+        (("features/masks.py", ">= 128", ">= 100"), True, False),
         (("backbones/model.py", "import torch\n", "import torch\n\nONE = 1\n"), False, True),
-        (("backbones/model.py", "class Backbone", "# Frozen.\nclass Backbone"), False, False),
+        (("backbones/model.py", "class TorchB", "# Frozen.\nclass TorchB"), False, False),
+        (("backbones/openvino_model.py", '"half_pixel"', '"asymmetric"'), False, True),
+        (("backbones/hub.py", "import annotations", "import annotations\n\nONE = 1"), False, False),
         (("features/quantisation.py", "STEPS = 127", "STEPS = 63"), False, True),
         (("params.py", "import annotations", "import annotations\n\nONE = 1"), False, False),
         (("training/losses.py", "torch", "numpy"), False, False),
@@ -185,10 +187,9 @@ def test_changed_code_renames_the_shards_it_computes(
     features_anew: bool,
 ) -> None:
     index = shards.Index.read(_indexed(workspace))
-    multiple = setting.backbone.patch_multiple
-    before = extraction.plan(setting.inventory, setting.params, multiple, index)
+    before = extraction.plan(setting.inventory, setting.params, setting.backbone, index)
     edit(sources, *change)
-    after = extraction.plan(setting.inventory, setting.params, multiple, index)
+    after = extraction.plan(setting.inventory, setting.params, setting.backbone, index)
     for old, new in zip(before, after, strict=True):
         assert (old.stored_masks != new.stored_masks) == masks_anew
         assert (old.stored_features != new.stored_features) == features_anew
@@ -215,6 +216,19 @@ def test_another_version_of_a_library_has_shards_of_its_own(
     monkeypatch.setattr(store, "_version", lambda name: "0" if name == "torch" else real(name))
     index = setting.extract("two").index
     assert len(set(stored()) - before) == len(index.shards)  # no masks: torch has no part in them
+
+
+def test_torch_has_shards_of_its_own_beside_openvino_s(
+    setting: Setting, tiny_backbone: Path
+) -> None:
+    index = setting.extract("one").index
+    before = set(stored())
+    by_torch = dataclasses.replace(setting, backbone=load_torch_backbone(tiny_backbone, (-1,)))
+    by_torch.extract("two")
+    assert len(set(stored()) - before) == len(index.shards)
+    one, two = (FeatureCache(setting.workspace / name) for name in ("one", "two"))
+    features = [cache.batch(setting.samples).features for cache in (one, two)]
+    torch.testing.assert_close(features[0], features[1], rtol=2e-3, atol=2e-3)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "missing"])
@@ -268,7 +282,7 @@ def test_images_of_other_proportions_get_shards_of_their_own(
     table = setting.inventory.copy()
     table.loc[table["class_name"] == "Trout", ["width", "height"]] = [44, 59]
     index = shards.Index.read(_indexed(workspace))
-    planned = extraction.plan(table, setting.params, setting.backbone.patch_multiple, index)
+    planned = extraction.plan(table, setting.params, setting.backbone, index)
     assert list(dict.fromkeys(item.shard.size for item in planned)) == [(56, 70), (70, 56)]
     assert all(len({name.split("/")[0] for name in item.shard.sample_ids}) == 1 for item in planned)
 
