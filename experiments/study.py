@@ -160,7 +160,7 @@ def _scores(run: Run, copies_per_photo: int) -> pd.DataFrame:
         "params": run.key[3],
         "copies_per_photo": copies_per_photo,
         "inputs": [file_sha256(path) for path in inputs],
-        "precision": str(devices.precision(devices.select())),
+        "precision": str(devices.precision(devices.find())),
     }
     name = store.fingerprint(facts, modules=[__name__], libraries=[*LIBRARIES, "numpy", "pillow"])
     kept = store.folder("studies") / f"{name}.csv"
