@@ -5,26 +5,45 @@ Sizes are ``(height, width)`` in pixels.
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
+from pillow_heif import register_heif_opener
 
 from fishseg.errors import DataError
+from fishseg.images.metadata import exif_orientation, without_metadata
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+IMAGE_SUFFIXES = frozenset(
+    {".avif", ".bmp", ".gif", ".heic", ".heif", ".hif", ".jfif", ".jpe", ".jpeg", ".jpg", ".mpo"}
+    | {".png", ".tif", ".tiff", ".webp"}
+)
 # Naming them keeps a renamed file away from Pillow's other decoders, some of which start programs.
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
+FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "PNG", "TIFF", "WEBP")
+register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
 
 # Room for a panorama of 20,000 x 10,000 pixels, which takes 600 MB as RGB. Pillow's own limit
 # would stop at 179 million; from here on it agrees with this one.
 MAX_PIXELS = 200_000_000
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+# As many pixels of 16-bit RGBA, and room for what comes with them.
+MAX_BYTES = 2 * 2**30
+# What brings the pixels of each EXIF orientation upright.
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
@@ -52,13 +71,19 @@ def read_image(path: Path) -> NDArray[np.uint8]:
 
 
 def decode(path: Path) -> Image.Image:
-    """The first frame of a file, upright and in memory, in the mode it was stored in."""
+    """The first frame of a file, upright and in memory, in the mode it was stored in.
+
+    What the file says beside its pixels decides nothing: see `fishseg.images.metadata`.
+    """
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        data, orientation = without_metadata(_read(path))
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise _too_large(path)
             image.load()
-            ImageOps.exif_transpose(image, in_place=True)
+            if image.format == "AVIF":
+                # Pillow hands on the turn that the file's own box asks for instead of turning.
+                orientation = exif_orientation(image.info.get("exif", b""))
     except DataError:
         raise
     except Image.DecompressionBombError:
@@ -68,7 +93,7 @@ def decode(path: Path) -> Image.Image:
         raise DataError(
             "the file is empty" if empty else "the file is no image that can be read",
             where=path,
-            expected="PNG, JPEG, TIFF, BMP, GIF or WebP",
+            expected="PNG, JPEG, HEIC, AVIF, TIFF, BMP, GIF or WebP",
             remedy="fetch it again, convert it, or remove it",
         ) from None
     # Decoders answer damaged bytes with all kinds of exceptions, SyntaxError and struct.error too.
@@ -76,7 +101,19 @@ def decode(path: Path) -> Image.Image:
         raise _damaged(path, error) from None
     if image.mode == "F":
         raise _unknown_white(path)
-    return image
+    turn = TURNS.get(orientation)
+    return image if turn is None else image.transpose(turn)
+
+
+def _read(path: Path) -> bytes:
+    if path.is_file() and path.stat().st_size > MAX_BYTES:
+        raise DataError(
+            f"the file has {path.stat().st_size:,} bytes, more than any image that can be read",
+            where=path,
+            expected=f"{MAX_BYTES:,} bytes at most",
+            remedy="make it smaller, or remove it",
+        )
+    return path.read_bytes()
 
 
 def over_black(image: Image.Image) -> NDArray[np.uint8]:
