@@ -6,10 +6,10 @@ Sizes are ``(height, width)`` in pixels.
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 from pillow_heif import register_heif_opener
 
 from fishseg.errors import DataError
@@ -26,6 +26,7 @@ IMAGE_SUFFIXES = frozenset(
 )
 # Naming them keeps a renamed file away from Pillow's other decoders, some of which start programs.
 FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "PNG", "TIFF", "WEBP")
+LOSSY = ("AVIF", "HEIF", "JPEG", "MPO")
 register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
 
 # Room for a panorama of 20,000 x 10,000 pixels, which takes 600 MB as RGB. Pillow's own limit
@@ -61,7 +62,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         DataError: the file is missing, empty, truncated, damaged, too large, no image, or has
             32-bit pixels, whose white nobody can know.
     """
-    image = decode(path)
+    image = decode(path).image
     if image.mode == "I":
         raise _unknown_white(path)
     if image.mode.startswith("I;16"):
@@ -70,8 +71,22 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     return over_black(image)
 
 
-def decode(path: Path) -> Image.Image:
-    """The first frame of a file, upright and in memory, in the mode it was stored in.
+class Decoded(NamedTuple):
+    """A decoded file.
+
+    Attributes:
+        image: upright and in memory, in the mode it was stored in.
+        lossy: whether its format changes levels by a little.
+        level_step: how far its levels lie apart: 17 of 4-bit grey, 85 of 2-bit grey, or else 1.
+    """
+
+    image: Image.Image
+    lossy: bool
+    level_step: int
+
+
+def decode(path: Path) -> Decoded:
+    """The first frame of a file.
 
     What the file says beside its pixels decides nothing: see `fishseg.images.metadata`.
     """
@@ -80,6 +95,8 @@ def decode(path: Path) -> Image.Image:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise _too_large(path)
+            lossy = image.format in LOSSY or (image.format == "WEBP" and b"VP8L" not in data[:200])
+            level_step = _level_step(image)
             image.load()
             if image.format == "AVIF":
                 # Pillow hands on the turn that the file's own box asks for instead of turning.
@@ -102,7 +119,14 @@ def decode(path: Path) -> Image.Image:
     if image.mode == "F":
         raise _unknown_white(path)
     turn = TURNS.get(orientation)
-    return image if turn is None else image.transpose(turn)
+    return Decoded(image if turn is None else image.transpose(turn), lossy, level_step)
+
+
+def _level_step(image: ImageFile.ImageFile) -> int:
+    """Pillow spreads 2 and 4 bits over 0 to 255, which turns a label 1 into 85 or 17."""
+    arguments = image.tile[0].args if image.tile else None
+    raw_mode = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
+    return {"L;2": 85, "L;4": 17}.get(str(raw_mode)[:3], 1)
 
 
 def _read(path: Path) -> bytes:
