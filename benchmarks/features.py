@@ -31,7 +31,8 @@ from benchmarks.baseline_loop import BATCH_SIZE, BaselineLoop, read
 from benchmarks.timing import SIZE, Spread, seconds
 from fishseg import devices, store
 from fishseg.backbones import Backbone, load_backbone
-from fishseg.features.extraction import LARGEST_BATCH, compute, extract, on_cores, read_packed_mask
+from fishseg.features.extraction import LARGEST_BATCH, compute, extract, on_cores
+from fishseg.features.mask_bits import read_packed_mask
 from fishseg.features.shard_file import write_shard
 from fishseg.images.decoding import read_image
 from fishseg.images.resizing import resize_image

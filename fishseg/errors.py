@@ -55,6 +55,10 @@ class CacheError(FishsegError):
     """Cached features or masks that are missing, damaged or of another run."""
 
 
+class StorageError(FishsegError):
+    """A file or folder that cannot be written: a full disk, a folder for reading only."""
+
+
 class TrainingError(FishsegError):
     """A training run that cannot go on."""
 

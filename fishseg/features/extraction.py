@@ -1,8 +1,12 @@
 """Run the frozen backbone over every sample of the inventory, once.
 
 On a GPU, decoding and resizing happen in threads ahead of the backbone; on a CPU each core does it
-for the image it computes next. A shard is written while its images are computed.
+for the image it computes next. A shard is written while the next one is computed.
 Memory holds a few shards, however many images there are.
+
+The name of a shard in the store is the fingerprint of all that determines its content, so a shard
+is never reused for what other parameters or other code would give, and a run that was killed loses
+the shards in hand at most.
 """
 
 from __future__ import annotations
@@ -15,30 +19,24 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from fishseg import store
-from fishseg.backbones import Backbone
+from fishseg.backbones.model import Backbone
 from fishseg.errors import CacheError
-from fishseg.features import ranks
+from fishseg.features import mask_bits, ranks
+from fishseg.features.mask_bits import read_packed_mask
 from fishseg.features.quantisation import dequantise, quantise
-from fishseg.features.shard_file import ShardWriter, is_intact, remove_abandoned, write_shard
-from fishseg.features.shards import (
-    Index,
-    Shard,
-    fingerprint,
-    link,
-    pack_mask,
-)
+from fishseg.features.shard_file import is_intact, write_shard
+from fishseg.features.shards import Index, Shard
 from fishseg.images.decoding import read_image
-from fishseg.images.masks import read_mask
-from fishseg.images.resizing import resize_mask, to_pixels, working_size
+from fishseg.images.resizing import to_pixels, working_size
 from fishseg.parallel import Item, Result, ordered_map
 from fishseg.params import FeaturesParams
 
@@ -47,8 +45,7 @@ log = logging.getLogger(__name__)
 # Where params.yaml leaves the batch size open; halved until it fits. On a CPU images are computed
 # one by one, as prediction computes them, to the last bit.
 LARGEST_BATCH = {"cuda": 128, "cpu": 1}
-# Part of a shard's name. To be raised when the same image shall give other numbers.
-COMPUTATION = 3
+# Shards that are written at once. As many more wait in memory for one of them to be finished.
 WRITERS = 2
 # What reading a sample takes of the inventory; the rest is not kept in memory.
 NEEDED = ["sample_id", "image_path", "mask_path", "width", "height"]
@@ -78,10 +75,13 @@ def extract(
 
     Raises:
         DataError: an image or a mask that can no longer be read.
-        CacheError: the disk is full; or not even one image fits into memory.
+        CacheError: not even one image fits into memory.
+        StorageError: the disk is full, or the store or ``folder`` cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    remove_abandoned(store.folder("shards"))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise store.unwritable(folder, error) from None
     index = Index(
         backbone={"name": backbone.name, "weights_sha256": backbone.weights_sha256},
         fit=params.fit,
@@ -104,8 +104,8 @@ def extract(
         peers.wait()
         if peers.is_first:
             for item in planned:
-                link(item.stored_masks, folder / item.shard.masks_file)
-                link(item.stored_features, folder / item.shard.features_file)
+                store.link(item.stored_masks, folder / item.shard.masks_file)
+                store.link(item.stored_features, folder / item.shard.features_file)
             index.write(folder)
         peers.wait()
     return index
@@ -127,6 +127,7 @@ def plan(
         for height, width in zip(ordered["height"], ordered["width"], strict=True)
     ]
     facts = {key: value for key, value in dataclasses.asdict(index).items() if key != "shards"}
+    place = store.folder("shards")
     planned: list[PlannedShard] = []
     for size in sorted(set(sizes)):
         members = ordered[[found == size for found in sizes]]
@@ -142,10 +143,8 @@ def plan(
                         sample_ids=tuple(samples["sample_id"]),
                     ),
                     samples=samples[NEEDED],
-                    stored_features=_stored(
-                        size, samples["image_sha256"], facts | {"computation": COMPUTATION}
-                    ),
-                    stored_masks=_stored(size, samples["mask_sha256"], {}),
+                    stored_features=place / _features_name(size, samples, facts),
+                    stored_masks=place / _masks_name(size, samples),
                 )
             )
     return planned
@@ -169,9 +168,23 @@ def _cuts(image_hashes: list[str], shard_size: int) -> list[tuple[int, int]]:
     return cuts
 
 
-def _stored(size: tuple[int, int], file_hashes: pd.Series[str], facts: dict[str, Any]) -> Path:
-    name = fingerprint({"size": size, "files": list(file_hashes), **facts})
-    return store.folder("shards") / f"{name}.safetensors"
+def _features_name(size: tuple[int, int], samples: pd.DataFrame, facts: dict[str, Any]) -> str:
+    name = store.fingerprint(
+        {"size": size, "images": list(samples["image_sha256"]), **facts},
+        modules=[Extractor.__module__, Backbone.__module__],
+        libraries=["torch", "transformers", "openvino", "numpy", "pillow", "pillow-heif"],
+    )
+    return f"{name}.safetensors"
+
+
+def _masks_name(size: tuple[int, int], samples: pd.DataFrame) -> str:
+    masks = samples[["mask_sha256", "height", "width"]]  # each is first read at its image's size
+    name = store.fingerprint(
+        {"size": size, "masks": masks.to_numpy().tolist()},
+        modules=[mask_bits.__name__],
+        libraries=["numpy", "scipy", "pillow", "pillow-heif"],
+    )
+    return f"{name}.safetensors"
 
 
 def _missing(
@@ -198,14 +211,6 @@ def _store_masks(missing: list[PlannedShard]) -> None:
                 rows.append(next(masks))
                 progress.update()
             write_shard({"masks": torch.stack(rows)}, item.stored_masks)
-
-
-def read_packed_mask(path: Path, size: tuple[int, int], working: tuple[int, int]) -> Tensor:
-    """The mask of an image of ``size`` at the working size: bits ``(H, ceil(W / 8))`` uint8.
-
-    A pixel is fish where the mask covers half of it.
-    """
-    return pack_mask(resize_mask(read_mask(path, size), working) >= 128)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -368,18 +373,17 @@ def _store_features(
         ThreadPoolExecutor(WRITERS) as writers,
     ):
         writing: deque[Future[None]] = deque()
-        computed = extractor.run(missing)
-        for item, pieces in itertools.groupby(computed, key=lambda pair: pair[0].item):
-            if len(writing) == WRITERS:
-                writing.popleft().result()
-            arrivals: SimpleQueue[Rows | None] = SimpleQueue()
-            writing.append(writers.submit(_write, item, arrivals))
-            try:
-                for piece, stored in pieces:
-                    arrivals.put(Rows({"pixels": piece.pixels, **stored}, _copied(device)))
-                    progress.update(len(piece.pixels))
-            finally:
-                arrivals.put(None)
+        rows: list[Rows] = []
+        n_rows = 0
+        for piece, stored in extractor.run(missing):
+            rows.append(Rows({"pixels": piece.pixels, **stored}, _copied(device)))
+            n_rows += len(piece.pixels)
+            progress.update(len(piece.pixels))
+            if n_rows == len(piece.item.samples):
+                if len(writing) == WRITERS:
+                    writing.popleft().result()
+                writing.append(writers.submit(_write, piece.item.stored_features, rows))
+                rows, n_rows = [], 0
         for future in writing:
             future.result()
     rate = n_images / (time.perf_counter() - started)
@@ -396,19 +400,22 @@ class Rows(NamedTuple):
 def _copied(device: torch.device) -> torch.cuda.Event | None:
     if device.type != "cuda":
         return None
-    event = torch.cuda.Event()
-    event.record()
+    # Not the current device's: the copies may be on another.
+    event: torch.cuda.Event = torch.cuda.current_stream(device).record_event()
     return event
 
 
-def _write(item: PlannedShard, arrivals: SimpleQueue[Rows | None]) -> None:
-    """Write a shard while its rows arrive; where they end too early, leave nothing behind."""
-    with ShardWriter(item.stored_features, len(item.samples)) as writer:
-        for rows in iter(arrivals.get, None):
-            if rows.copied is not None:
-                rows.copied.synchronize()
-            writer.append(rows.tensors)
-        writer.finish()
+def _write(path: Path, rows: list[Rows]) -> None:
+    """Write a shard of all its rows."""
+    for some in rows:
+        if some.copied is not None:
+            some.copied.synchronize()
+    # Joined by numpy: torch would start threads of its own. What is joined is not kept twice.
+    tensors = {
+        name: torch.from_numpy(np.concatenate([some.tensors.pop(name).numpy() for some in rows]))
+        for name in list(rows[0].tensors)
+    }
+    write_shard(tensors, path)
 
 
 def compute(

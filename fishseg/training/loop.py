@@ -25,7 +25,7 @@ from fishseg import decoders, devices, store
 from fishseg.decoders.files import DecoderCard, load_decoder
 from fishseg.errors import ParameterError, TrainingError
 from fishseg.features.loading import Loader
-from fishseg.features.shards import Batch, FeatureCache, fingerprint
+from fishseg.features.shards import Batch, FeatureCache
 from fishseg.metrics.calibration import LogitHistogram
 from fishseg.metrics.masks import batch_counts
 from fishseg.params import TrainParams, choose
@@ -366,7 +366,7 @@ def _record(
 
 
 def _checkpoint_path(run: Run, manifest: pd.DataFrame) -> Path:
-    name = fingerprint(
+    name = store.fingerprint(
         {
             "params": dataclasses.asdict(run.params),
             "manifest": manifest.to_csv(index=False),

@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import hashlib
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -16,9 +17,10 @@ import pandas as pd
 import pytest
 import torch
 
+from fishseg import store
 from fishseg.audit.inventory import build_inventory
 from fishseg.backbones import Backbone, load_backbone
-from fishseg.errors import CacheError
+from fishseg.errors import CacheError, StorageError
 from fishseg.features import extraction, shards
 from fishseg.features.shard_file import is_intact
 from fishseg.features.shards import FeatureCache
@@ -134,6 +136,80 @@ def test_a_changed_mask_costs_no_backbone_pass(
     cache = setting.extract("two", inventory=repaired)
     first, second = setting.samples[:2]
     assert torch.equal(cache.batch([first]).target(), cache.batch([second]).target())
+
+
+@pytest.fixture
+def sources(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the package's code that the names of shards go by, to be edited."""
+    copy = workspace / "sources"
+    shutil.copytree(store.SOURCES / "fishseg", copy / "fishseg")
+    monkeypatch.setattr(store, "SOURCES", copy)
+    return copy / "fishseg"
+
+
+def edit(sources: Path, file: str, old: str, new: str) -> None:
+    text = (sources / file).read_text()
+    assert old in text
+    (sources / file).write_text(text.replace(old, new))
+    store._code_sha256.cache_clear()  # as another run would begin
+
+
+RESIZE_RULE = ("images/resizing.py", "round(length / multiple)", "int(length / multiple)")
+RESIZE_DOCSTRING = ("images/resizing.py", "A pixel is an area", "A pixel is no point")
+
+
+@pytest.mark.parametrize(
+    ("change", "masks_anew", "features_anew"),
+    [
+        (RESIZE_RULE, True, True),
+        (RESIZE_DOCSTRING, False, False),
+        (("features/mask_bits.py", ">= 128", ">= 100"), True, True),
+        (("backbones/model.py", "import torch\n", "import torch\n\nONE = 1\n"), False, True),
+        (("backbones/model.py", "class Backbone", "# Frozen.\nclass Backbone"), False, False),
+        (("features/quantisation.py", "STEPS = 127", "STEPS = 63"), False, True),
+        (("params.py", "import annotations", "import annotations\n\nONE = 1"), False, False),
+        (("training/losses.py", "torch", "numpy"), False, False),
+    ],
+)
+def test_changed_code_renames_the_shards_it_computes(
+    setting: Setting,
+    workspace: Path,
+    sources: Path,
+    change: tuple[str, str, str],
+    masks_anew: bool,
+    features_anew: bool,
+) -> None:
+    index = shards.Index.read(_indexed(workspace))
+    multiple = setting.backbone.patch_multiple
+    before = extraction.plan(setting.inventory, setting.params, multiple, index)
+    edit(sources, *change)
+    after = extraction.plan(setting.inventory, setting.params, multiple, index)
+    for old, new in zip(before, after, strict=True):
+        assert (old.stored_masks != new.stored_masks) == masks_anew
+        assert (old.stored_features != new.stored_features) == features_anew
+
+
+@pytest.mark.parametrize(("change", "kinds_anew"), [(RESIZE_RULE, 2), (RESIZE_DOCSTRING, 0)])
+def test_what_changed_code_computes_is_computed_anew(
+    setting: Setting, sources: Path, change: tuple[str, str, str], kinds_anew: int
+) -> None:
+    index = setting.extract("one").index
+    before = set(stored())
+    edit(sources, *change)
+    setting.extract("two")
+    assert len(set(stored()) - before) == kinds_anew * len(index.shards)
+    assert setting.contents("one") == setting.contents("two")  # what runs is as it was
+
+
+def test_another_version_of_a_library_has_shards_of_its_own(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setting.extract("one")
+    before = set(stored())
+    real = store._version
+    monkeypatch.setattr(store, "_version", lambda name: "0" if name == "torch" else real(name))
+    index = setting.extract("two").index
+    assert len(set(stored()) - before) == len(index.shards)  # no masks: torch has no part in them
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "missing"])
@@ -316,7 +392,7 @@ def test_a_disk_that_fills_up_loses_no_finished_shard(
         real(descriptor)
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(CacheError, match=r"(?s)No space left.*free some disk space"):
+    with pytest.raises(StorageError, match=r"(?s)No space left.*free some disk space"):
         setting.extract("one")
     kept = stored()
     assert len(kept) >= 5

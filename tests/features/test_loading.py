@@ -9,8 +9,9 @@ import torch
 from fishseg import devices
 from fishseg.errors import CacheError
 from fishseg.features.loading import Loader
+from fishseg.features.mask_bits import pack_mask
 from fishseg.features.shard_file import write_shard
-from fishseg.features.shards import Batch, FeatureCache, Index, Shard, pack_mask
+from fishseg.features.shards import Batch, FeatureCache, Index, Shard
 
 CPU = torch.device("cpu")
 SIZES = {"wide": (28, 42), "tall": (42, 28)}

@@ -1,4 +1,4 @@
-"""The file of one shard: written row by row, whole or not at all."""
+"""The file of one shard: whole or not at all, and read row by row."""
 
 from __future__ import annotations
 
@@ -12,14 +12,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from fishseg.errors import CacheError
-from fishseg.features.shard_file import (
-    ShardWriter,
-    is_intact,
-    read_header,
-    remove_abandoned,
-    write_shard,
-)
+from fishseg.errors import StorageError
+from fishseg.features.shard_file import is_intact, read_header, read_rows, write_shard
 
 N_ROWS = 5
 
@@ -48,18 +42,6 @@ def test_any_reader_of_safetensors_reads_a_shard(
     assert list(tmp_path.iterdir()) == [tmp_path / "shard"]
 
 
-def test_row_by_row_or_at_once_the_bytes_are_the_same(
-    tmp_path: Path, tensors: dict[str, Tensor]
-) -> None:
-    write_shard(tensors, tmp_path / "at once")
-    with ShardWriter(tmp_path / "in parts", N_ROWS) as writer:
-        for start, stop in ((0, 1), (1, 4), (4, N_ROWS)):
-            writer.append({name: tensor[start:stop] for name, tensor in tensors.items()})
-            assert not (tmp_path / "in parts").exists()
-        writer.finish()
-    assert (tmp_path / "in parts").read_bytes() == (tmp_path / "at once").read_bytes()
-
-
 def test_rows_that_lie_otherwise_in_memory_are_written_as_they_count(
     tmp_path: Path, tensors: dict[str, Tensor]
 ) -> None:
@@ -68,60 +50,43 @@ def test_rows_that_lie_otherwise_in_memory_are_written_as_they_count(
     assert (tmp_path / "shard").read_bytes() == (tmp_path / "other").read_bytes()
 
 
-def test_a_shard_that_is_broken_off_leaves_nothing_behind(
-    tmp_path: Path, tensors: dict[str, Tensor]
+@pytest.mark.parametrize(("row", "n_rows"), [(0, 1), (1, 3), (4, 1), (0, N_ROWS)])
+def test_rows_are_read_on_their_own(
+    tmp_path: Path, tensors: dict[str, Tensor], row: int, n_rows: int
 ) -> None:
-    with ShardWriter(tmp_path / "shard", N_ROWS) as writer:
-        writer.append({name: tensor[:2] for name, tensor in tensors.items()})
-        assert len(list(tmp_path.iterdir())) == 1
-    assert not list(tmp_path.iterdir())
+    write_shard(tensors, tmp_path / "shard")
+    header = read_header(tmp_path / "shard")
+    with (tmp_path / "shard").open("rb", buffering=0) as file:
+        for name, layout in header.tensors.items():
+            target = torch.zeros((n_rows, *layout.row_shape), dtype=layout.dtype)
+            read_rows(file, layout, row, target)
+            assert torch.equal(target, tensors[name][row : row + n_rows])
+            assert layout.row_bytes == tensors[name][0].nbytes
 
 
-def test_what_a_killed_run_left_goes_after_a_day(
-    tmp_path: Path, tensors: dict[str, Tensor]
-) -> None:
-    write_shard(tensors, tmp_path / "finished")
-    with ShardWriter(tmp_path / "shard", N_ROWS) as writer:
-        writer.append({name: tensor[:2] for name, tensor in tensors.items()})
-        (partial,) = set(tmp_path.iterdir()) - {tmp_path / "finished"}
-        remove_abandoned(tmp_path)
-        assert partial.exists()
-        for path in tmp_path.iterdir():
-            os.utime(path, (0, 0))
-        remove_abandoned(tmp_path)
-        assert list(tmp_path.iterdir()) == [tmp_path / "finished"]
+def test_rows_beyond_the_end_are_an_error(tmp_path: Path, tensors: dict[str, Tensor]) -> None:
+    write_shard({"masks": tensors["pixels"]}, tmp_path / "shard")
+    layout = read_header(tmp_path / "shard").tensors["masks"]
+    target = torch.zeros((2, *layout.row_shape), dtype=layout.dtype)
+    with (
+        (tmp_path / "shard").open("rb", buffering=0) as file,
+        pytest.raises(OSError, match="cut off"),
+    ):
+        read_rows(file, layout, N_ROWS - 1, target)
 
 
-@pytest.mark.parametrize("rows", [0, N_ROWS - 1])
-def test_a_shard_that_lacks_rows_is_not_finished(
-    tmp_path: Path, tensors: dict[str, Tensor], rows: int
-) -> None:
-    with ShardWriter(tmp_path / "shard", N_ROWS) as writer:
-        if rows:
-            writer.append({name: tensor[:rows] for name, tensor in tensors.items()})
-        with pytest.raises(ValueError, match=f"{rows} of {N_ROWS} rows"):
-            writer.finish()
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_disk_that_fills_up_while_rows_arrive(tmp_path: Path) -> None:
-    rows = {"pixels": torch.zeros(1, 3, 64, 64, dtype=torch.uint8)}
+def test_a_full_disk_is_one_clear_error(tmp_path: Path) -> None:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    with ShardWriter(tmp_path / "shard", 4) as writer:
-        writer.append(rows)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (16_000, before[1]))
-        try:
-            with pytest.raises(CacheError, match=r"(?s)cannot be written.*FISHSEG_STORE") as found:
-                writer.append(rows)
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (16_000, before[1]))
+    try:
+        with pytest.raises(StorageError, match=r"(?s)cannot be written.*shard") as found:
+            write_shard(
+                {"pixels": torch.zeros(4, 3, 64, 64, dtype=torch.uint8)}, tmp_path / "shard"
+            )
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert os.strerror(errno.EFBIG) in str(found.value)
     assert not list(tmp_path.iterdir())
-
-
-def test_a_folder_that_is_gone_is_one_clear_error(tmp_path: Path) -> None:
-    with pytest.raises(CacheError, match=r"(?s)cannot be written.*FISHSEG_STORE"):
-        write_shard({"masks": torch.zeros(1, dtype=torch.uint8)}, tmp_path / "gone" / "shard")
 
 
 def test_every_flipped_byte_is_noticed(tmp_path: Path, tensors: dict[str, Tensor]) -> None:
