@@ -12,7 +12,6 @@ The pipeline never sees ``truth.csv``; this script does.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import io
 import logging
 import os
@@ -90,7 +89,7 @@ def _measure(raw: Path, condition: str) -> dict[str, str]:
     # A store of its own, so that nothing is there yet.
     os.environ["FISHSEG_STORE"] = str(raw.parent / f"store of {condition}")
     table = build_inventory(raw, max_broken_share=0).table
-    wanted = dataclasses.replace(params.load(params.AuditParams), masks="repair")
+    wanted = params.load(params.AuditParams).model_copy(update={"masks": "repair"})
     start, cpu_start = time.perf_counter(), _cpu_seconds()
     audited = audit(table, raw, wanted, raw.parent / f"masks of {condition}")
     seconds, cpu_seconds = time.perf_counter() - start, _cpu_seconds() - cpu_start

@@ -7,7 +7,6 @@ images have a sibling in train, and what val IoU each split reports.
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from typing import Any
 
@@ -44,7 +43,7 @@ def main() -> None:
 
 def measure(strategy: str) -> dict[str, Any]:
     """The leak of a split and the val IoU of a decoder trained on it."""
-    split_params = dataclasses.replace(params.load(params.SplitParams), strategy=strategy)
+    split_params = params.load(params.SplitParams).model_copy(update={"strategy": strategy})
     settings = params.load(params.EvaluateParams)
     train_params = params.load(params.TrainParams)
     inventory = read_inventory(INVENTORY)

@@ -13,7 +13,6 @@ reading the shards once. Seconds an image, so that passes over different numbers
 
 from __future__ import annotations
 
-import dataclasses
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -56,10 +55,10 @@ def main() -> None:
         end_to_end(samples, backbone, folder, device)
         cache = FeatureCache(folder / "features")
         names = list(samples["sample_id"])
-        recipe = dataclasses.replace(params.load(params.TrainParams), start_from="")
+        recipe = params.load(params.TrainParams).model_copy(update={"start_from": ""})
         cnn3, detail, cnn3_recipe, detail_recipe = (
-            Trainer(dataclasses.replace(settings, decoder=decoder), cache, names, device)
-            for settings in (dataclasses.replace(recipe, **BASELINE), recipe)
+            Trainer(settings.model_copy(update={"decoder": decoder}), cache, names, device)
+            for settings in (recipe.model_copy(update=BASELINE), recipe)
             for decoder in ("cnn3", "detail")
         )
         n_images = len(samples)

@@ -1,4 +1,4 @@
-"""Typed parameters: one frozen dataclass for each section of ``params.yaml``.
+"""Typed parameters: one frozen pydantic model for each section of ``params.yaml``.
 
 ``params.yaml`` holds every value; there are no defaults here. A field says what it means, its
 unit and what is allowed, and `load` refuses everything else.
@@ -6,57 +6,88 @@ unit and what is allowed, and `load` refuses everything else.
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
-import math
-import types
+import re
 import typing
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-import yaml
+import pydantic
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic.fields import FieldInfo
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.tokens import ScalarToken
 
 from fishseg.errors import ParameterError
 
 DEFAULT_PATH = Path("params.yaml")
 MAX_SEED = 2**31 - 1  # what every generator takes
 
+# What has been called otherwise, and what to write for it.
+RENAMED: dict[str, str] = {}
 
-def _field(
-    meaning: str,
-    *,
-    low: float | None = None,
-    high: float | None = None,
-    above: float | None = None,
-    below: float | None = None,
-    choices: tuple[str, ...] | None = None,
-) -> Any:
-    """A field with its meaning and range; ``low``/``high`` include, ``above``/``below`` exclude."""
-    limits = {"low": low, "high": high, "above": above, "below": below, "choices": choices}
-    return dataclasses.field(metadata={"meaning": meaning, **limits})
+# Values without quotes that YAML 1.1 and 1.2, or a reader and its user, take for different things.
+_TRAPS = {
+    "a truth value to some readers and text to others": r"(?i:yes|no|on|off)",
+    "a number to base 8 to some readers and to base 10 to others": r"[-+]?0[0-9_]+",
+    "a number to base 2, 8 or 16": r"[-+]?0[xXoObB][0-9a-fA-F_]+",
+    "a number to base 60 to some readers and text to others": r"[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+"
+    r"(\.[0-9_]*)?",
+    "a number with underscores": r"(?=.*_)[-+]?[0-9._]*[0-9][0-9._]*([eE][-+]?[0-9]+)?",
+    "a date": r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(([Tt]|[ \t]+)[0-9]{1,2}:.*)?",
+}
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class DataParams:
+def _whole(found: object) -> object:
+    return int(found) if isinstance(found, float) and found.is_integer() else found
+
+
+def _number(found: object) -> object:
+    # To YAML 1.1, 1e-05, which DVC writes, is text; what went through such a reader is in quotes.
+    text = isinstance(found, str) and re.fullmatch(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+", found)
+    return float(typing.cast("str", found)) if text else found
+
+
+def _series(found: object) -> object:
+    return tuple(found) if isinstance(found, list) else found
+
+
+Int = Annotated[int, BeforeValidator(_whole)]
+Float = Annotated[float, BeforeValidator(_number)]
+Fraction = Annotated[Float, Field(ge=0, le=1)]
+Seed = Annotated[Int, Field(ge=0, le=MAX_SEED)]
+Ints = Annotated[tuple[Int, ...], BeforeValidator(_series)]
+
+
+class _Section(pydantic.BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+
+    section: ClassVar[str]
+
+
+class DataParams(_Section):
     """Where the images and masks come from."""
 
     section: ClassVar[str] = "data"
 
-    source: str = _field("a data source: sample, kaggle or local")
-    path: str = _field("source local: a folder or a zip of images and masks; else empty")
-    seed: int = _field("source sample: seed of the renderer", low=0, high=MAX_SEED)
-    photos_per_class: int = _field("source sample: photographs of each species", low=1, high=1000)
-    copies_per_photo: int = _field(
-        "source sample: flipped and rotated copies of each photograph", low=1, high=1000
+    source: str = Field(description="a data source: sample, kaggle or local")
+    path: str = Field(description="source local: a folder or a zip of images and masks; else empty")
+    seed: Seed = Field(description="source sample: seed of the renderer")
+    photos_per_class: Int = Field(
+        ge=1, le=1000, description="source sample: photographs of each species"
     )
-    wrong_mask_share: float = _field(
-        "source sample: share of copies whose mask was given another transform than its image",
-        low=0,
-        high=1,
+    copies_per_photo: Int = Field(
+        ge=1, le=1000, description="source sample: flipped and rotated copies of each photograph"
+    )
+    wrong_mask_share: Fraction = Field(
+        description="source sample: share of copies whose mask was turned otherwise than its image"
     )
 
-    def __post_init__(self) -> None:
+    def model_post_init(self, _context: object) -> None:
+        """Refuse values that do not go together."""
         if self.source == "local" and not self.path:
             raise ParameterError(
                 "data.source is local, but data.path is empty",
@@ -66,68 +97,72 @@ class DataParams:
             )
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class BackboneParams:
+class BackboneParams(_Section):
     """Which frozen network turns pixels into features."""
 
     section: ClassVar[str] = "backbone"
 
-    name: str = _field("a name of the registry, a hub id (owner/model), or a local folder")
-    revision: str = _field("hub ids: the commit, tag or branch to take; else empty")
+    name: str = Field(
+        description="a name of the registry, a hub id (owner/model), or a local folder"
+    )
+    revision: str = Field(description="hub ids: the commit, tag or branch to take; else empty")
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class AuditParams:
+class AuditParams(_Section):
     """How images and masks are checked."""
 
     section: ClassVar[str] = "audit"
 
-    max_broken_share: float = _field(
-        "share of the images that may be unusable before the stage refuses to go on",
-        low=0,
-        high=1,
+    max_broken_share: Fraction = Field(
+        description="share of the images that may be unusable before the stage refuses to go on"
     )
-    masks: str = _field(
-        "what becomes of a mask that does not fit its image",
-        choices=("keep", "reject", "repair"),
+    masks: Literal["keep", "reject", "repair"] = Field(
+        description="what becomes of a mask that does not fit its image"
     )
-    min_likeness: float = _field(
-        "correlation of two aligned pictures from which they show the same photograph",
-        above=0,
-        below=1,
+    min_likeness: Float = Field(
+        gt=0,
+        lt=1,
+        description="correlation of two aligned pictures from which they show the same photograph",
     )
-    min_mask_agreement: float = _field(
-        "IoU with its siblings' consensus below which a mask is wrong", above=0, below=1
+    min_mask_agreement: Float = Field(
+        gt=0, lt=1, description="IoU with its siblings' consensus below which a mask is wrong"
     )
-    min_agreeing_masks: int = _field(
-        "masks of one photograph that must agree before they prove another wrong", low=2, high=1000
+    min_agreeing_masks: Int = Field(
+        ge=2,
+        le=1000,
+        description="masks of one photograph that must agree before they prove another wrong",
     )
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class SplitParams:
+class SplitParams(_Section):
     """Who trains and who is tested."""
 
     section: ClassVar[str] = "split"
 
-    strategy: str = _field(
-        "grouped keeps every copy of a photograph on one side; random does not (leaky, only to "
-        "compare with published numbers)",
-        choices=("grouped", "random"),
+    strategy: Literal["grouped", "random"] = Field(
+        description="grouped keeps every copy of a photograph on one side; random does not (leaky, "
+        "only to compare with published numbers)"
     )
-    val_fraction: float = _field("share of the samples in val, where folds is 0", low=0, below=1)
-    test_fraction: float = _field("share of the samples in test", low=0, below=1)
-    folds: int = _field("0, or the number of folds that train and val are made of", low=0, high=100)
-    fold: int = _field("which fold is val, counted from 0; only where folds is not 0", low=0)
-    held_out_class: str = _field(
-        "a class that is val as a whole while the others are trained on; else empty"
+    val_fraction: Float = Field(
+        ge=0, lt=1, description="share of the samples in val, where folds is 0"
     )
-    train_photos_per_class: int = _field(
-        "photographs of each class that may be trained on; 0 for all", low=0
+    test_fraction: Float = Field(ge=0, lt=1, description="share of the samples in test")
+    folds: Int = Field(
+        ge=0, le=100, description="0, or the number of folds that train and val are made of"
     )
-    seed: int = _field("seed of the shuffle", low=0, high=MAX_SEED)
+    fold: Int = Field(
+        ge=0, description="which fold is val, counted from 0; only where folds is not 0"
+    )
+    held_out_class: str = Field(
+        description="a class that is val as a whole while the others are trained on; else empty"
+    )
+    train_photos_per_class: Int = Field(
+        ge=0, description="photographs of each class that may be trained on; 0 for all"
+    )
+    seed: Seed = Field(description="seed of the shuffle")
 
-    def __post_init__(self) -> None:
+    def model_post_init(self, _context: object) -> None:
+        """Refuse values that do not go together."""
         if self.folds == 1:
             raise ParameterError(
                 "one fold leaves nothing to train on",
@@ -159,35 +194,33 @@ class SplitParams:
             )
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class FeaturesParams:
+class FeaturesParams(_Section):
     """What is computed once and cached."""
 
     section: ClassVar[str] = "features"
 
-    fit: str = _field(
-        "aspect keeps the image's proportions; stretch makes it a square",
-        choices=("aspect", "stretch"),
+    fit: Literal["aspect", "stretch"] = Field(
+        description="aspect keeps the image's proportions; stretch makes it a square"
     )
-    image_size: int = _field(
-        "working height in pixels, rounded to the patch size", low=32, high=4096
+    image_size: Int = Field(
+        ge=32, le=4096, description="working height in pixels, rounded to the patch size"
     )
-    layers: tuple[int, ...] = _field(
-        "layers to keep: 1 is the first block, -1 the last; several are stacked"
+    layers: Ints = Field(
+        description="layers to keep: 1 is the first block, -1 the last; several are stacked"
     )
-    dtype: str = _field(
-        "what features are kept in: float16, or int8 with a scale for each channel: half the "
-        "space, a little less exact",
-        choices=("float16", "int8"),
+    dtype: Literal["float16", "int8"] = Field(
+        description="what features are kept in: float16, or int8 with a scale for each channel: "
+        "half the space, a little less exact"
     )
-    batch_size: int = _field(
-        "images in one backbone pass; 0 finds it by itself; halved where memory runs out",
-        low=0,
-        high=4096,
+    batch_size: Int = Field(
+        ge=0,
+        le=4096,
+        description="images in one backbone pass; 0 finds it; halved where memory runs out",
     )
-    shard_size: int = _field("samples in one shard at most", low=1, high=4096)
+    shard_size: Int = Field(ge=1, le=4096, description="samples in one shard at most")
 
-    def __post_init__(self) -> None:
+    def model_post_init(self, _context: object) -> None:
+        """Refuse values that do not go together."""
         if not self.layers or 0 in self.layers or len(set(self.layers)) != len(self.layers):
             raise ParameterError(
                 f"{list(self.layers)} names no layers, layer 0, or a layer twice",
@@ -197,96 +230,94 @@ class FeaturesParams:
             )
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainParams:
+class TrainParams(_Section):
     """How the decoder learns."""
 
     section: ClassVar[str] = "train"
 
-    decoder: str = _field("the decoder, by its name in fishseg.decoders")
-    loss: str = _field("the loss, by its name in fishseg.training.losses")
-    epochs: int = _field("passes over the train split", low=1, high=100_000)
-    batch_size: int = _field("samples in one step", low=1, high=65_536)
-    learning_rate: float = _field("peak learning rate of AdamW", above=0, high=10)
-    weight_decay: float = _field("weight decay of AdamW", low=0, high=10)
-    schedule: str = _field("the learning rate's course", choices=("constant", "cosine"))
-    warmup_fraction: float = _field(
-        "share of the steps over which the learning rate rises from zero", low=0, below=1
+    decoder: str = Field(description="the decoder, by its name in fishseg.decoders")
+    loss: str = Field(description="the loss, by its name in fishseg.training.losses")
+    epochs: Int = Field(ge=1, le=100_000, description="passes over the train split")
+    batch_size: Int = Field(ge=1, le=65_536, description="samples in one step")
+    learning_rate: Float = Field(gt=0, le=10, description="peak learning rate of AdamW")
+    weight_decay: Float = Field(ge=0, le=10, description="weight decay of AdamW")
+    schedule: Literal["constant", "cosine"] = Field(description="the learning rate's course")
+    warmup_fraction: Float = Field(
+        ge=0, lt=1, description="share of the steps over which the learning rate rises from zero"
     )
-    color_jitter: float = _field(
-        "largest relative change of brightness, contrast and saturation of the pixels the decoder "
-        "sees beside the features",
-        low=0,
-        high=1,
+    color_jitter: Fraction = Field(
+        description="largest relative change of brightness, contrast and saturation of the pixels "
+        "the decoder sees beside the features"
     )
-    feature_noise: float = _field(
-        "Gaussian noise added to the features, in standard deviations of each channel",
-        low=0,
-        high=10,
+    feature_noise: Float = Field(
+        ge=0,
+        le=10,
+        description="Gaussian noise added to the features, in standard deviations of each channel",
     )
-    ema_decay: float = _field(
-        "decay of the moving average of the weights, a step; 0 for no average", low=0, below=1
+    ema_decay: Float = Field(
+        ge=0,
+        lt=1,
+        description="decay of the moving average of the weights, a step; 0 for no average",
     )
-    keep: str = _field(
-        "the weights to keep: those of the epoch with the best val IoU, or of the last",
-        choices=("best", "last"),
+    keep: Literal["best", "last"] = Field(
+        description="the weights to keep: those of the epoch with the best val IoU, or of the last"
     )
-    start_from: str = _field(
-        "folder of a trained decoder to go on from (data/decoder of another run); else empty"
+    start_from: str = Field(
+        description="folder of a trained decoder to go on from (data/decoder of a run), or empty"
     )
-    start_share: float = _field(
-        "how far the trained weights are moved back to those of start_from: 0 not at all, 0.5 half "
-        "way, for few pictures",
-        low=0,
-        below=1,
+    start_share: Float = Field(
+        ge=0,
+        lt=1,
+        description="how far the trained weights are moved back to those of start_from: 0 not at "
+        "all, 0.5 half way, for few pictures",
     )
-    threshold: float = _field("probability from which a pixel is fish", above=0, below=1)
-    seed: int = _field("seed of the weights and of the order of samples", low=0, high=MAX_SEED)
+    threshold: Float = Field(gt=0, lt=1, description="probability from which a pixel is fish")
+    seed: Seed = Field(description="seed of the weights and of the order of samples")
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class EvaluateParams:
+class EvaluateParams(_Section):
     """How the decoder is measured and shown."""
 
     section: ClassVar[str] = "evaluate"
 
-    bootstrap_samples: int = _field("resamples of the confidence interval", low=1, high=1_000_000)
-    gallery_best: int = _field("images in the gallery of the best", low=0, high=100)
-    gallery_random: int = _field("images in the random gallery", low=0, high=100)
-    gallery_worst: int = _field("images in the gallery of the worst", low=0, high=100)
-    seed: int = _field("seed of the bootstrap and of the random gallery", low=0, high=MAX_SEED)
+    bootstrap_samples: Int = Field(
+        ge=1, le=1_000_000, description="resamples of the confidence interval"
+    )
+    gallery_best: Int = Field(ge=0, le=100, description="images in the gallery of the best")
+    gallery_random: Int = Field(ge=0, le=100, description="images in the random gallery")
+    gallery_worst: Int = Field(ge=0, le=100, description="images in the gallery of the worst")
+    seed: Seed = Field(description="seed of the bootstrap and of the random gallery")
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class RobustnessParams:
+class RobustnessParams(_Section):
     """How the decoder is tried on corrupted photographs."""
 
     section: ClassVar[str] = "robustness"
 
-    images: int = _field(
-        "val images to corrupt, each of another photograph, spread over the classes",
-        low=1,
-        high=100_000,
+    images: Int = Field(
+        ge=1,
+        le=100_000,
+        description="val images to corrupt, each of another photograph, spread over the classes",
     )
-    seed: int = _field("seed of the choice and of the corruptions", low=0, high=MAX_SEED)
+    seed: Seed = Field(description="seed of the choice and of the corruptions")
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ReportParams:
+class ReportParams(_Section):
     """How large the pictures of the report are, and when they lie beside it."""
 
     section: ClassVar[str] = "report"
 
-    picture_px: int = _field("longer side of a picture, at most", low=64, high=8192)
-    thumbnail_px: int = _field("longer side of a thumbnail, at most", low=32, high=1024)
-    quality: int = _field("quality of the WebP pictures", low=1, high=100)
-    max_embedded: int = _field(
-        "images that the page itself may hold; more lie in a folder beside it", low=0, high=2000
+    picture_px: Int = Field(ge=64, le=8192, description="longer side of a picture, at most")
+    thumbnail_px: Int = Field(ge=32, le=1024, description="longer side of a thumbnail, at most")
+    quality: Int = Field(ge=1, le=100, description="quality of the WebP pictures")
+    max_embedded: Int = Field(
+        ge=0,
+        le=2000,
+        description="images that the page itself may hold; more lie in a folder beside it",
     )
 
 
-Section = TypeVar(
-    "Section",
+SECTIONS: tuple[type[_Section], ...] = (
     DataParams,
     BackboneParams,
     AuditParams,
@@ -297,17 +328,7 @@ Section = TypeVar(
     RobustnessParams,
     ReportParams,
 )
-SECTIONS: tuple[type[Any], ...] = (
-    DataParams,
-    BackboneParams,
-    AuditParams,
-    SplitParams,
-    FeaturesParams,
-    TrainParams,
-    EvaluateParams,
-    RobustnessParams,
-    ReportParams,
-)
+Section = TypeVar("Section", bound=_Section)
 
 
 def load(section: type[Section], path: Path = DEFAULT_PATH) -> Section:
@@ -317,39 +338,20 @@ def load(section: type[Section], path: Path = DEFAULT_PATH) -> Section:
         ParameterError: the file cannot be read, or the section is missing, has unknown or missing
             keys, or holds a value of the wrong type or out of range.
     """
-    name: str = section.section
-    tree = _read(path)
-    found = tree.get(name)
+    name, fields = section.section, section.model_fields
+    found = _read(path).get(name)
     if not isinstance(found, dict):
         raise ParameterError(
             f"there is no section {name!r}",
             where=path,
-            expected=f"a section {name!r} with the keys {', '.join(_keys(section))}",
+            expected=f"a section {name!r} with the keys {', '.join(fields)}",
             remedy=f"git checkout -- {path}",
         )
-    known = _keys(section)
     for key in found:
-        if key not in known:
-            close = difflib.get_close_matches(str(key), known, n=1)
-            raise ParameterError(
-                f"unknown parameter {name}.{key}",
-                where=path,
-                expected=f"one of {', '.join(known)}",
-                remedy=f"write {name}.{close[0]}" if close else f"remove {name}.{key}",
-            )
-    values = {}
-    hints = typing.get_type_hints(section)
-    for field in dataclasses.fields(section):
-        if field.name not in found:
-            raise ParameterError(
-                f"{name}.{field.name} is missing",
-                where=path,
-                expected=f"{field.metadata['meaning']} ({_allowed(field, hints[field.name])})",
-                remedy=f"add {field.name} to the section {name}, or git checkout -- {path}",
-            )
-        values[field.name] = _check(path, name, field, hints[field.name], found[field.name])
+        if key not in fields:
+            raise _unknown(f"{name}.{key}", list(fields), path)
     try:
-        return section(**values)
+        return section.model_validate(found)
     except ParameterError as error:
         raise ParameterError(
             error.what,
@@ -357,6 +359,23 @@ def load(section: type[Section], path: Path = DEFAULT_PATH) -> Section:
             expected=error.expected,
             remedy=error.remedy,
         ) from None
+    except pydantic.ValidationError as error:
+        problem = error.errors()[0]
+    key = str(problem["loc"][0])
+    field = fields[key]
+    if problem["type"] == "missing":
+        raise ParameterError(
+            f"{name}.{key} is missing",
+            where=path,
+            expected=f"{field.description} ({_allowed(field)})",
+            remedy=f"add {key} to the section {name}, or git checkout -- {path}",
+        )
+    raise ParameterError(
+        f"{name}.{key} is {found[key]!r}, which is not allowed",
+        where=path,
+        expected=f"{field.description}: {_allowed(field)}",
+        remedy=f"dvc exp run -S {name}.{key}=VALUE, or edit {path}",
+    )
 
 
 Entry = TypeVar("Entry")
@@ -379,16 +398,37 @@ def choose(registry: Mapping[str, Entry], name: str, key: str) -> Entry:
     )
 
 
+def _unknown(key: str, known: list[str], path: Path) -> ParameterError:
+    section, name = key.split(".", 1)
+    close = difflib.get_close_matches(name, known, n=1)
+    remedy = f"write {section}.{close[0]}" if close else f"remove {key}"
+    return ParameterError(
+        f"unknown parameter {key}",
+        where=path,
+        expected=f"one of {', '.join(known)}",
+        remedy=RENAMED.get(key, remedy),
+    )
+
+
 def _read(path: Path) -> dict[str, Any]:
+    # DVC's own reader, of YAML 1.2: what dvc.lock says of a parameter is what runs, a key written
+    # twice is refused, and 1e-05, as DVC writes it, is a number. PyYAML reads YAML 1.1, where that
+    # is text, `no` a truth value and 1:30 ninety.
+    yaml = YAML(typ="safe", pure=True)
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        for token in yaml.scan(text):
+            if isinstance(token, ScalarToken) and token.plain:
+                _refuse_traps(token, path)
+        tree = yaml.load(text)
     except OSError as error:
         raise ParameterError(
             f"the parameters cannot be read: {error.strerror}",
             where=path.absolute(),
             remedy="run from the root of the repository, where params.yaml lies",
         ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    # Beside its own errors, the reader lets those of int() and float() through, and of recursion.
+    except (YAMLError, ValueError, RecursionError) as error:
         problem = " ".join(str(error).split())
         raise ParameterError(
             f"this is not YAML: {problem}", where=path, remedy=f"git diff {path} shows the change"
@@ -398,75 +438,32 @@ def _read(path: Path) -> dict[str, Any]:
     return tree
 
 
-def _keys(section: type[Any]) -> list[str]:
-    return [field.name for field in dataclasses.fields(section)]
+def _refuse_traps(token: ScalarToken, path: Path) -> None:
+    for meaning, pattern in _TRAPS.items():
+        if re.fullmatch(pattern, token.value):
+            raise ParameterError(
+                f"{token.value} is {meaning}",
+                where=f"{path}: line {token.start_mark.line + 1}",
+                expected="a value that has one meaning",
+                remedy=f"write a number in plain decimal digits, and text in quotes: "
+                f"'{token.value}'",
+            )
 
 
-def _allowed(field: dataclasses.Field[Any], hint: Any) -> str:
-    limits = field.metadata
-    if limits["choices"]:
-        return "one of " + ", ".join(limits["choices"])
-    kind = {int: "a whole number", float: "a number", str: "text"}.get(
-        hint, "a list of whole numbers"
-    )
-    words = {"low": "at least", "above": "above", "high": "at most", "below": "below"}
-    bounds = [f"{word} {limits[key]:g}" for key, word in words.items() if limits[key] is not None]
+def _allowed(field: FieldInfo) -> str:
+    if typing.get_origin(field.annotation) is Literal:
+        return "one of " + ", ".join(typing.get_args(field.annotation))
+    kinds = {int: "a whole number", float: "a number", str: "text"}
+    kind = kinds.get(typing.cast("type", field.annotation), "a list of whole numbers")
+    bounds = []
+    for limit in field.metadata:
+        match limit:
+            case Ge(ge=value):
+                bounds.append(f"at least {value}")
+            case Gt(gt=value):
+                bounds.append(f"above {value}")
+            case Le(le=value):
+                bounds.append(f"at most {value}")
+            case Lt(lt=value):
+                bounds.append(f"below {value}")
     return " ".join([kind, " and ".join(bounds)]).strip()
-
-
-def _check(
-    path: Path, section: str, field: dataclasses.Field[Any], hint: Any, found: object
-) -> Any:
-    """The value as the field's type, or a ParameterError that says what is allowed."""
-
-    def refuse() -> ParameterError:
-        return ParameterError(
-            f"{section}.{field.name} is {found!r}, which is not allowed",
-            where=path,
-            expected=f"{field.metadata['meaning']}: {_allowed(field, hint)}",
-            remedy=f"dvc exp run -S {section}.{field.name}=VALUE, or edit {path}",
-        )
-
-    value: Any
-    if typing.get_origin(hint) is tuple or isinstance(hint, types.GenericAlias):
-        if not isinstance(found, list) or any(_as_int(item) is None for item in found):
-            raise refuse()
-        return tuple(_as_int(item) for item in found)
-    if hint is int:
-        value = _as_int(found)
-    elif hint is float:
-        value = _as_float(found)
-    else:
-        value = found if isinstance(found, str) else None
-    if value is None:
-        raise refuse()
-    limits = field.metadata
-    if limits["choices"] and value not in limits["choices"]:
-        raise refuse()
-    if (
-        (limits["low"] is not None and value < limits["low"])
-        or (limits["high"] is not None and value > limits["high"])
-        or (limits["above"] is not None and value <= limits["above"])
-        or (limits["below"] is not None and value >= limits["below"])
-    ):
-        raise refuse()
-    return value
-
-
-def _as_int(found: object) -> int | None:
-    if isinstance(found, bool):
-        return None
-    if isinstance(found, int):
-        return found
-    return int(found) if isinstance(found, float) and found.is_integer() else None
-
-
-def _as_float(found: object) -> float | None:
-    # `dvc exp run -S train.learning_rate=1e-5` writes 1e-05, which YAML 1.1 reads as a string.
-    if isinstance(found, bool) or not isinstance(found, (int, float, str)):
-        return None
-    try:
-        value = float(found)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None

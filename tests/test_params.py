@@ -1,15 +1,19 @@
 from __future__ import annotations
 
-import dataclasses
 import re
+import string
 from pathlib import Path
 from typing import Any
 
+import pydantic
 import pytest
 import yaml
+from dvc.utils.hydra import apply_overrides
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fishseg import params
-from fishseg.errors import ParameterError
+from fishseg.errors import FishsegError, ParameterError
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -31,12 +35,14 @@ def edited(tmp_path: Path, **changes: object) -> Path:
 @pytest.mark.parametrize("section", params.SECTIONS, ids=lambda section: str(section.section))
 def test_the_repository_s_own_parameters_load(section: type[Any]) -> None:
     loaded = params.load(section, REPOSITORY / "params.yaml")
-    for field in dataclasses.fields(section):
-        assert field.metadata["meaning"]
-        assert getattr(loaded, field.name) is not None
+    for name, field in section.model_fields.items():
+        assert field.description
+        assert getattr(loaded, name) is not None
+    with pytest.raises(pydantic.ValidationError, match="frozen"):
+        setattr(loaded, name, getattr(loaded, name))
 
 
-def test_every_section_of_the_file_has_a_dataclass() -> None:
+def test_every_section_of_the_file_has_a_model() -> None:
     tree = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
     assert list(tree) == [section.section for section in params.SECTIONS]
 
@@ -47,6 +53,158 @@ def test_a_float_that_yaml_reads_as_text_is_coerced(tmp_path: Path) -> None:
     path.write_text(re.sub(r"learning_rate: \S+", "learning_rate: 1e-05", text))
     assert isinstance(yaml.safe_load(path.read_text())["train"]["learning_rate"], str)
     assert params.load(params.TrainParams, path).learning_rate == 1e-5
+
+
+def with_value(folder: Path, key: str, value: str) -> Path:
+    """The section ``train`` with the text behind ``key:`` replaced as it stands."""
+    path = folder / "params.yaml"
+    tree = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    text, n_changes = re.subn(
+        rf"^  {key}: .*$",
+        lambda _: f"  {key}: {value}",
+        yaml.safe_dump({"train": tree["train"]}),
+        count=1,
+        flags=re.MULTILINE,
+    )
+    assert n_changes == 1
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+TRAPS = [
+    "042",
+    "-007",
+    "08",
+    "0x1F",
+    "+0x1f",
+    "0b11",
+    "0o17",
+    "1_000",
+    "0_",
+    "1_0.5",
+    "._5",
+    "1:30",
+]
+TRAPS += ["1:30.5", "190:20:30", "yes", "No", "on", "OFF", "2026-11-25", "2026-11-25 10:00:00"]
+TRAPS += ["2026-11-25T10:00:00Z", "2026-13-45", "2026-1-5"]
+
+
+@pytest.mark.parametrize("value", TRAPS)
+@pytest.mark.parametrize("key", ["epochs", "learning_rate", "decoder"])
+def test_what_yaml_1_1_and_1_2_read_differently_is_refused(
+    tmp_path: Path, key: str, value: str
+) -> None:
+    path = with_value(tmp_path, key, value)
+    line = path.read_text().splitlines().index(f"  {key}: {value}") + 1
+    with pytest.raises(ParameterError) as caught:
+        params.load(params.TrainParams, path)
+    message = str(caught.value)
+    assert f"{value} is " in message
+    assert f"{path}: line {line}" in message
+    assert f"in quotes: '{value}'" in message
+
+
+@pytest.mark.parametrize("value", TRAPS)
+def test_what_is_refused_without_quotes_is_text_within_them(tmp_path: Path, value: str) -> None:
+    path = with_value(tmp_path, "decoder", f"'{value}'")
+    assert params.load(params.TrainParams, path).decoder == value
+    assert params.load(params.TrainParams, with_value(tmp_path, "decoder", "1:fish")).decoder
+
+
+@pytest.mark.parametrize("value", ["1e-5", "1E-05", "0.1e-4", "'1e-5'", '"1e-05"', "+1.e-5"])
+def test_an_exponent_makes_a_number_in_quotes_or_without(tmp_path: Path, value: str) -> None:
+    path = with_value(tmp_path, "learning_rate", value)
+    assert params.load(params.TrainParams, path).learning_rate == 1e-5
+
+
+NO_NUMBERS = ["9" * 5000, "1e999", ".inf", "-.inf", ".nan", "!!int abc", "!!float 0x", "=", "<<"]
+NO_NUMBERS += ["!!python/name:os", "&a [*a]", "*a", "[" * 1000, "{", "'", "\x00", "\\x00", "'1_0'"]
+NO_NUMBERS += ["' 5'", "'٣'", "~", "", "true", "[]"]
+
+
+@pytest.mark.parametrize("value", NO_NUMBERS)
+@pytest.mark.parametrize("key", ["epochs", "learning_rate"])
+def test_what_is_no_number_is_refused_and_never_breaks(
+    tmp_path: Path, key: str, value: str
+) -> None:
+    with pytest.raises(ParameterError, match=r"params\.yaml"):
+        params.load(params.TrainParams, with_value(tmp_path, key, value))
+
+
+def test_a_key_written_twice_is_refused(tmp_path: Path) -> None:
+    path = with_value(tmp_path, "epochs", "3\n  epochs: 4")
+    with pytest.raises(ParameterError, match="duplicate key"):
+        params.load(params.TrainParams, path)
+
+
+def core_schema(text: str) -> object:
+    """What YAML 1.2 makes of a plain scalar (specification, 10.3.2)."""
+    if text in ("", "~", "null", "Null", "NULL"):
+        return None
+    if text in ("true", "True", "TRUE", "false", "False", "FALSE"):
+        return text.lower() == "true"
+    if re.fullmatch(r"[-+]?[0-9]+", text):
+        return int(text)
+    if re.fullmatch(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", text):
+        return float(text)
+    return text
+
+
+SCALARS = st.one_of(
+    st.from_regex(r"[-+]?[0-9._:eExXob-]{1,8}", fullmatch=True),
+    st.from_regex(
+        r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([Tt ][0-9]{1,2}:[0-9]{2}:[0-9]{2})?", fullmatch=True
+    ),
+    st.sampled_from(
+        ["yes", "No", "ON", "off", "y", "true", "FALSE", "null", "~", ".inf", "-.INF", ".NaN"]
+    ),
+    st.floats().map(repr),
+    st.integers().map(str),
+    st.text(string.ascii_letters + string.digits + "-+._:/ ", min_size=1).map(str.strip),
+    st.text(),
+)
+
+
+@settings(max_examples=400, deadline=None, derandomize=True, database=None)
+@given(key=st.sampled_from(["epochs", "learning_rate", "decoder"]), value=SCALARS)
+def test_any_value_is_what_yaml_1_2_says_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, key: str, value: str
+) -> None:
+    path = with_value(tmp_path_factory.getbasetemp(), key, value)
+    try:
+        read = getattr(params.load(params.TrainParams, path), key)
+    except FishsegError:
+        return
+    plain = value.split(" #", 1)[0].strip()
+    if not re.fullmatch(r"[\w.+/-][\w.+/: -]*", plain, flags=re.ASCII):
+        return  # quotes, tags, lists and the like: enough that nothing else was raised
+    expected = core_schema(plain)
+    assert read == expected
+    assert isinstance(expected, str) == isinstance(read, str)
+
+
+@settings(max_examples=100, deadline=None, derandomize=True, database=None)
+@given(content=st.one_of(st.binary(), st.text().map(str.encode)))
+def test_any_file_is_read_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "params.yaml"
+    path.write_bytes(content)
+    with pytest.raises(FishsegError, match=r"params\.yaml"):
+        params.load(params.TrainParams, path)
+
+
+def test_an_experiment_of_dvc_changes_its_own_lines_of_the_file_alone(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    before = (REPOSITORY / "params.yaml").read_text()
+    path.write_text(before)
+    apply_overrides(path, ["train.epochs=15"])
+    assert path.read_text() == before
+    apply_overrides(path, ["train.learning_rate=1e-5", "split.held_out_class='042'"])
+    changed = set(path.read_text().splitlines()) - set(before.splitlines())
+    assert {line.split(":")[0].strip() for line in changed} == {"learning_rate", "held_out_class"}
+    assert params.load(params.TrainParams, path).learning_rate == 1e-5
+    assert params.load(params.SplitParams, path).held_out_class == "042"
 
 
 def test_whole_floats_are_whole_numbers_and_booleans_are_not(tmp_path: Path) -> None:

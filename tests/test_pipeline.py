@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import dataclasses
 import functools
 import re
 from pathlib import Path
@@ -120,10 +119,10 @@ def test_a_stage_lists_every_leaf_of_the_parameters_it_loads(stage: str) -> None
     source = (REPOSITORY / "stages" / f"{stage}.py").read_text()
     loaded = set(re.findall(r"params\.(\w+Params)", source))
     expected = [
-        f"{section.section}.{field.name}"
+        f"{section.section}.{name}"
         for section in params.SECTIONS
         if section.__name__ in loaded
-        for field in dataclasses.fields(section)
+        for name in section.model_fields
     ]
     assert sorted(STAGES[stage]["params"]) == sorted(expected)
 

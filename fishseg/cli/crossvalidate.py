@@ -55,7 +55,6 @@ def add_parser(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the table."""
-    import dataclasses
     import tempfile
 
     import pandas as pd
@@ -76,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
             expected="2 or more",
         )
     features_params = params.load(params.FeaturesParams)
-    train_params = dataclasses.replace(params.load(params.TrainParams), start_from="")
+    train_params = params.load(params.TrainParams).model_copy(update={"start_from": ""})
     device = devices.select()
     starts = {"from scratch": ""}
     if (options.decoder / CARD_NAME).exists():
@@ -98,7 +97,7 @@ def run(options: argparse.Namespace) -> int:
         extract(everything, backbone, features_params, Path(features), device)
         cache = FeatureCache(Path(features))
         for name, start in starts.items():
-            wanted = dataclasses.replace(train_params, start_from=start)
+            wanted = train_params.model_copy(update={"start_from": start})
             measured[name] = cross_validate(
                 inventory,
                 cache,

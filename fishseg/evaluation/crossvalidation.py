@@ -8,7 +8,6 @@ steps is fixed and the last weights are kept.
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import math
 from pathlib import Path
@@ -162,10 +161,10 @@ def write_views(inventory: pd.DataFrame, folder: Path) -> pd.DataFrame:
 def _recipe(params: TrainParams, n_train: int) -> TrainParams:
     steps_per_epoch = math.ceil(n_train / params.batch_size)
     epochs = max(params.epochs, math.ceil(MIN_STEPS / steps_per_epoch))
-    params = dataclasses.replace(params, epochs=epochs, keep="last")
+    params = params.model_copy(update={"epochs": epochs, "keep": "last"})
     if params.start_from:
         rate = params.learning_rate * FINE_TUNING
-        params = dataclasses.replace(params, learning_rate=rate, start_share=START_SHARE)
+        params = params.model_copy(update={"learning_rate": rate, "start_share": START_SHARE})
     return params
 
 

@@ -368,7 +368,7 @@ def _record(
 def _checkpoint_path(run: Run, manifest: pd.DataFrame) -> Path:
     name = store.fingerprint(
         {
-            "params": dataclasses.asdict(run.params),
+            "params": run.params.model_dump(),
             "manifest": manifest.to_csv(index=False),
             "shards": run.cache.digests(),
             "device": run.device.type,

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 import pytest
@@ -26,7 +26,10 @@ def drawn(workspace: Path) -> DrawnSet:
     return DrawnSet(workspace / "data/raw")
 
 
-def settings(masks: str = "repair") -> AuditParams:
+Masks = Literal["keep", "reject", "repair"]
+
+
+def settings(masks: Masks = "repair") -> AuditParams:
     return AuditParams(
         max_broken_share=0.0,
         masks=masks,
@@ -36,7 +39,7 @@ def settings(masks: str = "repair") -> AuditParams:
     )
 
 
-def audited(drawn: DrawnSet, masks: str = "repair", workers: int = 1) -> Audited:
+def audited(drawn: DrawnSet, masks: Masks = "repair", workers: int = 1) -> Audited:
     inventory = build_inventory(drawn.raw, max_broken_share=0.0)
     place = Path("data/masks")
     return audit(inventory.table, drawn.raw, settings(masks), place, workers=workers)
@@ -104,7 +107,7 @@ def test_the_same_bits_twice_and_by_processes(drawn: DrawnSet, workspace: Path) 
 
 
 @pytest.mark.parametrize("masks", ["keep", "reject", "repair"])
-def test_a_wrong_mask_is_kept_rejected_or_repaired(drawn: DrawnSet, masks: str) -> None:
+def test_a_wrong_mask_is_kept_rejected_or_repaired(drawn: DrawnSet, masks: Masks) -> None:
     photo = draw_photo(5)
     add_family(drawn, "Trout", photo, "a.png")
     shifted = moved(photo[1], transform(True, 120))

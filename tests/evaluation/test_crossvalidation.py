@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -98,7 +97,7 @@ def test_views_are_trained_on_with_their_pictures_side_of_the_split(
     everything = pd.concat([inventory, views], ignore_index=True)
     extract(everything, load_backbone(tiny_backbone, (-1,)), features_params, Path("features"), CPU)
     cache = FeatureCache(Path("features"))
-    params = dataclasses.replace(train_params, epochs=1)
+    params = train_params.model_copy(update={"epochs": 1})
     scores = cross_validate(inventory, cache, params, CPU, folds=2, views=views)
     averaged = cross_validate(inventory, cache, params, CPU, folds=2, views=views, n_views=8)
     assert not averaged["iou"].equals(scores["iou"])
@@ -113,11 +112,11 @@ def test_views_are_trained_on_with_their_pictures_side_of_the_split(
 def test_small_folders_get_recipe_and_no_fold_chooses_its_epoch(
     train_params: TrainParams,
 ) -> None:
-    few = crossvalidation._recipe(dataclasses.replace(train_params, batch_size=8), 10)
+    few = crossvalidation._recipe(train_params.model_copy(update={"batch_size": 8}), 10)
     assert few.epochs == 100  # two steps an epoch
     assert few.keep == "last"
     assert few.learning_rate == train_params.learning_rate
-    going_on = dataclasses.replace(train_params, start_from="decoder")
+    going_on = train_params.model_copy(update={"start_from": "decoder"})
     assert few.start_share == 0
     assert crossvalidation._recipe(going_on, 10).learning_rate == few.learning_rate / 4
     assert crossvalidation._recipe(going_on, 10).start_share == 0.5

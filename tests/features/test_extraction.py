@@ -51,7 +51,7 @@ class Setting:
     ) -> FeatureCache:
         """Fill the folder ``name``; ``changes`` are of the parameters."""
         table = self.inventory if inventory is None else inventory
-        params = dataclasses.replace(self.params, **changes)
+        params = self.params.model_copy(update=changes)
         extraction.extract(table, self.backbone, params, self.workspace / name, CPU)
         return FeatureCache(self.workspace / name)
 

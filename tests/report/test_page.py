@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import dataclasses
 import io
 import json
 import re
@@ -77,7 +76,7 @@ def test_a_mask_of_one_bit_is_small() -> None:
 
 
 def test_large_images_are_shrunk_and_keep_their_proportions(tmp_path: Path) -> None:
-    small = dataclasses.replace(PARAMS, picture_px=64, thumbnail_px=32)
+    small = PARAMS.model_copy(update={"picture_px": 64, "thumbnail_px": 32})
     page = write_example(tmp_path / "as they are", params=small)
     assert content_of(page)["images"][0]["width"] == WIDTH  # never enlarged
 
@@ -86,7 +85,7 @@ def test_large_images_are_shrunk_and_keep_their_proportions(tmp_path: Path) -> N
 
 
 def test_many_images_lie_beside_the_page(tmp_path: Path) -> None:
-    page = write_example(tmp_path, params=dataclasses.replace(PARAMS, max_embedded=11))
+    page = write_example(tmp_path, params=PARAMS.model_copy(update={"max_embedded": 11}))
     images = content_of(page)["images"]
     assert images[0]["image"] == "pictures/00000.webp"
     assert "data:" not in json.dumps(images)
@@ -98,7 +97,7 @@ def test_many_images_lie_beside_the_page(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("max_embedded", [0, 100])
 def test_the_same_results_give_the_same_bytes(tmp_path: Path, max_embedded: int) -> None:
-    params = dataclasses.replace(PARAMS, max_embedded=max_embedded)
+    params = PARAMS.model_copy(update={"max_embedded": max_embedded})
     pages = [write_example(tmp_path / name, params=params) for name in ("here", "elsewhere")]
     first, second = (
         {p.name: p.read_bytes() for p in sorted(page.parent.rglob("*")) if p.is_file()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import re
 from collections.abc import Callable
@@ -378,7 +377,7 @@ def test_even_markup_that_slipped_in_would_be_stopped(
 def test_pictures_beside_the_page_load_when_they_are_looked_at(
     open_page: Open, tmp_path: Path, trouble: list[str]
 ) -> None:
-    page = open_page(write_example(tmp_path, params=dataclasses.replace(PARAMS, max_embedded=0)))
+    page = open_page(write_example(tmp_path, params=PARAMS.model_copy(update={"max_embedded": 0})))
     page.locator(".card").first.scroll_into_view_if_needed()
     expect(page.locator(".card img").first).to_have_js_property("naturalWidth", 32)
     page.locator(".card").first.click()
@@ -391,7 +390,7 @@ def test_pictures_beside_the_page_load_when_they_are_looked_at(
 
 
 def test_a_picture_that_was_left_behind_is_said(open_page: Open, tmp_path: Path) -> None:
-    path = write_example(tmp_path, params=dataclasses.replace(PARAMS, max_embedded=0))
+    path = write_example(tmp_path, params=PARAMS.model_copy(update={"max_embedded": 0}))
     worst = SHOWN.reset_index(drop=True)["iou"].idxmin()
     (path.parent / f"pictures/{worst:05d}.webp").unlink()
     page = open_page(path)
@@ -415,7 +414,7 @@ def test_without_confidence_and_robustness_nothing_speaks_of_them(
 
 def test_many_images_come_in_portions(open_page: Open, tmp_path: Path) -> None:
     scores = example_scores(130)
-    page = open_page(write_example(tmp_path, scores, dataclasses.replace(PARAMS, max_embedded=0)))
+    page = open_page(write_example(tmp_path, scores, PARAMS.model_copy(update={"max_embedded": 0})))
     order = worst_first(scores.query("split != 'train'"))
     assert shown_ids(page) == order[:120]
     page.get_by_role("button", name="Show 10 more of 10").click()

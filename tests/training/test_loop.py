@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import math
 from pathlib import Path
 from typing import Any
@@ -60,7 +59,7 @@ def decoder_bytes(result: loop.TrainingResult, folder: Path) -> bytes:
 def test_it_learns_and_keeps_the_best_epoch(
     cache: FeatureCache, manifest: pd.DataFrame, train_params: TrainParams
 ) -> None:
-    result = loop.train(cache, manifest, dataclasses.replace(train_params, epochs=15), CPU)
+    result = loop.train(cache, manifest, train_params.model_copy(update={"epochs": 15}), CPU)
     epochs = result.epochs
     assert epochs["train_loss"].iloc[-1] < epochs["train_loss"].iloc[0] / 2
     assert epochs["train_iou"].iloc[-1] > 0.6
@@ -75,7 +74,7 @@ def test_it_learns_and_keeps_the_best_epoch(
 def test_the_kept_weights_are_those_of_the_best_epoch(
     cache: FeatureCache, manifest: pd.DataFrame, train_params: TrainParams
 ) -> None:
-    result = loop.train(cache, manifest, dataclasses.replace(train_params, epochs=8), CPU)
+    result = loop.train(cache, manifest, train_params.model_copy(update={"epochs": 8}), CPU)
     val = list(manifest.loc[manifest["split"] == "val", "sample_id"])
     batch = cache.batch(val)
     with torch.inference_mode():
@@ -90,7 +89,7 @@ def test_one_seed_one_result(
 ) -> None:
     first = loop.train(cache, manifest, train_params, CPU)
     again = loop.train(cache, manifest, train_params, CPU)
-    other = loop.train(cache, manifest, dataclasses.replace(train_params, seed=2), CPU)
+    other = loop.train(cache, manifest, train_params.model_copy(update={"seed": 2}), CPU)
     assert decoder_bytes(first, workspace / "a") == decoder_bytes(again, workspace / "b")
     assert decoder_bytes(first, workspace / "a") != decoder_bytes(other, workspace / "c")
     pd.testing.assert_frame_equal(first.steps, again.steps)
@@ -106,8 +105,8 @@ def test_a_run_killed_after_an_epoch_ends_with_the_same_bits(
     monkeypatch: pytest.MonkeyPatch,
     decoder: str,
 ) -> None:
-    params = dataclasses.replace(
-        train_params, decoder=decoder, epochs=4, ema_decay=0.9, feature_noise=0.1
+    params = train_params.model_copy(
+        update={"decoder": decoder, "epochs": 4, "ema_decay": 0.9, "feature_noise": 0.1}
     )
     undisturbed = loop.train(cache, manifest, params, CPU)
 
@@ -150,7 +149,7 @@ def test_the_averaged_weights_are_kept(
     cache: FeatureCache, manifest: pd.DataFrame, train_params: TrainParams
 ) -> None:
     plain = loop.train(cache, manifest, train_params, CPU)
-    averaged = loop.train(cache, manifest, dataclasses.replace(train_params, ema_decay=0.9), CPU)
+    averaged = loop.train(cache, manifest, train_params.model_copy(update={"ema_decay": 0.9}), CPU)
     # The same steps were taken, but other weights measured.
     trained = plain.steps["split"] == "train"
     pd.testing.assert_frame_equal(plain.steps[trained], averaged.steps[trained])
@@ -160,17 +159,17 @@ def test_the_averaged_weights_are_kept(
 def test_a_run_goes_on_from_another_decoder(
     cache: FeatureCache, manifest: pd.DataFrame, train_params: TrainParams, workspace: Path
 ) -> None:
-    first = loop.train(cache, manifest, dataclasses.replace(train_params, epochs=15), CPU)
+    first = loop.train(cache, manifest, train_params.model_copy(update={"epochs": 15}), CPU)
     save_decoder(first.decoder, first.card, workspace / "first")
-    onward = dataclasses.replace(
-        train_params, epochs=1, learning_rate=1e-9, start_from=str(workspace / "first")
+    onward = train_params.model_copy(
+        update={"epochs": 1, "learning_rate": 1e-9, "start_from": str(workspace / "first")}
     )
     result = loop.train(cache, manifest, onward, CPU)
     assert result.epochs["train_loss"][0] < first.epochs["train_loss"][3]
     with pytest.raises(ParameterError, match="the decoder to start from is a cnn3"):
-        loop.train(cache, manifest, dataclasses.replace(onward, decoder="linear"), CPU)
+        loop.train(cache, manifest, onward.model_copy(update={"decoder": "linear"}), CPU)
     with pytest.raises(CacheError):
-        loop.train(cache, manifest, dataclasses.replace(onward, start_from="nowhere"), CPU)
+        loop.train(cache, manifest, onward.model_copy(update={"start_from": "nowhere"}), CPU)
 
 
 @pytest.mark.parametrize("ema_decay", [0, 0.9])
@@ -181,18 +180,19 @@ def test_the_start_keeps_its_share_of_the_weights(
     workspace: Path,
     ema_decay: float,
 ) -> None:
-    first = loop.train(cache, manifest, dataclasses.replace(train_params, epochs=2), CPU)
+    first = loop.train(cache, manifest, train_params.model_copy(update={"epochs": 2}), CPU)
     save_decoder(first.decoder, first.card, workspace / "first")
-    onward = dataclasses.replace(
-        train_params,
-        epochs=3,
-        keep="last",
-        ema_decay=ema_decay,
-        seed=7,
-        start_from=str(workspace / "first"),
+    onward = train_params.model_copy(
+        update={
+            "epochs": 3,
+            "keep": "last",
+            "ema_decay": ema_decay,
+            "seed": 7,
+            "start_from": str(workspace / "first"),
+        }
     )
     wholly = loop.train(cache, manifest, onward, CPU)
-    partly = loop.train(cache, manifest, dataclasses.replace(onward, start_share=0.25), CPU)
+    partly = loop.train(cache, manifest, onward.model_copy(update={"start_share": 0.25}), CPU)
     weights = partly.decoder.state_dict()
     for name, start in first.decoder.state_dict().items():
         end = wholly.decoder.state_dict()[name]
@@ -213,7 +213,7 @@ def test_the_temperature_lowers_the_loss_on_val(
     cache: FeatureCache, manifest: pd.DataFrame, train_params: TrainParams
 ) -> None:
     result = loop.train(
-        cache, manifest, dataclasses.replace(train_params, loss="bce", epochs=15), CPU
+        cache, manifest, train_params.model_copy(update={"loss": "bce", "epochs": 15}), CPU
     )
     batch = cache.batch(list(manifest.loc[manifest["split"] == "val", "sample_id"]))
     with torch.inference_mode():
@@ -253,29 +253,29 @@ def test_a_loss_that_is_not_finite_stops_with_a_remedy(
 ) -> None:
     monkeypatch.setitem(losses.LOSSES, "bce", lambda logits, target: (logits * float("nan")).mean())
     with pytest.raises(TrainingError, match=r"(?s)loss is nan in epoch 1, step 1.*learning_rate"):
-        loop.train(cache, manifest, dataclasses.replace(train_params, loss="bce"), CPU)
+        loop.train(cache, manifest, train_params.model_copy(update={"loss": "bce"}), CPU)
 
 
 def test_unknown_names_and_missing_features_are_refused_before_training(
     cache: FeatureCache, manifest: pd.DataFrame, train_params: TrainParams
 ) -> None:
     with pytest.raises(ParameterError, match=r"train\.loss"):
-        loop.train(cache, manifest, dataclasses.replace(train_params, loss="mse"), CPU)
+        loop.train(cache, manifest, train_params.model_copy(update={"loss": "mse"}), CPU)
     with pytest.raises(ParameterError, match=r"train\.decoder"):
-        loop.train(cache, manifest, dataclasses.replace(train_params, decoder="x"), CPU)
+        loop.train(cache, manifest, train_params.model_copy(update={"decoder": "x"}), CPU)
     stranger = manifest.replace({"sample_id": {manifest["sample_id"][0]: "Trout/99999"}})
     with pytest.raises(CacheError, match="Trout/99999"):
         loop.train(cache, stranger, train_params, CPU)
 
 
 def test_the_learning_rate_warms_up_and_falls(train_params: TrainParams) -> None:
-    params = dataclasses.replace(train_params, warmup_fraction=0.1, learning_rate=1.0)
+    params = train_params.model_copy(update={"warmup_fraction": 0.1, "learning_rate": 1.0})
     rates = [loop.learning_rate(step, 100, params) for step in range(100)]
     assert rates[:3] == pytest.approx([0.1, 0.2, 0.3])
     assert rates[9] == rates[10] == 1.0
     assert rates[55] == pytest.approx(0.5 * (1 + math.cos(math.pi * 45 / 90)))
     assert rates == sorted(rates[:10]) + sorted(rates[10:], reverse=True)
-    constant = dataclasses.replace(params, schedule="constant", warmup_fraction=0)
+    constant = params.model_copy(update={"schedule": "constant", "warmup_fraction": 0})
     assert {loop.learning_rate(step, 100, constant) for step in range(100)} == {1.0}
 
 
