@@ -82,7 +82,7 @@ def score(folder: Path, revision: str | None, views: int) -> dict[str, Any]:
 
 def fishseg(*arguments: str) -> str:
     """What a command of fishseg prints."""
-    command = [sys.executable, "-m", "fishseg.cli", *arguments]
+    command = [sys.executable, "-m", "fishseg", *arguments]
     return subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout
 
 

@@ -18,7 +18,7 @@ import subprocess
 
 from experiments import report
 from experiments.study import Study, complete, declared, missing, runs
-from fishseg.errors import FishsegError
+from fishseg.errors import one_message
 
 
 def main() -> None:
@@ -37,7 +37,7 @@ def main() -> None:
     options = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     chosen = [studies[name] for name in options.study or studies]
-    try:
+    with one_message("interrupted; the runs that are finished are kept"):
         for study in chosen:
             if options.list:
                 print(f"{study.name}: {study.question} ({len(missing(study))} runs missing)")
@@ -47,8 +47,6 @@ def main() -> None:
                 complete(study)
         if not (options.list or options.queue):
             report.write([study for study in studies.values() if study.results.exists()])
-    except FishsegError as error:
-        raise SystemExit(f"ERROR: {error}") from None
 
 
 def queue(study: Study) -> None:

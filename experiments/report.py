@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from experiments.study import Study, load
 from fishseg import params
-from fishseg.metrics.masks import bootstrap_interval
+from fishseg.metrics.bootstrap import bootstrap_interval, paired_difference
 from fishseg.plots.style import BLUE, VERMILLION, house_style, save
 
 DOCUMENT = Path("docs/results.md")
@@ -51,18 +51,17 @@ def summarise(study: Study) -> pd.DataFrame:
             "n_runs": rows.groupby(level=["fold", "seed"]).ngroups,
             "n_groups": rows["group_id"].nunique(),
         }
-        paired = rows.join(first[list(METRICS)].add_suffix("_first"), how="inner")
         for metric in METRICS:
-            gain = paired[metric] - paired[f"{metric}_first"]
-            for name, values, groups in (
-                (metric, rows[metric], rows["group_id"]),
-                (f"{metric}_gain", gain, paired["group_id"]),
-            ):
-                if len(values):
-                    low, high = bootstrap_interval(
-                        values, groups, samples=settings.bootstrap_samples, seed=settings.seed
-                    )
-                    row |= {name: values.mean(), f"{name}_low": low, f"{name}_high": high}
+            draws = {"samples": settings.bootstrap_samples, "seed": settings.seed}
+            low, high = bootstrap_interval(rows[metric], rows["group_id"], **draws)
+            row |= {metric: rows[metric].mean(), f"{metric}_low": low, f"{metric}_high": high}
+            gain = paired_difference(first[metric], rows[metric], rows["group_id"], **draws)
+            if gain is not None:
+                row |= {
+                    f"{metric}_gain": gain.mean,
+                    f"{metric}_gain_low": gain.low,
+                    f"{metric}_gain_high": gain.high,
+                }
             row[f"{metric}_run_std"] = rows.groupby(level=["fold", "seed"])[metric].mean().std()
         summary.append(row)
     return pd.DataFrame(summary)

@@ -13,6 +13,7 @@ import pandas as pd
 from fishseg.datasets.layout import slug
 from fishseg.errors import DataError
 from fishseg.params import SplitParams
+from fishseg.tables import write_csv
 
 log = logging.getLogger(__name__)
 
@@ -28,10 +29,11 @@ def make_manifest(inventory: pd.DataFrame, params: SplitParams) -> pd.DataFrame:
     first, and each goes to the split that is furthest below its share. A class with fewer units
     than there are splits goes to train as a whole, and a warning says so.
 
-    With a ``held_out_class``, val is that class and nothing else, so that the decoder is measured
-    on a species it has never seen; the other classes' share of val goes to train. With
-    ``train_photos_per_class``, further photographs of train are left out of the manifest; a larger
-    number keeps those that a smaller one keeps.
+    With a ``held_out_class``, val is every unit that holds a sample of that class and nothing else,
+    so that the decoder is measured on a species it has never seen; the other classes' share of val
+    goes to train. A copy of such a photograph that lies in another class's folder is of val, too.
+    With ``train_photos_per_class``, further photographs of train are left out of the manifest; a
+    larger number keeps those that a smaller one keeps.
 
     Args:
         inventory: a row a sample with ``sample_id, class_name, group_id, mask_status``; rejected
@@ -69,7 +71,7 @@ def make_manifest(inventory: pd.DataFrame, params: SplitParams) -> pd.DataFrame:
     manifest = usable[["sample_id", "class_name", "group_id"]].copy()
     manifest["split"] = usable[unit].map(split_of)
     if params.held_out_class:
-        manifest = _hold_out(manifest, params.held_out_class)
+        manifest = _hold_out(manifest, params.held_out_class, unit)
     if params.train_photos_per_class:
         manifest = _limit_train(manifest, params)
     manifest = manifest.sort_values("sample_id", ignore_index=True)[COLUMNS]
@@ -77,7 +79,8 @@ def make_manifest(inventory: pd.DataFrame, params: SplitParams) -> pd.DataFrame:
     return manifest
 
 
-def _hold_out(manifest: pd.DataFrame, class_name: str) -> pd.DataFrame:
+def _hold_out(manifest: pd.DataFrame, class_name: str, unit: str) -> pd.DataFrame:
+    """Val is the units that hold anything of a class, their misfiled copies included."""
     names = sorted(manifest["class_name"].unique())
     if class_name not in names:
         raise DataError(
@@ -86,7 +89,17 @@ def _hold_out(manifest: pd.DataFrame, class_name: str) -> pd.DataFrame:
             expected=f"one of {', '.join(names)}",
             remedy=f"dvc exp run -S 'split.held_out_class={names[0]}'",
         )
-    held_out = manifest["class_name"] == class_name
+    units = manifest.loc[manifest["class_name"] == class_name, unit]
+    held_out = manifest[unit].isin(units)
+    others = manifest.loc[held_out & (manifest["class_name"] != class_name), "sample_id"]
+    if len(others):
+        log.warning(
+            "%d samples of other classes are copies of photographs of class %s and held out with "
+            "them, the first of them %s",
+            len(others),
+            class_name,
+            others.min(),
+        )
     split = manifest["split"].replace("val", "train").mask(held_out, "val")
     return manifest.assign(split=split)
 
@@ -183,7 +196,7 @@ def leaking_groups(manifest: pd.DataFrame) -> list[str]:
 
 def write_manifest(manifest: pd.DataFrame, path: Path) -> None:
     """Write the manifest as CSV, sorted by ``sample_id``."""
-    manifest.to_csv(path, index=False, lineterminator="\n")
+    write_csv(manifest, path)
 
 
 def read_manifest(path: Path) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from fishseg.errors import DataError
+from fishseg.store import write_whole
 
 COLUMNS = {
     "sample_id": "str",
@@ -34,9 +35,19 @@ OPTIONAL_COLUMNS = ["flipped", "rotation_degrees", "mask_agreement"]
 MASK_STATUSES = ("ok", "rejected", "repaired", "unverified")
 
 
+def write_csv(table: pd.DataFrame, path: Path) -> None:
+    """Write a table as CSV, whole or not at all, into a folder that is there.
+
+    Raises:
+        StorageError: the disk is full, or the folder cannot be written.
+    """
+    with write_whole(path) as new:
+        table.to_csv(new, index=False, lineterminator="\n", encoding="utf-8")
+
+
 def write_inventory(table: pd.DataFrame, path: Path) -> None:
     """Write the samples as CSV with the columns `COLUMNS`, a missing value as nothing."""
-    table[list(COLUMNS)].to_csv(path, index=False, lineterminator="\n", encoding="utf-8")
+    write_csv(table[list(COLUMNS)], path)
 
 
 def read_inventory(path: Path) -> pd.DataFrame:

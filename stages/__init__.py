@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from fishseg.errors import FishsegError
+from fishseg.errors import one_message
+from fishseg.store import write_whole
 
 RAW = Path("data/raw")
 BACKBONE = Path("data/backbone")
@@ -24,18 +24,15 @@ REPORT = Path("data/report")
 
 
 def run(stage: Callable[[], None]) -> None:
-    """Run a stage with its log on standard error; a user's error is one message and exit 1."""
+    """Run a stage with its log on standard error; what a user causes is one message, exit 1."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    try:
+    with one_message("interrupted; what is finished is kept, and `dvc repro` goes on from there"):
         stage()
-    except FishsegError as error:
-        sys.exit(f"ERROR: {error}")
-    except KeyboardInterrupt:
-        sys.exit("interrupted; what is finished is kept, and `dvc repro` goes on from there")
 
 
 def write_metrics(name: str, metrics: Mapping[str, Any]) -> None:
     """Write ``metrics/NAME.json``."""
     METRICS.mkdir(exist_ok=True)
     text = json.dumps(metrics, indent=2)
-    (METRICS / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+    with write_whole(METRICS / f"{name}.json") as path:
+        path.write_text(text + "\n", encoding="utf-8")

@@ -31,6 +31,7 @@ WITHOUT_INFLUENCE = {
 
 # Imports go down this list only (a module may import those behind it).
 LAYERS = [
+    ["__main__"],
     ["cli", "app"],
     ["report"],
     ["export"],

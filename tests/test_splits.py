@@ -161,6 +161,24 @@ def test_a_held_out_class_is_val_and_the_others_are_not() -> None:
     )
 
 
+@pytest.mark.parametrize(("misfiled", "into"), [("c1", "c0"), ("c0", "c1")])
+def test_a_misfiled_copy_is_held_out_with_its_photograph(
+    misfiled: str, into: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    table = inventory(TEN)
+    one = table.index[table["class_name"] == misfiled][0]
+    table.loc[one, "class_name"] = into
+    group = table.loc[one, "group_id"]
+    manifest = splits.make_manifest(table, params(held_out_class="c1"))
+    assert splits.leaking_groups(manifest) == []
+    assert set(manifest.loc[manifest["class_name"] == "c1", "split"]) == {"val"}
+    assert set(manifest.loc[manifest["group_id"] == group, "split"]) == {"val"}
+    val = manifest[manifest["split"] == "val"]
+    n_others = (val["class_name"] != "c1").sum()
+    assert n_others == (1 if misfiled == "c1" else 4)
+    assert f"{n_others} samples of other classes" in caplog.text
+
+
 def test_a_held_out_class_must_exist() -> None:
     with pytest.raises(DataError, match="no class 'Eel'"):
         splits.make_manifest(inventory(TEN), params(held_out_class="Eel"))

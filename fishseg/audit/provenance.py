@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import os
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
-from PIL import Image
 
 from fishseg.audit.registration import pose
 from fishseg.audit.tracing import Sample, Traced, samples_of, trace
-from fishseg.audit.verdicts import RIGHT, UNKNOWN, WRONG, Verdict, judge
+from fishseg.audit.verdicts import RIGHT, UNKNOWN, WRONG, Repaired, Verdict, judge
 from fishseg.datasets.layout import Problem, slug
-from fishseg.store import file_sha256
+from fishseg.tables import write_csv
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fishseg.audit.grey_image import Mask
     from fishseg.params import AuditParams
 
 log = logging.getLogger(__name__)
@@ -104,6 +100,7 @@ def audit(
         traced,
         min_agreement=params.min_mask_agreement,
         min_masks=params.min_agreeing_masks,
+        repair_to=masks if params.masks == "repair" else None,
         workers=workers,
     )
     copies = _tabulate(samples, traced, verdicts, params.masks)
@@ -114,16 +111,12 @@ def audit(
         sum(verdict.finding == WRONG for verdict in verdicts),
         sum(verdict.finding == UNKNOWN for verdict in verdicts),
     )
-    audited = _fill_in(table, copies, traced)
-    for sample, verdict in zip(samples, verdicts, strict=True):
-        if verdict.consensus is not None and params.masks == "repair":
-            _repair(audited, sample, verdict.consensus, masks)
     near = pd.DataFrame(
         [dataclasses.astuple(pair) for pair in traced.near_duplicates],
         columns=["one", "other", "likeness"],
     )
     return Audited(
-        table=audited,
+        table=_fill_in(table, copies, traced, verdicts),
         copies=copies,
         near_duplicates=near,
         problems=traced.problems,
@@ -137,7 +130,7 @@ def write_tables(audited: Audited, folder: Path) -> None:
     """Write ``copies.csv`` and ``near_duplicates.csv``."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, table in (("copies", audited.copies), ("near_duplicates", audited.near_duplicates)):
-        table.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n", encoding="utf-8")
+        write_csv(table, folder / f"{name}.csv")
 
 
 def _tabulate(
@@ -172,23 +165,20 @@ def _tabulate(
     return pd.DataFrame(rows, columns=list(COPY_COLUMNS)).astype(COPY_COLUMNS)
 
 
-def _fill_in(table: pd.DataFrame, copies: pd.DataFrame, traced: Traced) -> pd.DataFrame:
+def _fill_in(
+    table: pd.DataFrame, copies: pd.DataFrame, traced: Traced, verdicts: Sequence[Verdict]
+) -> pd.DataFrame:
+    """The inventory with what is known of each sample, and repaired masks for wrong ones."""
     filled = table.copy()
     filled["group_id"] = traced.group_ids
     for name in ("flipped", "rotation_degrees", "mask_agreement", "mask_status"):
         filled[name] = copies[name].to_numpy()
+    for field in dataclasses.fields(Repaired):
+        filled[field.name] = [
+            getattr(verdict.repaired, field.name) if verdict.repaired else given
+            for verdict, given in zip(verdicts, table[field.name], strict=True)
+        ]
     return filled.astype({name: table[name].dtype for name in table})
-
-
-def _repair(table: pd.DataFrame, sample: Sample, consensus: Mask, masks: Path) -> None:
-    """Write a mask and enter it in the inventory in the place of the wrong one."""
-    path = masks / sample.class_name / f"{sample.sample_id.rpartition('/')[2]}.png"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(consensus.astype(np.uint8) * 255).save(path)
-    row = table.index[table["sample_id"] == sample.sample_id]
-    table.loc[row, "mask_path"] = Path(os.path.relpath(path)).as_posix()
-    table.loc[row, "mask_sha256"] = file_sha256(path)
-    table.loc[row, "foreground_fraction"] = round(float(consensus.mean()), 6)
 
 
 def _summarise(

@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+import os
 from collections import defaultdict
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+from PIL import Image
 from tqdm import tqdm
 
 from fishseg.audit.consensus import Consensus, Member, edge_evidence, find_consensus
@@ -18,6 +21,7 @@ from fishseg.audit.grey_image import Affine, Mask, content
 from fishseg.audit.processes import process_map, single_threaded
 from fishseg.images.decoding import read_image
 from fishseg.images.masks import read_mask
+from fishseg.store import file_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,21 +32,30 @@ RIGHT, WRONG, UNKNOWN = "right", "wrong", "unknown"
 
 
 @dataclasses.dataclass(frozen=True)
+class Repaired:
+    """The file with the mask that should be there, as the columns of an inventory."""
+
+    mask_path: str
+    mask_sha256: str
+    foreground_fraction: float
+
+
+@dataclasses.dataclass(frozen=True)
 class Verdict:
-    """On one mask.
+    """On one mask. It holds no pixels: there may be a hundred thousand of them.
 
     Args:
         finding: `RIGHT`, `WRONG`, or `UNKNOWN` where too few masks can be compared or their
             majority is in doubt.
         agreement: IoU with the consensus, nan where there is none.
         evidence: see `fishseg.audit.consensus.edge_evidence`; nan unless unknown.
-        consensus: the mask that should be there, ``(H, W)`` bool; only where wrong.
+        repaired: what to put in the place of a wrong one, where that was asked for.
     """
 
     finding: str
     agreement: float
     evidence: float
-    consensus: Mask | None
+    repaired: Repaired | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +73,7 @@ def judge(
     *,
     min_agreement: float,
     min_masks: int,
+    repair_to: Path | None = None,
     workers: int | None = None,
 ) -> list[Verdict]:
     """Compare each mask with those of its siblings.
@@ -69,14 +83,19 @@ def judge(
         traced: where they come from.
         min_agreement: the IoU with the consensus below which a mask is wrong.
         min_masks: how many masks must agree before they prove anything.
+        repair_to: the folder for what wrong masks should be, ``<Class>/<stem>.png``, written
+            photograph by photograph; None for none.
         workers: processes; as many as there are cores if not given.
 
     Raises:
         DataError: an image or a mask can no longer be read.
+        OSError: a mask cannot be written.
     """
     families, alone = families_of(samples, traced)
     verdicts: dict[str, Verdict] = {}
-    judge_family = partial(_judge_family, min_agreement=min_agreement, min_masks=min_masks)
+    judge_family = partial(
+        _judge_family, min_agreement=min_agreement, min_masks=min_masks, repair_to=repair_to
+    )
     with tqdm(total=len(samples), desc="compare masks", unit="image") as progress:
         for found in itertools.chain(
             process_map(judge_family, families, workers=workers),
@@ -116,7 +135,9 @@ def compare(family: Family, *, min_agreement: float, min_masks: int) -> Consensu
     return find_consensus(members, min_agreement=min_agreement, min_masks=min_masks)
 
 
-def _judge_family(family: Family, *, min_agreement: float, min_masks: int) -> dict[str, Verdict]:
+def _judge_family(
+    family: Family, *, min_agreement: float, min_masks: int, repair_to: Path | None
+) -> dict[str, Verdict]:
     with single_threaded():
         found = compare(family, min_agreement=min_agreement, min_masks=min_masks)
         verdicts = {}
@@ -126,18 +147,32 @@ def _judge_family(family: Family, *, min_agreement: float, min_masks: int) -> di
                 finding = UNKNOWN
             else:
                 finding = RIGHT if found.agrees[number] else WRONG
+            repaired = None
+            if finding == WRONG and repair_to is not None:
+                repaired = _write_mask(sample, found.masks[number], repair_to)
             verdicts[sample.sample_id] = Verdict(
                 finding=finding,
                 agreement=agreement,
                 evidence=_evidence(sample) if finding == UNKNOWN else math.nan,
-                consensus=found.masks[number] if finding == WRONG else None,
+                repaired=repaired,
             )
     return verdicts
 
 
 def _judge_alone(sample: Sample) -> dict[str, Verdict]:
     with single_threaded():
-        return {sample.sample_id: Verdict(UNKNOWN, math.nan, _evidence(sample), None)}
+        return {sample.sample_id: Verdict(UNKNOWN, math.nan, _evidence(sample))}
+
+
+def _write_mask(sample: Sample, mask: Mask, folder: Path) -> Repaired:
+    path = folder / sample.class_name / f"{sample.sample_id.rpartition('/')[2]}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(mask.astype(np.uint8) * 255).save(path)
+    return Repaired(
+        mask_path=Path(os.path.relpath(path)).as_posix(),
+        mask_sha256=file_sha256(path),
+        foreground_fraction=round(float(mask.mean()), 6),
+    )
 
 
 def _evidence(sample: Sample) -> float:

@@ -9,6 +9,7 @@ that need no torch run without it.
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import sys
 from collections.abc import Sequence
@@ -16,22 +17,30 @@ from collections.abc import Sequence
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from fishseg.cli import app, compare, crossvalidate, export, predict, score
-from fishseg.errors import FishsegError
+from fishseg.errors import one_message
 
 COMMANDS = (predict, score, crossvalidate, compare, export, app)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; exits 1 on a user's error or where a file could not be used."""
+    _print_any_name()
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
-    try:
-        with logging_redirect_tqdm():
-            sys.exit(options.command(options))
-    except FishsegError as error:
-        sys.exit(f"ERROR: {error}")
-    except KeyboardInterrupt:
-        sys.exit("interrupted; what is written so far is kept")
+    with one_message("interrupted; what is written so far is kept"), logging_redirect_tqdm():
+        status = options.command(options)
+    sys.exit(status)
+
+
+def _print_any_name() -> None:
+    """Let names in any script, and even such as are no text, be printed wherever this runs.
+
+    To a file or another program they go as UTF-8, whatever the locale.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            encoding = stream.encoding if stream.isatty() else "utf-8"
+            stream.reconfigure(encoding=encoding, errors="backslashreplace")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import io
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -11,6 +13,11 @@ from fishseg.errors import DataError, ParameterError
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
+
+    import pandas as pd
+
+    from fishseg.metrics.bootstrap import Difference
 
 EXAMPLES = """\
   fishseg compare HEAD                    the last commit, and what is here now
@@ -19,13 +26,19 @@ EXAMPLES = """\
 """
 
 METRICS = "metrics/evaluate.json"
-MANIFEST = "data/manifest.csv"
+IMAGES = "metrics/evaluate/images.csv"
+NAMES = ("sample_id", "class_name", "group_id")
 WORKSPACE = "workspace"
 SPLITS = ("val", "test")
 KEYS = (
     "mean_iou", "boundary_iou", "dataset_iou", "batch8_iou", "dice", "precision", "recall",
     "worst_iou",
 )  # fmt: skip
+# Those that are means over images, with the column of each image's score.
+PAIRED = {
+    "mean_iou": "iou", "boundary_iou": "boundary_iou", "dice": "dice",
+    "precision": "precision", "recall": "recall",
+}  # fmt: skip
 
 Metrics: TypeAlias = dict[str, Any]
 
@@ -37,8 +50,10 @@ def add_parser(commands: Commands) -> None:
         "compare",
         summary="the numbers of two revisions side by side",
         description="Print how the val and test numbers of two revisions differ, over all images\n"
-        "and for each class, and whether the 95% intervals of the mean IoU overlap. A revision is\n"
-        "a commit, branch, tag or the name of a DVC experiment.",
+        "and for each class. Where both were measured on the same images, each difference has a\n"
+        "95% interval, paired, by bootstrap over photographs: it says what other photographs\n"
+        "would change, not what other seeds would. A revision is a commit, branch, tag or the\n"
+        "name of a DVC experiment.",
         examples=EXAMPLES,
     )
     compare.add_argument("ref", metavar="REF", help="the revision to compare with")
@@ -55,19 +70,29 @@ def add_parser(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the tables."""
     names = (options.ref, options.other)
-    before, after = (_metrics(name) for name in names)
+    root = _root()
+    before, after = (_metrics(root, name) for name in names)
+    tables = [_scores(root, name) for name in names]
     for split in SPLITS:
         if split in before and split in after:
-            print(_table(split, names, before[split], after[split]))
-            if _images(split, names[0]) != _images(split, names[1]):
-                print("They were measured on other images: the difference may come from those.\n")
+            pair = _Pair(*(_of_split(table, split) for table in tables))
+            print(_table(split, names, before[split], after[split], pair))
         elif split in before or split in after:
             print(f"{split}: only {names[split in after]} has it.\n")
     return 0
 
 
-def _metrics(revision: str) -> Metrics:
-    text = _read(METRICS, revision)
+def _root() -> Path:
+    """The folder that holds the repository this one belongs to: paths count from there."""
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / ".dvc").is_dir():
+            return folder
+    raise _no_repository()
+
+
+def _metrics(root: Path, revision: str) -> Metrics:
+    text = _read(root, METRICS, revision)
     try:
         # A split without images has no metrics.
         tree: Metrics = {
@@ -77,22 +102,80 @@ def _metrics(revision: str) -> Metrics:
         for split in tree.values():
             split["mean_iou"], split["n_groups"], split["per_class"]
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise DataError(
-            f"the metrics cannot be read: {type(error).__name__} {error}",
-            where=f"{METRICS} of {revision}",
-            expected="what the stage evaluate writes",
-            remedy="dvc repro evaluate",
-        ) from None
+        raise _unreadable(METRICS, revision, error) from None
     return tree
 
 
-def _images(split: str, revision: str) -> set[str]:
-    """The lines of the manifest that belong to a split."""
-    lines = _read(MANIFEST, revision).splitlines()
-    return {line for line in lines if line.endswith(f",{split}")}
+def _scores(root: Path, revision: str) -> pd.DataFrame | None:
+    """A row an image, by its ``sample_id``; None where the revision has no such table."""
+    import pandas as pd
+
+    try:
+        text = _read(root, IMAGES, revision)
+    except DataError:
+        return None
+    try:
+        # Names such as "1" or "NA" are names.
+        table = pd.read_csv(
+            io.StringIO(text), dtype=dict.fromkeys(NAMES, str), keep_default_na=False
+        )
+        table = table[table["mask_status"] != "rejected"].set_index("sample_id")
+        scores = table[list(PAIRED.values())].astype(float)
+        if not table.index.is_unique or scores.isna().to_numpy().any():
+            raise ValueError("an image twice, or without a score")
+        return table[["group_id", "split"]].join(scores)
+    except (ValueError, KeyError) as error:
+        raise _unreadable(IMAGES, revision, error) from None
 
 
-def _read(path: str, revision: str) -> str:
+def _unreadable(path: str, revision: str, error: Exception) -> DataError:
+    return DataError(
+        f"the metrics cannot be read: {type(error).__name__} {error}",
+        where=f"{path} of {revision}",
+        expected="what the stage evaluate writes",
+        remedy="dvc repro evaluate",
+    )
+
+
+def _of_split(table: pd.DataFrame | None, split: str) -> pd.DataFrame | None:
+    return None if table is None else table[table["split"] == split]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Pair:
+    """The images of one split in both revisions; None where a revision has no table of them."""
+
+    before: pd.DataFrame | None
+    after: pd.DataFrame | None
+
+    def difference(self, column: str) -> Difference | None:
+        """Over the images that both have; None where that is not known or there are none."""
+        from fishseg.metrics.bootstrap import paired_difference
+
+        if self.before is None or self.after is None:
+            return None
+        return paired_difference(self.before[column], self.after[column], self._groups())
+
+    def _groups(self) -> pd.Series[str]:
+        """The photograph of each image that both have; what either puts together stays so."""
+        import pandas as pd
+
+        from fishseg.audit.grouping import merge
+
+        assert self.before is not None and self.after is not None  # noqa: S101, PT018
+        shared = self.before.index.intersection(self.after.index)
+        groupings = [list(table.loc[shared, "group_id"]) for table in (self.before, self.after)]
+        return pd.Series([str(number) for number in merge(groupings)], index=shared, dtype=str)
+
+    @property
+    def same_images(self) -> bool:
+        """Whether both are known to have been measured on the same images."""
+        if self.before is None or self.after is None:
+            return False
+        return set(self.before.index) == set(self.after.index)
+
+
+def _read(root: Path, path: str, revision: str) -> str:
     """A file that git keeps, as it is in a revision.
 
     Raises:
@@ -101,10 +184,11 @@ def _read(path: str, revision: str) -> str:
     """
     if revision == WORKSPACE:
         try:
-            return Path(path).read_text(encoding="utf-8")
-        except OSError as error:
-            raise _missing(path, revision, str(error.strerror)) from None
+            return (root / path).read_text(encoding="utf-8")
+        except (OSError, UnicodeError) as error:
+            raise _missing(path, revision, str(error)) from None
     import dvc.api
+    import pygit2
     from dvc.exceptions import DvcException, NotDvcRepoError
     from dvc.scm import RevError, SCMError
 
@@ -119,13 +203,27 @@ def _read(path: str, revision: str) -> str:
             remedy="git log --oneline and dvc exp list --all-commits show what there is",
         ) from None
     except (NotDvcRepoError, SCMError):
+        raise _no_repository() from None
+    except pygit2.GitError as error:
+        foreign = "owned" in str(error)
         raise ParameterError(
-            "this folder is no repository of git and DVC",
-            where=Path.cwd(),
-            remedy="run from the root of the repository, where params.yaml lies",
+            f"git does not open this repository: {error}",
+            where=root,
+            expected="a repository that belongs to you" if foreign else "a sound repository",
+            remedy=f"git config --global --add safe.directory '{root}', if you trust it"
+            if foreign
+            else "git fsck says what is wrong with it",
         ) from None
-    except (FileNotFoundError, DvcException) as error:
+    except (FileNotFoundError, UnicodeError, DvcException) as error:
         raise _missing(path, revision, str(error)) from None
+
+
+def _no_repository() -> ParameterError:
+    return ParameterError(
+        "this folder is no repository of git and DVC",
+        where=Path.cwd(),
+        remedy="run where params.yaml lies, or in a folder below it",
+    )
 
 
 def _missing(path: str, revision: str, why: str) -> DataError:
@@ -137,7 +235,7 @@ def _missing(path: str, revision: str, why: str) -> DataError:
     )
 
 
-def _table(split: str, names: tuple[str, str], before: Metrics, after: Metrics) -> str:
+def _table(split: str, names: tuple[str, str], before: Metrics, after: Metrics, pair: _Pair) -> str:
     """A Markdown table and what to make of it."""
     sizes = [f"{found['n_images']} images ({found['n_groups']} photographs)"
              for found in (before, after)]  # fmt: skip
@@ -148,16 +246,21 @@ def _table(split: str, names: tuple[str, str], before: Metrics, after: Metrics) 
         "|---|---|---|---|",
     ]
     for key in KEYS:
-        lines.append(_row(key, before, after))
+        paired = pair.difference(PAIRED[key]) if key in PAIRED and pair.same_images else None
+        lines.append(_row(key, before, after, paired=paired))
     for name in dict.fromkeys([*before["per_class"], *after["per_class"]]):
         classes = (found["per_class"].get(name, {}) for found in (before, after))
         lines.append(_row("mean_iou", *classes, label=name))
-    return "\n".join([*lines, "", _verdict(before, after), ""])
+    return "\n".join([*lines, "", *_verdict(names, before, after, pair), ""])
 
 
-def _row(key: str, before: Metrics, after: Metrics, *, label: str = "") -> str:
+def _row(
+    key: str, before: Metrics, after: Metrics, *, label: str = "", paired: Difference | None = None
+) -> str:
     old, new = before.get(key), after.get(key)
-    difference = "" if old is None or new is None else f"{new - old:+.3f}"
+    difference = "" if old is None or new is None else f"{new - old:+z.3f}"
+    if paired is not None:
+        difference += f" {_interval(paired)}"
     shown = (_number(found, key) for found in (before, after))
     return f"| {label or key} | {' | '.join(shown)} | {difference} |"
 
@@ -170,9 +273,42 @@ def _number(found: Metrics, key: str) -> str:
     return f"{found[key]:.3f}" + (f" [{low:.3f}, {high:.3f}]" if interval else "")
 
 
-def _verdict(before: Metrics, after: Metrics) -> str:
-    if before["mean_iou"] == after["mean_iou"]:
-        return "mean_iou is the same."
+def _interval(paired: Difference) -> str:
+    return f"[{paired.low:+z.3f}, {paired.high:+z.3f}]"
+
+
+def _verdict(names: tuple[str, str], before: Metrics, after: Metrics, pair: _Pair) -> Iterator[str]:
+    """What to make of the difference: paired over the same images, or else the little there is."""
+    paired = pair.difference(PAIRED["mean_iou"])
+    if pair.before is None or pair.after is None:
+        lacking = names[0] if pair.before is None else names[1]
+        yield f"{lacking} has no {IMAGES}, so it is not known which images are the same."
+    elif not pair.same_images:
+        same = paired.n_images if paired else 0
+        yield (
+            f"They were measured on other images: {len(pair.before)} and {len(pair.after)}, "
+            f"of which {same} are the same. The table's differences may come from those."
+        )
+    yield _unpaired(before, after) if paired is None else _judged(paired)
+
+
+def _judged(paired: Difference) -> str:
+    photographs = "1 photograph" if paired.n_groups == 1 else f"{paired.n_groups} photographs"
+    found = (
+        f"Over the same {paired.n_images} images ({photographs}), mean_iou changes by "
+        f"{paired.mean:+z.3f}, 95% interval {_interval(paired)}"
+    )
+    if paired.low == paired.mean == paired.high == 0:
+        return f"mean_iou is the same on the same {paired.n_images} images."
+    if paired.n_groups == 1:
+        return f"{found}: one photograph proves nothing."
+    if paired.low <= 0 <= paired.high:
+        return f"{found}, which holds 0: the difference may be chance."
+    return f"{found}, which leaves out 0: the difference is more than the choice of photographs."
+
+
+def _unpaired(before: Metrics, after: Metrics) -> str:
+    """By the intervals of the two means, which hardly ever tell a small difference from none."""
     intervals = [(found.get("iou_ci_low"), found.get("iou_ci_high")) for found in (before, after)]
     (old_low, old_high), (low, high) = intervals
     if old_low is None or old_high is None or low is None or high is None:

@@ -116,12 +116,12 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _print_table(measured: dict[str, pd.DataFrame]) -> None:
-    from fishseg.metrics.masks import bootstrap_interval
+    from fishseg.metrics.bootstrap import bootstrap_interval
 
     print("| masks | pictures | mean IoU [95% interval] | median | worst | boundary IoU |")
     print("|---|---|---|---|---|---|")
     for name, table in measured.items():
-        low, high = bootstrap_interval(table["iou"], table["group_id"], samples=2000, seed=42)
+        low, high = bootstrap_interval(table["iou"], table["group_id"])
         print(
             f"| {name} | {len(table)} | **{table['iou'].mean():.3f}** [{low:.3f}, {high:.3f}] "
             f"| {table['iou'].median():.3f} | {table['iou'].min():.3f} "

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
 import numpy as np
-import pandas as pd
 
 from fishseg.datasets.layout import slug
 from fishseg.errors import DataError
+from fishseg.metrics.bootstrap import bootstrap_interval
 
 if TYPE_CHECKING:
+    import pandas as pd
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
 # The starting project reported the mean over batches of this many images.
 BASELINE_BATCH_SIZE = 8
-# Draws held in memory at a time by the bootstrap: 8 MB of indices.
-DRAWS_PER_CHUNK = 2**20
 
 
 class Counts(NamedTuple):
@@ -177,43 +176,6 @@ def summarise(scores: pd.DataFrame, *, bootstrap_samples: int, seed: int) -> dic
             for name, rows in scores.groupby(scores["class_name"].map(slug), sort=True)
         },
     }
-
-
-def bootstrap_interval(
-    values: pd.Series[float],
-    groups: pd.Series[str],
-    *,
-    samples: int,
-    seed: int,
-    confidence: float = 0.95,
-) -> tuple[float, float]:
-    """Percentile bootstrap interval of a mean over images, resampling whole groups.
-
-    Copies of one source photo are no independent evidence: they are drawn together or not at all
-    (Davison and Hinkley, "Bootstrap Methods and their Application", 1997, on hierarchical data).
-    With a single group there is nothing to resample and both ends are the mean.
-
-    Args:
-        values: the score of each image, any order.
-        groups: the source photo of each image.
-        samples: number of resamples, each of as many groups as there are, with replacement.
-        seed: seed of the draws.
-        confidence: share of the resampled means inside the interval.
-    """
-    codes, _ = pd.factorize(groups, sort=True)
-    group_sizes = np.bincount(codes)
-    group_sums = np.bincount(codes, weights=values.to_numpy(dtype=np.float64))
-    n_groups = len(group_sizes)
-    chunk = max(1, DRAWS_PER_CHUNK // n_groups)
-    rng = np.random.default_rng(seed)
-    means = np.empty(samples)
-    for start in range(0, samples, chunk):
-        stop = min(start + chunk, samples)
-        drawn = rng.integers(n_groups, size=(stop - start, n_groups))
-        means[start:stop] = group_sums[drawn].sum(axis=1) / group_sizes[drawn].sum(axis=1)
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
-    return float(low), float(high)
 
 
 def batch_counts(

@@ -10,6 +10,8 @@ import matplotlib.style
 from matplotlib.figure import Figure
 from PIL import Image
 
+from fishseg.store import write_whole
+
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
@@ -55,7 +57,8 @@ def save(figure: Figure, path: Path) -> None:
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png")
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.open(drawn).convert("RGB").save(path, optimize=True)
+    with write_whole(path) as new:
+        Image.open(drawn).convert("RGB").save(new, optimize=True)
 
 
 def save_placeholder(path: Path, message: str) -> None:

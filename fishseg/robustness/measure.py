@@ -16,6 +16,7 @@ from fishseg.images.masks import read_mask
 from fishseg.images.resizing import resize_image, resize_mask
 from fishseg.metrics.masks import score_image
 from fishseg.robustness.corruptions import CORRUPTIONS, SEVERITIES, corrupt
+from fishseg.tables import write_csv
 
 if TYPE_CHECKING:
     import numpy as np
@@ -188,7 +189,7 @@ def write_table(table: pd.DataFrame, folder: Path) -> None:
     """Write ``severity.csv``, which DVC compares between experiments; the corrupted rows alone."""
     folder.mkdir(parents=True, exist_ok=True)
     corrupted = table[table["corruption"] != CLEAN]
-    corrupted.to_csv(folder / "severity.csv", index=False, lineterminator="\n")
+    write_csv(corrupted, folder / "severity.csv")
 
 
 def _made_small(trial: Trial) -> Trial:

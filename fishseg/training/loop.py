@@ -29,6 +29,7 @@ from fishseg.features.shards import Batch, FeatureCache
 from fishseg.metrics.calibration import LogitHistogram
 from fishseg.metrics.masks import batch_counts
 from fishseg.params import TrainParams, choose
+from fishseg.tables import write_csv
 from fishseg.training.augmentation import add_noise, jitter_colors
 from fishseg.training.losses import LOSSES
 
@@ -436,4 +437,4 @@ def write_curves(result: TrainingResult, folder: Path) -> None:
     """Write ``steps.csv`` and ``epochs.csv``, which DVC overlays between experiments."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, table in (("steps", result.steps), ("epochs", result.epochs)):
-        table.round(6).to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
+        write_csv(table.round(6), folder / f"{name}.csv")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -10,8 +11,11 @@ from numpy.typing import NDArray
 
 from fishseg.audit.inventory import build_inventory
 from fishseg.audit.provenance import Audited, audit
+from fishseg.audit.tracing import samples_of, trace
+from fishseg.audit.verdicts import judge
 from fishseg.images.masks import read_mask
 from fishseg.params import AuditParams
+from fishseg.store import file_sha256
 from fishseg.tables import read_inventory, write_inventory
 
 Photo: TypeAlias = tuple[NDArray[np.uint8], NDArray[np.bool_]]
@@ -135,6 +139,35 @@ def test_a_wrong_mask_is_kept_rejected_or_repaired(drawn: DrawnSet, masks: Masks
     exact = moved(photo[1], transform(True, 33)) > 0
     assert iou(repaired, exact) > 0.95
     assert row["foreground_fraction"] == pytest.approx(repaired.mean(), abs=1e-6)
+
+
+def test_verdicts_hold_no_pixels_and_repairs_keep_to_their_rows(drawn: DrawnSet) -> None:
+    wrong = []
+    for seed in (1, 2):
+        photo = draw_photo(seed)
+        add_family(drawn, "Trout", photo, f"{seed}.png")
+        shifted = moved(photo[1], transform(True, 120))
+        wrong.append(drawn.add_copy("Trout", photo, degrees=20, mask=shifted))
+    samples = samples_of(build_inventory(drawn.raw, max_broken_share=0.0).table)
+    traced = trace(samples, drawn.raw, min_likeness=0.4, workers=1)
+    verdicts = judge(
+        samples, traced, min_agreement=0.9, min_masks=3, repair_to=Path("data/masks"), workers=1
+    )
+    assert max(len(pickle.dumps(verdict)) for verdict in verdicts) < 1000  # a mask has 30,000
+    repaired = {
+        sample.sample_id: verdict.repaired
+        for sample, verdict in zip(samples, verdicts, strict=True)
+        if verdict.repaired
+    }
+    assert sorted(repaired) == wrong
+    for sample_id, put_in in repaired.items():
+        assert put_in.mask_path == f"data/masks/{sample_id}.png"
+        assert put_in.mask_sha256 == file_sha256(Path(put_in.mask_path))
+    table = audited(drawn).table.set_index("sample_id")
+    for row in table.reset_index().to_dict("records"):
+        changed = row["mask_path"] != row["raw_mask_path"]
+        assert changed == (row["sample_id"] in wrong)
+        assert row["mask_sha256"] == file_sha256(Path(row["mask_path"]))
 
 
 @pytest.mark.parametrize("level", [0, 255])

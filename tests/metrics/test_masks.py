@@ -262,67 +262,6 @@ def test_batch8_iou_against_the_loop_it_stands_for(n_images: int) -> None:
     assert summary["batch8_iou"] == round(sum(batches) / len(batches), 6)
 
 
-def interval(
-    values: NDArray[np.float64], groups: list[str], samples: int = 2000, seed: int = 0
-) -> tuple[float, float]:
-    return masks.bootstrap_interval(
-        pd.Series(values), pd.Series(groups), samples=samples, seed=seed
-    )
-
-
-def test_copies_of_a_photo_do_not_narrow_the_interval() -> None:
-    photos = np.random.default_rng(0).normal(0.9, 0.05, size=20)
-    names = [f"photo{i}" for i in range(20)]
-    copies = np.repeat(photos, 10)
-
-    alone = interval(photos, names)
-    grouped = interval(copies, list(np.repeat(names, 10)))
-    pretended_independent = interval(copies, [f"copy{i}" for i in range(200)])
-
-    # Ten identical copies say what one says; taken for evidence they narrow it by sqrt(10).
-    assert grouped == pytest.approx(alone)
-    assert np.ptp(grouped) == pytest.approx(math.sqrt(10) * np.ptp(pretended_independent), rel=0.1)
-
-
-def test_interval_agrees_with_scipy_where_every_image_is_its_own_photo() -> None:
-    values = np.random.default_rng(1).beta(20, 2, size=60)
-    ours = interval(values, [str(i) for i in range(60)], samples=5000)
-    theirs = scipy.stats.bootstrap(
-        (values,),
-        np.mean,
-        n_resamples=5000,
-        method="percentile",
-        rng=np.random.default_rng(2),
-    ).confidence_interval
-    assert ours == pytest.approx((theirs.low, theirs.high), abs=0.1 * (theirs.high - theirs.low))
-
-
-def test_groups_of_unequal_size_weigh_by_their_images() -> None:
-    # Resampling must estimate the mean over images (0.1), not over groups (0.5).
-    low, high = interval(np.array([1.0] + [0.0] * 9), ["a", *["b"] * 9], samples=500)
-    assert (low, high) == (0.0, 1.0)
-    values = np.tile([1.0] + [0.0] * 9, 50)
-    groups = [f"{i // 10}{'a' if i % 10 == 0 else 'b'}" for i in range(500)]
-    low, high = interval(values, groups)
-    assert low < 0.1 < high < 0.2
-
-
-def test_interval_depends_on_the_seed_and_on_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    values = np.random.default_rng(3).uniform(size=31)
-    groups = [f"g{i % 7}" for i in range(31)]
-    once = interval(values, groups, samples=101)
-
-    assert interval(values, groups, samples=101) == once
-    assert interval(values[::-1], groups[::-1], samples=101) == pytest.approx(once, abs=1e-12)
-    assert interval(values, groups, samples=101, seed=1) != once
-    monkeypatch.setattr(masks, "DRAWS_PER_CHUNK", 1)
-    assert interval(values, groups, samples=101) == once
-
-
-def test_a_single_photo_gives_no_spread() -> None:
-    assert interval(np.array([0.25, 0.75]), ["a", "a"]) == (0.5, 0.5)
-
-
 def test_batch_counts_agree_with_the_masks_image_by_image() -> None:
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(3, 1, 6, 7, generator=generator)

@@ -1,5 +1,0 @@
-"""``python -m fishseg.cli``: the same as the command ``fishseg``."""
-
-from fishseg.cli import main
-
-main()
