@@ -1,7 +1,8 @@
 """The inventory as a table: its columns, and how it is written and read.
 
 ``mask_path`` is the mask to use; ``raw_mask_path`` the one that came with the image. They differ
-where the audit has repaired a mask.
+where the audit has repaired a mask. ``mask_rule`` and ``raw_mask_rule`` say which of their values
+are fish (see `fishseg.images.mask_rule`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ COLUMNS = {
     "image_path": "str",
     "mask_path": "str",
     "raw_mask_path": "str",
+    "mask_rule": "str",
+    "raw_mask_rule": "str",
     "width": "int64",
     "height": "int64",
     "image_sha256": "str",

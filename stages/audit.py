@@ -4,6 +4,7 @@ import dataclasses
 
 from fishseg import params
 from fishseg.audit import inventory
+from fishseg.audit.mask_values import DVC_CHOICE
 from fishseg.audit.provenance import audit, write_tables
 from fishseg.plots.audit import draw_audit
 from fishseg.tables import write_inventory
@@ -13,7 +14,12 @@ from stages import AUDIT, INVENTORY, PLOTS, RAW, run, write_metrics
 def main() -> None:
     """Check the files, find each copy's photograph, and the masks that do not fit."""
     wanted = params.load(params.AuditParams)
-    found = inventory.build_inventory(RAW, max_broken_share=wanted.max_broken_share)
+    found = inventory.build_inventory(
+        RAW,
+        max_broken_share=wanted.max_broken_share,
+        mask_values=params.load(params.DataParams).mask_values,
+        choice=DVC_CHOICE,
+    )
     audited = audit(found.table, RAW, wanted, AUDIT / "masks")
     write_inventory(audited.table, INVENTORY)
     write_tables(audited, AUDIT)

@@ -15,9 +15,9 @@ import cv2
 import numpy as np
 
 from fishseg.errors import DataError
-from fishseg.images.decoding import Decoded, decode
+from fishseg.images.decoding import Decoded
 from fishseg.images.mask_rule import AUTO, COLOUR, MaskRule, parse_rule, value_text
-from fishseg.images.masks import NOISE, levels
+from fishseg.images.masks import NOISE, decode_mask, levels
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -93,13 +93,13 @@ def is_fish(values: NDArray[np.int64], rule: MaskRule) -> NDArray[np.bool_]:
     return beyond & ~np.isin(values, rule.ignored)
 
 
-def mask_values(path: Path) -> MaskValues:
+def read_values(path: Path) -> MaskValues:
     """Count the values of a mask.
 
     Raises:
         DataError: the file cannot be read.
     """
-    return count_values(decode(path))
+    return count_values(decode_mask(path))
 
 
 def count_values(decoded: Decoded) -> MaskValues:
@@ -115,7 +115,11 @@ def count_values(decoded: Decoded) -> MaskValues:
             "picture", size, False, decoded.lossy, values[:MAX_VALUES], none, none, none, none
         )
     solid = np.zeros(codes.shape, bool)
-    if len(values) > 2 and min(size) > 2:
+    # Where there is no room for noise, every pixel is of an area.
+    undoubted = set(values.tolist()) in ({0}, {1}, {0, 1}, {255}, {0, 255}, {0, 65535})
+    if undoubted and not decoded.lossy:
+        solid[:] = True
+    elif min(size) > 2:
         square = np.ones((3, 3), np.uint8)
         highest, lowest = cv2.dilate(codes, square), cv2.erode(codes, square)
         solid[1:-1, 1:-1] = (highest == lowest)[1:-1, 1:-1]
@@ -134,7 +138,7 @@ def count_values(decoded: Decoded) -> MaskValues:
         pixels=count(codes),
         border=count(edge),
         middle=count(middle),
-        solid=count(codes[solid]) if len(values) > 2 else np.zeros(len(values), np.int64),
+        solid=count(codes[solid]),
     )
 
 
@@ -207,7 +211,8 @@ def resolve_rule(
         raise _ambiguous(masks, places, _choices(pool), choice)
     shares = [mask.share(rule) for mask in masks]
     if all(share == 0 for share in shares):
-        raise _no_fish(masks, places, rule, [c for c in _choices(pool) if c != str(rule)], choice)
+        others = [text for text in _choices(pool) if text not in (str(rule), "fish: 0", "<128")]
+        raise _no_fish(masks, places, rule, others, choice)
     if declared == AUTO and _inside_out(pool, rule):
         raise _inverted(masks, places, rule, choice)
     return str(rule)
@@ -221,7 +226,7 @@ def _only_meaning(pool: _Pool) -> MaskRule | None:
     if not pool.kinds <= {"grey", "index"}:
         return None
     labels = MaskRule("not", (0,))
-    if set(pool.values) <= {0, 1}:
+    if 0 in pool.values and set(pool.values) <= {0, 1}:
         return labels if not pool.lossy or not pool.values.any() else None
     if pool.kinds == {"grey"} and (white := _two_levels(pool)):
         return MaskRule("above", (white // 2,))
@@ -248,7 +253,9 @@ def _two_levels(pool: _Pool) -> int | None:
     own_area = (pool.solid > 0) & (pool.solid >= SOLID_SHARE * pool.pixels)
     own_exact = (pool.exact_solid > 0) & (pool.exact_solid >= SOLID_SHARE * pool.exact)
     at_end = (values == 0) | (values == white)
-    was_lossy = int(between.sum()) >= MIN_SOFT_LEVELS and _fades(pool, dark) and _fades(pool, bright)
+    was_lossy = (
+        int(between.sum()) >= MIN_SOFT_LEVELS and _fades(pool, dark) and _fades(pool, bright)
+    )
     odd = (own_area & between) | (own_exact & ~at_end & (not was_lossy))
     return None if odd.any() else white
 
@@ -276,12 +283,17 @@ def _opposite(rule: MaskRule) -> MaskRule:
 
 
 def _choices(pool: _Pool) -> list[str]:
-    """Rules that the values found allow, the likelier first."""
+    """Rules by which the values found have fish among them, the likelier first."""
+    rules = dict.fromkeys(parse_rule(text) for text in _likely(pool))
+    return [str(rule) for rule in rules if is_fish(pool.values, rule).any()]
+
+
+def _likely(pool: _Pool) -> list[str]:
     values = [int(value) for value in pool.values]
     if "picture" in pool.kinds:
         return []
     if pool.kinds == {"transparent"}:
-        return ["opaque", "transparent"]
+        return ["opaque", "transparent", *([] if pool.plain else [">127"])]
     if "colour" in pool.kinds:
         colours = sorted(
             (value for value in values if value >= COLOUR),
@@ -300,7 +312,7 @@ def _choices(pool: _Pool) -> list[str]:
     if max(values) > white // 2:
         choices += [f">{white // 2}", f"<{white // 2 + 1}"]
     choices += ["fish: 0"] if 0 in values and len(values) <= 6 else []
-    return list(dict.fromkeys(choices))
+    return choices
 
 
 def _described(masks: Sequence[MaskValues], places: Sequence[str]) -> str:
@@ -314,7 +326,10 @@ def _described(masks: Sequence[MaskValues], places: Sequence[str]) -> str:
         having = [place for mask, place in zip(masks, places, strict=True) if value in mask.values]
         more = f" and {len(having) - 2} more" if len(having) > 2 else ""
         share = pool.pixels[number] / total
-        lines.append(f"{value_text(int(value))}: {share:.2%}, in {', '.join(having[:2])}{more}")
+        count = pool.pixels[number]
+        amount = f"{share:.1%} of the pixels" if share >= 0.001 else f"{count:,} pixels"
+        amount = "1 pixel" if count == 1 else amount
+        lines.append(f"{value_text(int(value))}: {amount}, in {', '.join(having[:2])}{more}")
     if len(pool.values) > len(order):
         lines.append(f"and {len(pool.values) - len(order)} more values")
     kinds = sorted({_KINDS[mask.kind] for mask in masks})

@@ -54,6 +54,17 @@ def add_views(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_mask_values(command: argparse.ArgumentParser) -> None:
+    """``--mask-values``: which values of the masks are fish."""
+    command.add_argument(
+        "--mask-values",
+        default="auto",
+        metavar="RULE",
+        help="which values of the masks are fish, for example 'fish: 1; ignore: 255', '>127' or "
+        "'not 0' (default: %(default)s, which asks where there is more than one meaning)",
+    )
+
+
 def exit_status(problems: list[str]) -> int:
     """0, or 1 after listing the files that could not be used."""
     if not problems:

@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fishseg.cli.arguments import Commands, add_command, add_model, add_views
+from fishseg.cli.arguments import Commands, add_command, add_mask_values, add_model, add_views
 from fishseg.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def add_parser(commands: Commands) -> None:
         "--masks", type=Path, metavar="DIR", help="also score these masks, one PNG a picture"
     )
     command.add_argument("--out", type=Path, metavar="CSV", help="also write every picture's score")
+    add_mask_values(command)
     add_views(command)
     add_model(command)
     command.set_defaults(command=run)
@@ -86,7 +87,9 @@ def run(options: argparse.Namespace) -> int:
         tempfile.TemporaryDirectory(dir=store.folder("crossvalidation")) as features,
         tempfile.TemporaryDirectory() as views_folder,
     ):
-        inventory = build_inventory(folder, max_broken_share=1).table
+        inventory = build_inventory(
+            folder, max_broken_share=1, mask_values=options.mask_values
+        ).table
         if options.masks:
             measured[str(options.masks)] = score_masks(inventory, options.masks)
         views = write_views(inventory, Path(views_folder))

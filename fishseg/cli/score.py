@@ -7,7 +7,14 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fishseg.cli.arguments import Commands, add_command, add_model, add_views, exit_status
+from fishseg.cli.arguments import (
+    Commands,
+    add_command,
+    add_mask_values,
+    add_model,
+    add_views,
+    exit_status,
+)
 
 if TYPE_CHECKING:
     import argparse
@@ -45,6 +52,7 @@ def add_parser(commands: Commands) -> None:
         metavar="DIR",
         help="also draw the best, random and worst pictures",
     )
+    add_mask_values(score)
     add_views(score)
     add_model(score)
     score.set_defaults(command=run)
@@ -72,7 +80,7 @@ def run(options: argparse.Namespace) -> int:
     )
     with opened(options.folder) as folder:
         # Whatever is broken is left out and listed, but never ends the run.
-        inventory = build_inventory(folder, max_broken_share=1)
+        inventory = build_inventory(folder, max_broken_share=1, mask_values=options.mask_values)
 
         def predict(samples: Any) -> Any:
             return scoring.predict_files(samples, segmenter)

@@ -136,7 +136,11 @@ def draw_galleries(
         items = [
             plots.GalleryItem(
                 image=read_image(Path(predicted.sample.image_path)),
-                truth=read_mask(Path(predicted.sample.mask_path), predicted.mask.shape),
+                truth=read_mask(
+                    Path(predicted.sample.mask_path),
+                    predicted.mask.shape,
+                    predicted.sample.mask_rule,
+                ),
                 prediction=predicted.mask,
                 iou=iou,
                 class_name=predicted.sample.class_name,

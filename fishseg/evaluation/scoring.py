@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from fishseg.decoders.inference import decode
 from fishseg.images.decoding import read_image
-from fishseg.images.masks import read_mask
+from fishseg.images.masks import read_truth
 from fishseg.images.resizing import at_size, resize_mask
 from fishseg.metrics.confidence import selective_risk, stability
 from fishseg.metrics.masks import iou, overlap_counts, score_image, summarise
@@ -50,6 +50,8 @@ NEEDED = [
     "image_path",
     "mask_path",
     "raw_mask_path",
+    "mask_rule",
+    "raw_mask_rule",
     "width",
     "height",
 ]
@@ -66,6 +68,7 @@ class Predicted:
         working_probability: ``(H, W)`` float32 at the working resolution.
         working_mask: ``(H, W)`` at the working resolution.
         working_truth: ``(H, W)`` at the working resolution.
+        working_valid: ``(H, W)`` there, the pixels that count; None if all do.
     """
 
     sample: Any
@@ -74,6 +77,7 @@ class Predicted:
     working_probability: NDArray[np.float32]
     working_mask: NDArray[np.bool_]
     working_truth: NDArray[np.bool_]
+    working_valid: NDArray[np.bool_] | None = None
 
 
 def predict_cached(
@@ -111,8 +115,10 @@ def predict_cached(
     sample: Any
     for sample in samples.itertuples(index=False):
         probability = tta.average(functools.partial(probability_of, sample.sample_id), n_views)
-        truth = cache.batch([sample.sample_id]).target()[0, 0].bool().numpy()
-        yield _predicted(sample, probability, card.threshold, truth)
+        batch = cache.batch([sample.sample_id])
+        truth, counted = batch.target()[0, 0].bool().numpy(), batch.counted()
+        valid = None if counted is None else counted[0, 0].numpy()
+        yield _predicted(sample, probability, card.threshold, truth, valid)
 
 
 def predict_files(samples: pd.DataFrame, segmenter: Segmenter) -> Iterator[Predicted]:
@@ -125,10 +131,12 @@ def predict_files(samples: pd.DataFrame, segmenter: Segmenter) -> Iterator[Predi
     sample: Any
     for sample in samples.itertuples(index=False):
         probability = segmenter.working_probability(read_image(Path(sample.image_path)))
-        truth = read_mask(Path(sample.mask_path), (sample.height, sample.width))
-        yield _predicted(
-            sample, probability, threshold, resize_mask(truth, probability.shape) >= 128
-        )
+        truth = read_truth(Path(sample.mask_path), (sample.height, sample.width), sample.mask_rule)
+        fish = resize_mask(truth.fish, probability.shape) >= 128
+        valid = None
+        if truth.valid is not None:
+            valid = resize_mask(truth.valid, probability.shape) >= 128
+        yield _predicted(sample, probability, threshold, fish, valid)
 
 
 def _predicted(
@@ -136,6 +144,7 @@ def _predicted(
     working_probability: NDArray[np.float32],
     threshold: float,
     working_truth: NDArray[np.bool_],
+    working_valid: NDArray[np.bool_] | None,
 ) -> Predicted:
     """The answer in a probability ``(H, W)``, at both resolutions."""
     full_probability = at_size(working_probability, (sample.height, sample.width))
@@ -147,6 +156,7 @@ def _predicted(
         working_probability=working_probability,
         working_mask=working_probability >= threshold,
         working_truth=working_truth,
+        working_valid=working_valid,
     )
 
 
@@ -164,7 +174,9 @@ def count_logits(
             probability = torch.from_numpy(predicted.working_probability)
             logits = temperature * torch.logit(probability, eps=SMALLEST_PROBABILITY)
             truth = torch.from_numpy(predicted.working_truth)
-            histograms[sample.split].add(logits, truth)
+            valid = predicted.working_valid
+            counted = None if valid is None else torch.from_numpy(valid)
+            histograms[sample.split].add(logits, truth, counted)
         yield predicted
 
 
@@ -191,12 +203,15 @@ def score(predictions: Iterable[Predicted], n_samples: int) -> pd.DataFrame:
 def _score_one(predicted: Predicted) -> dict[str, Any]:
     sample = predicted.sample
     size = (sample.height, sample.width)
-    scores = score_image(predicted.mask, read_mask(Path(sample.mask_path), size))
+    truth = read_truth(Path(sample.mask_path), size, sample.mask_rule)
+    scores = score_image(predicted.mask, *truth)
     raw_iou = scores["iou"]
     if sample.raw_mask_path != sample.mask_path:
-        raw_mask = read_mask(Path(sample.raw_mask_path), size)
-        raw_iou = iou(overlap_counts(predicted.mask, raw_mask))
-    working = overlap_counts(predicted.working_mask, predicted.working_truth)
+        raw_truth = read_truth(Path(sample.raw_mask_path), size, sample.raw_mask_rule)
+        raw_iou = iou(overlap_counts(predicted.mask, *raw_truth))
+    working = overlap_counts(
+        predicted.working_mask, predicted.working_truth, predicted.working_valid
+    )
     return {
         **{name: getattr(sample, name) for name in IDENTITY if hasattr(sample, name)},
         **scores,

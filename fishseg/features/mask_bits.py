@@ -14,16 +14,27 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from fishseg.images.masks import read_mask
+from fishseg.images.masks import read_truth
 from fishseg.images.resizing import resize_mask
 
 
-def read_packed_mask(path: Path, size: tuple[int, int], working: tuple[int, int]) -> Tensor:
+def read_packed_mask(
+    path: Path, size: tuple[int, int], rule: str, working: tuple[int, int], *, with_valid: bool
+) -> dict[str, Tensor]:
     """The mask of an image of ``size`` at the working size: bits ``(H, ceil(W / 8))`` uint8.
 
-    A pixel is fish where the mask covers half of it.
+    A pixel is fish where the mask covers half of it, and valid unless half of it is ignored.
+
+    Returns:
+        ``masks``, and ``valid`` if asked for.
     """
-    return pack_mask(resize_mask(read_mask(path, size), working) >= 128)
+    truth = read_truth(path, size, rule)
+    packed = {"masks": pack_mask(resize_mask(truth.fish, working) >= 128)}
+    if with_valid:
+        whole = np.ones(size, bool)
+        valid = resize_mask(whole if truth.valid is None else truth.valid, working) >= 128
+        packed["valid"] = pack_mask(valid)
+    return packed
 
 
 def pack_mask(mask: NDArray[np.bool_]) -> Tensor:

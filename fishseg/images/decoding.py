@@ -63,8 +63,8 @@ def read_image(path: Path) -> NDArray[np.uint8]:
             32-bit pixels, whose white nobody can know.
     """
     image = decode(path).image
-    if image.mode == "I":
-        raise _unknown_white(path)
+    if image.mode in ("I", "F"):
+        raise unknown_white(path)
     if image.mode.startswith("I;16"):
         grey = (np.asarray(image).astype(np.uint32) + 128) // 257
         return np.repeat(grey.astype(np.uint8)[:, :, None], 3, axis=2)
@@ -116,8 +116,6 @@ def decode(path: Path) -> Decoded:
     # Decoders answer damaged bytes with all kinds of exceptions, SyntaxError and struct.error too.
     except Exception as error:
         raise _damaged(path, error) from None
-    if image.mode == "F":
-        raise _unknown_white(path)
     turn = TURNS.get(orientation)
     return Decoded(image if turn is None else image.transpose(turn), lossy, level_step)
 
@@ -157,7 +155,8 @@ def _too_large(path: Path) -> DataError:
     )
 
 
-def _unknown_white(path: Path) -> DataError:
+def unknown_white(path: Path) -> DataError:
+    """The refusal of 32-bit levels, where they have to be shown or compared."""
     return DataError(
         "the pixels are 32-bit numbers, and the file does not say which of them is white",
         where=path,

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from fishseg.errors import DataError
-from fishseg.images.decoding import Decoded, decode, over_black
+from fishseg.images.decoding import Decoded, decode, over_black, unknown_white
 from fishseg.images.mask_rule import COLOUR, MaskRule, parse_rule
 from fishseg.images.resizing import resize
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 # How far compression pulls the channels of a grey pixel apart, and levels away from black or white.
 NOISE = 32
+MAX_LABEL = 2**24  # the largest whole number up to which a 32-bit float holds all
 
 
 class Truth(NamedTuple):
@@ -53,7 +55,7 @@ def read_truth(path: Path, size: tuple[int, int], rule: str) -> Truth:
             colours.
     """
     wanted = parse_rule(rule)
-    decoded = decode(path)
+    decoded = decode_mask(path)
     require_fit(path, (decoded.image.height, decoded.image.width), size)
     fish, ignored = _apply(wanted, decoded, path)
     fish = _at(fish, size)
@@ -61,6 +63,22 @@ def read_truth(path: Path, size: tuple[int, int], rule: str) -> Truth:
         return Truth(fish, None)
     valid = ~_at(ignored, size)
     return Truth(fish & valid, valid)
+
+
+def decode_mask(path: Path) -> Decoded:
+    """A mask file, as `fishseg.images.decoding.decode` gives it; 32-bit floats as whole numbers.
+
+    Raises:
+        DataError: the file cannot be read, or holds floats that are not whole.
+    """
+    decoded = decode(path)
+    if decoded.image.mode != "F":
+        return decoded
+    values = np.asarray(decoded.image)
+    # Labels, as ImageJ writes them; anything else is a measurement of something.
+    if not np.array_equal(values, np.abs(np.rint(values))) or values.max() > MAX_LABEL:
+        raise unknown_white(path)
+    return decoded._replace(image=Image.fromarray(values.astype(np.int32)))
 
 
 class Levels(NamedTuple):

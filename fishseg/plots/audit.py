@@ -94,11 +94,12 @@ def draw_masks(
             min_agreement=params.min_mask_agreement,
             min_masks=params.min_agreeing_masks,
         ).masks[number]
-        given = read_mask(sample.mask_path, sample.size)
+        given = read_mask(sample.mask_path, sample.size, sample.mask_rule)
         pictures = [image, overlay(image, given), overlay(image, consensus)]
         status = str(table.loc[sample_id, "mask_status"])
         if status == "repaired":
-            used = read_mask(type(path)(str(table.loc[sample_id, "mask_path"])), sample.size)
+            used_path = type(path)(str(table.loc[sample_id, "mask_path"]))
+            used = read_mask(used_path, sample.size, str(table.loc[sample_id, "mask_rule"]))
             pictures.append(overlay(image, used))
         elif status != "rejected":
             pictures.append(overlay(image, given))

@@ -12,7 +12,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from fishseg.images.decoding import read_image
-from fishseg.images.masks import read_mask
+from fishseg.images.masks import read_truth
 from fishseg.images.resizing import resize_image, resize_mask
 from fishseg.metrics.masks import score_image
 from fishseg.robustness.corruptions import CORRUPTIONS, SEVERITIES, corrupt
@@ -114,7 +114,8 @@ def trials(samples: pd.DataFrame, model: ProbabilityModel, seed: int) -> Iterato
     sample: Any
     for sample in samples.itertuples(index=False):
         image = read_image(Path(sample.image_path))
-        truth = read_mask(Path(sample.mask_path), (sample.height, sample.width))
+        size = (sample.height, sample.width)
+        truth, valid = read_truth(Path(sample.mask_path), size, sample.mask_rule)
         for name, severity in attempts:
             seen, visible = image, truth
             if name != CLEAN:
@@ -129,7 +130,7 @@ def trials(samples: pd.DataFrame, model: ProbabilityModel, seed: int) -> Iterato
                 image=seen,
                 truth=visible,
                 prediction=prediction,
-                scores=score_image(prediction, visible),
+                scores=score_image(prediction, visible, valid),
             )
 
 

@@ -25,6 +25,7 @@ def test_rendered_copies_are_traced_and_wrong_masks_repaired(workspace: Path) ->
             photos_per_class=1,
             copies_per_photo=5,
             wrong_mask_share=0.1,
+            mask_values="auto",
         ),
         raw,
     )

@@ -51,6 +51,7 @@ def download(path: str) -> Path:
             photos_per_class=1,
             copies_per_photo=1,
             wrong_mask_share=0,
+            mask_values="auto",
         ),
         raw,
     )

@@ -42,6 +42,7 @@ def rendered(
         photos_per_class=photos,
         copies_per_photo=copies,
         wrong_mask_share=wrong,
+        mask_values="auto",
     )
     sample.download(params, folder)
     return folder

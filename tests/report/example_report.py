@@ -97,6 +97,7 @@ def example_predictions(folder: Path, scores: pd.DataFrame) -> Iterator[Predicte
             sample_id=sample_id,
             image_path=str(image_path),
             mask_path=str(folder / "mask.png"),
+            mask_rule=">127",
         )
         yield Predicted(
             sample=sample,
