@@ -32,7 +32,7 @@ from benchmarks.timing import SIZE, Spread, seconds
 from fishseg import devices, store
 from fishseg.backbones import Backbone, load_backbone
 from fishseg.features.extraction import LARGEST_BATCH, compute, extract, on_cores
-from fishseg.features.mask_bits import read_packed_mask
+from fishseg.features.masks import read_packed_mask
 from fishseg.features.shard_file import write_shard
 from fishseg.images.decoding import read_image
 from fishseg.images.mask_rule import ZERO_255
@@ -152,6 +152,7 @@ def end_to_end(
     params = FeaturesParams(
         fit="stretch",
         image_size=SIZE,
+        megapixels=1,
         layers=(-1,),
         dtype="float16",
         batch_size=0,

@@ -35,8 +35,7 @@ from fishseg.metrics.masks import iou, overlap_counts
 from fishseg.prediction.model import ProbabilityModel
 from fishseg.prediction.onnx_model import WHOLE, OnnxSegmenter
 from fishseg.prediction.segmenter import Segmenter
-from fishseg.splits import read_manifest
-from fishseg.tables import read_inventory
+from fishseg.tables import read_inventory, read_manifest
 from stages import BACKBONE, DECODER, INVENTORY, MANIFEST
 
 TORCH = "torch float32"
@@ -159,11 +158,13 @@ def _predict(model: ProbabilityModel, paths: Sequence[Path], folder: Path) -> Ca
     runs = itertools.count()
 
     def run() -> None:
-        results = Results(folder / f"{id(model)}-{next(runs)}")
-        pictures, _ = find_pictures([str(path) for path in paths], left_out=())
-        wanted = Wanted(model="benchmark", min_share=0.03, probability_bits=0, coco=False)
-        for _ in outcomes(pictures, model, results, wanted):
-            pass
+        wanted = Wanted(
+            model="benchmark", min_share=0.03, probability_bits=0, coco=False, mm_per_px=None
+        )
+        pictures = find_pictures([str(path) for path in paths]).pictures
+        with Results(folder / f"{id(model)}-{next(runs)}") as results:
+            for _ in outcomes(results.named(pictures), model, results, wanted):
+                pass
 
     return lambda: seconds(run) / len(paths)
 

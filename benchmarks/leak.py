@@ -49,7 +49,14 @@ def measure(strategy: str) -> dict[str, Any]:
     inventory = read_inventory(INVENTORY)
     manifest = splits.make_manifest(inventory, split_params)
     cache = FeatureCache(FEATURES)
-    scores = train_and_score(inventory, manifest, cache, train_params, devices.select())
+    scores = train_and_score(
+        inventory,
+        manifest,
+        cache,
+        train_params,
+        devices.select(),
+        threshold=params.load(params.EvaluateParams).threshold,
+    )
     summary = summarise(scores, bootstrap_samples=settings.bootstrap_samples, seed=settings.seed)
     keys = ("n_images", "n_groups", "mean_iou", "iou_ci_low", "iou_ci_high")
     return {

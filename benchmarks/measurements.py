@@ -27,7 +27,7 @@ from fishseg.images.masks import read_mask
 from fishseg.measurement.instances import find_fish
 from fishseg.measurement.size import measure
 from fishseg.prediction.segmenter import Segmenter
-from fishseg.splits import read_manifest
+from fishseg.tables import read_manifest
 from stages import MANIFEST
 
 RAW = Path("data/raw")

@@ -24,10 +24,10 @@ from experiments.study import declared, load
 README = Path("README.md")
 HEAD = [
     "| Run | Split | Images (photographs) | mean IoU [95% interval] "
-    "| the same, masks as they came | IoU in batches of 8 | boundary IoU | Command |",
+    "| the same, raw masks | IoU in batches of 8 | boundary IoU | Command |",
     "|---|---|---|---|---|---|---|---|",
 ]
-VIEWS = {1: "fishseg score", 8: "fishseg score --views 8"}
+TTA = {1: "fishseg score", 8: "fishseg score --tta 8"}
 THIN = ("Shrimp", "Black Sea Sprat")
 
 
@@ -53,20 +53,20 @@ def main() -> None:
         ]
         if options.real and strategy == "grouped":
             pictures = "real pictures, never trained on"
-            for views, scorer in VIEWS.items():
-                scored = score(options.real, revision, views)
+            for tta, scorer in TTA.items():
+                scored = score(options.real, revision, tta)
                 rows.append(row(name, pictures, scored, f"`{scorer}`"))
     write_between_marks("results: python -m benchmarks.results", [*HEAD, *rows])
     write_between_marks("folds: python -m experiments decoders", folds())
     if options.real:
-        arguments = ["crossvalidate", str(options.real), "--views", str(max(VIEWS))]
+        arguments = ["crossvalidate", str(options.real), "--tta", str(max(TTA))]
         if options.masks:
             arguments += ["--masks", str(options.masks)]
         table = fishseg(*arguments).replace(str(options.masks), "the starting project's")
         write_between_marks("crossvalidate: fishseg crossvalidate", table.splitlines())
 
 
-def score(folder: Path, revision: str | None, views: int) -> dict[str, Any]:
+def score(folder: Path, revision: str | None, tta: int) -> dict[str, Any]:
     """What ``fishseg score`` says of a folder, with the decoder of a revision."""
     with tempfile.TemporaryDirectory() as scratch:
         decoder = Path("data/decoder")
@@ -75,7 +75,7 @@ def score(folder: Path, revision: str | None, views: int) -> dict[str, Any]:
             get = ["dvc", "get", ".", "data/decoder", "--rev", revision, "--out", str(decoder)]
             subprocess.run(get, check=True)
         scored: dict[str, Any] = json.loads(
-            fishseg("score", str(folder), "--decoder", str(decoder), "--views", str(views))
+            fishseg("score", str(folder), "--decoder", str(decoder), "--tta", str(tta))
         )
     return scored
 

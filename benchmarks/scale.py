@@ -28,7 +28,7 @@ from transformers import DINOv3ViTConfig
 
 import stages
 from benchmarks import timing
-from fishseg import splits
+from fishseg import tables
 from fishseg.images.mask_rule import ZERO_255
 from fishseg.params import DEFAULT_PATH
 from fishseg.tables import write_inventory
@@ -122,8 +122,8 @@ def prepare(n_samples: int, folder: Path) -> None:
     timing.random_backbone(config, folder).rename(folder / stages.BACKBONE)
     inventory = draw(n_samples, folder)
     write_inventory(inventory, folder / stages.INVENTORY)
-    manifest = inventory.assign(split=np.array(splits.SPLITS)[np.arange(n_samples) % 5 % 3])
-    manifest[splits.COLUMNS].to_csv(folder / stages.MANIFEST, index=False)
+    manifest = inventory.assign(split=np.array(tables.SPLITS)[np.arange(n_samples) % 5 % 3])
+    manifest[tables.MANIFEST_COLUMNS].to_csv(folder / stages.MANIFEST, index=False)
 
 
 def draw(n_samples: int, folder: Path) -> pd.DataFrame:

@@ -55,7 +55,7 @@ def main() -> None:
         end_to_end(samples, backbone, folder, device)
         cache = FeatureCache(folder / "features")
         names = list(samples["sample_id"])
-        recipe = params.load(params.TrainParams).model_copy(update={"start_from": ""})
+        recipe = params.load(params.TrainParams).model_copy(update={"init_from": ""})
         cnn3, detail, cnn3_recipe, detail_recipe = (
             Trainer(settings.model_copy(update={"decoder": decoder}), cache, names, device)
             for settings in (recipe.model_copy(update=BASELINE), recipe)

@@ -81,11 +81,12 @@ class Run:
     @property
     def key(self) -> tuple[str, int, int, str]:
         """What tells its rows from those of other runs, and of itself with other parameters."""
-        relevant = {name: dict(self.tree[name]) for name in SECTIONS}
+        relevant: dict[str, Any] = {name: dict(self.tree[name]) for name in SECTIONS}
+        relevant["threshold"] = self.tree["evaluate"]["threshold"]
         for name in NO_INFLUENCE:
             del relevant["features"][name]
-        if not relevant["train"]["start_from"]:
-            del relevant["train"]["start_share"]
+        if not relevant["train"]["init_from"]:
+            del relevant["train"]["wise_ft_alpha"]
         text = json.dumps(relevant, sort_keys=True)
         return self.arm, self.fold, self.seed, hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -116,11 +117,16 @@ def runs(study: Study) -> Iterator[Run]:
             # An arm may have a seed of its own; it is paired with the others' run all the same.
             overrides = (f"split.fold={fold}", f"train.seed={seed}", *changes)
             yield Run(
-                arm=arm, fold=fold, seed=seed, overrides=overrides, tree=_changed(base, overrides)
+                arm=arm, fold=fold, seed=seed, overrides=overrides, tree=changed(base, overrides)
             )
 
 
-def _changed(base: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+def changed(base: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """A parameter tree with some values changed, each as ``section.key=value``.
+
+    Raises:
+        ParameterError: there is no such parameter.
+    """
     tree = {section: dict(values) for section, values in base.items()}
     for override in overrides:
         key, _, value = override.partition("=")
@@ -195,7 +201,7 @@ def missing(study: Study) -> list[Run]:
 
 
 def with_raw_masks(audited: pd.DataFrame) -> pd.DataFrame:
-    """An inventory with the masks as they came, and their checksums: masks are cached by those."""
+    """An inventory with the raw masks, and their checksums: masks are cached by those."""
     paths = audited["raw_mask_path"]
     return audited.assign(
         mask_path=paths,
@@ -206,16 +212,24 @@ def with_raw_masks(audited: pd.DataFrame) -> pd.DataFrame:
 
 def score(run: Run, copies_per_photo: int) -> pd.DataFrame:
     """Train and score one run; a row a val image."""
-    device = devices.select()
     audited = read_inventory(INVENTORY)
     if copies_per_photo:
         audited = audited.groupby("group_id").head(copies_per_photo)
     inventory = audited
     if run.tree["audit"]["masks"] == "keep":
         inventory = with_raw_masks(audited)
+    # Whatever masks it was trained on, it is measured against the audited ones.
+    return train_with(run.tree, inventory, audited)[SCORES]
+
+
+def train_with(
+    tree: Mapping[str, Any], inventory: pd.DataFrame, audited: pd.DataFrame
+) -> pd.DataFrame:
+    """Train with a parameter tree on an inventory, and score val against the audited one."""
+    device = devices.select()
     with tempfile.TemporaryDirectory(dir=store.folder("studies")) as folder:
         parameters = Path(folder) / "params.yaml"
-        parameters.write_text(yaml.safe_dump(dict(run.tree)), encoding="utf-8")
+        parameters.write_text(yaml.safe_dump(dict(tree)), encoding="utf-8")
         wanted = params.load(params.FeaturesParams, parameters)
         backbone = load_backbone(BACKBONE, wanted.layers, devices.precision(device), device)
         extract(inventory, backbone, wanted, Path(folder) / "features", device)
@@ -223,4 +237,7 @@ def score(run: Run, copies_per_photo: int) -> pd.DataFrame:
         manifest = splits.make_manifest(inventory, params.load(params.SplitParams, parameters))
         train_params = params.load(params.TrainParams, parameters)
         # Whatever masks it was trained on, it is measured against the audited ones.
-        return train_and_score(audited, manifest, cache, train_params, device)[SCORES]
+        threshold = params.load(params.EvaluateParams, parameters).threshold
+        return train_and_score(audited, manifest, cache, train_params, device, threshold=threshold)[
+            SCORES
+        ]

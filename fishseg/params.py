@@ -27,7 +27,11 @@ DEFAULT_PATH = Path("params.yaml")
 MAX_SEED = 2**31 - 1  # what every generator takes
 
 # What has been called otherwise, and what to write for it.
-RENAMED: dict[str, str] = {}
+RENAMED = {
+    "train.start_from": "write train.init_from",
+    "train.start_share": "write train.wise_ft_alpha, which is 1 - start_share: 1 for a share of 0",
+    "train.threshold": "write evaluate.threshold: the section evaluate, not train",
+}
 
 # Values without quotes that YAML 1.1 and 1.2, or a reader and its user, take for different things.
 _TRAPS = {
@@ -74,10 +78,16 @@ class DataParams(_Section):
     section: ClassVar[str] = "data"
 
     source: str = Field(description="a data source: sample, kaggle or local")
+    scene: Literal["market", "anywhere"] = Field(
+        description="source sample: market, photographs of nine species and their copies; "
+        "anywhere, fish of all kinds in places of all kinds"
+    )
     path: str = Field(description="source local: a folder or a zip of images and masks; else empty")
     seed: Seed = Field(description="source sample: seed of the renderer")
     photos_per_class: Int = Field(
-        ge=1, le=1000, description="source sample: photographs of each species"
+        ge=1,
+        le=1000,
+        description="source sample: photographs of each species; of anywhere, of each place",
     )
     copies_per_photo: Int = Field(
         ge=1, le=1000, description="source sample: flipped and rotated copies of each photograph"
@@ -97,6 +107,15 @@ class DataParams(_Section):
                 where="data.path",
                 expected="the path of a folder or a zip of images and masks",
                 remedy="dvc exp run -S data.source=local -S data.path=FOLDER",
+            )
+        if self.scene == "anywhere" and (self.copies_per_photo != 1 or self.wrong_mask_share):
+            raise ParameterError(
+                f"anywhere has no copies and no wrong masks, but data.copies_per_photo is "
+                f"{self.copies_per_photo} and data.wrong_mask_share {self.wrong_mask_share}",
+                where="data.scene",
+                expected="data.copies_per_photo of 1 and data.wrong_mask_share of 0",
+                remedy="dvc exp run -S data.scene=anywhere -S data.copies_per_photo=1 "
+                "-S data.wrong_mask_share=0",
             )
 
 
@@ -125,7 +144,8 @@ class AuditParams(_Section):
     min_likeness: Float = Field(
         gt=0,
         lt=1,
-        description="correlation of two aligned pictures from which they show the same photograph",
+        description="likeness of two aligned pictures (fishseg.audit.registration) from which they "
+        "show the same photograph; at most 1",
     )
     min_mask_agreement: Float = Field(
         gt=0, lt=1, description="IoU with its siblings' consensus below which a mask is wrong"
@@ -203,10 +223,20 @@ class FeaturesParams(_Section):
     section: ClassVar[str] = "features"
 
     fit: Literal["aspect", "stretch"] = Field(
-        description="aspect keeps the image's proportions; stretch makes it a square"
+        description="aspect keeps the image's proportions, at megapixels; stretch makes it a "
+        "square of image_size"
     )
     image_size: Int = Field(
-        ge=32, le=4096, description="working height in pixels, rounded to the patch size"
+        ge=32,
+        le=4096,
+        description="fit stretch: side of the working square in pixels, rounded to the patch size",
+    )
+    megapixels: Float = Field(
+        ge=0.001,
+        le=16,
+        description="fit aspect: area of every working picture in millions of pixels, sides "
+        "rounded to the patch size; 4:3 pictures are 448 px high at 0.268, 560 px at 0.418, 742 px "
+        "at 0.734",
     )
     layers: Ints = Field(
         description="layers to keep: 1 is the first block, -1 the last; several are stacked"
@@ -265,31 +295,30 @@ class TrainParams(_Section):
     keep: Literal["best", "last"] = Field(
         description="the weights to keep: those of the epoch with the best val IoU, or of the last"
     )
-    start_from: str = Field(
-        description="folder of a trained decoder to go on from (data/decoder of a run), or empty"
+    init_from: str = Field(
+        description="folder of a trained decoder to fine-tune (data/decoder of a run), or empty"
     )
-    start_share: Float = Field(
-        ge=0,
-        lt=1,
-        description="how far the trained weights are moved back to those of start_from: 0 not at "
-        "all, 0.5 half way, for few pictures",
+    wise_ft_alpha: Float = Field(
+        gt=0,
+        le=1,
+        description="WiSE-FT: share of the fine-tuned weights in those that are kept, the rest are "
+        "those of init_from; 1 is fine-tuned alone, 0.5 half and half, for few pictures",
     )
-    threshold: Float = Field(gt=0, lt=1, description="probability from which a pixel is fish")
     seed: Seed = Field(description="seed of the weights and of the order of samples")
 
 
 class EvaluateParams(_Section):
-    """How the decoder is measured and shown."""
+    """How the decoder is measured."""
 
     section: ClassVar[str] = "evaluate"
 
+    threshold: Float = Field(
+        gt=0, lt=1, description="probability from which a pixel is fish, temperature included"
+    )
     bootstrap_samples: Int = Field(
         ge=1, le=1_000_000, description="resamples of the confidence interval"
     )
-    gallery_best: Int = Field(ge=0, le=100, description="images in the gallery of the best")
-    gallery_random: Int = Field(ge=0, le=100, description="images in the random gallery")
-    gallery_worst: Int = Field(ge=0, le=100, description="images in the gallery of the worst")
-    seed: Seed = Field(description="seed of the bootstrap and of the random gallery")
+    seed: Seed = Field(description="seed of the bootstrap")
 
 
 class RobustnessParams(_Section):
@@ -306,10 +335,14 @@ class RobustnessParams(_Section):
 
 
 class ReportParams(_Section):
-    """How large the pictures of the report are, and when they lie beside it."""
+    """What the pictures show, how large they are, and when they lie beside the page."""
 
     section: ClassVar[str] = "report"
 
+    gallery_best: Int = Field(ge=0, le=100, description="images in the gallery of the best")
+    gallery_random: Int = Field(ge=0, le=100, description="images in the random gallery")
+    gallery_worst: Int = Field(ge=0, le=100, description="images in the gallery of the worst")
+    seed: Seed = Field(description="seed of the random gallery")
     picture_px: Int = Field(ge=64, le=8192, description="longer side of a picture, at most")
     thumbnail_px: Int = Field(ge=32, le=1024, description="longer side of a thumbnail, at most")
     quality: Int = Field(ge=1, le=100, description="quality of the WebP pictures")

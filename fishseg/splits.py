@@ -5,20 +5,15 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from fishseg.datasets.layout import slug
 from fishseg.errors import DataError
 from fishseg.params import SplitParams
-from fishseg.tables import write_csv
+from fishseg.tables import MANIFEST_COLUMNS, SPLITS, slug
 
 log = logging.getLogger(__name__)
-
-SPLITS = ("train", "val", "test")
-COLUMNS = ["sample_id", "class_name", "group_id", "split"]
 
 
 def make_manifest(inventory: pd.DataFrame, params: SplitParams) -> pd.DataFrame:
@@ -74,7 +69,7 @@ def make_manifest(inventory: pd.DataFrame, params: SplitParams) -> pd.DataFrame:
         manifest = _hold_out(manifest, params.held_out_class, unit)
     if params.train_photos_per_class:
         manifest = _limit_train(manifest, params)
-    manifest = manifest.sort_values("sample_id", ignore_index=True)[COLUMNS]
+    manifest = manifest.sort_values("sample_id", ignore_index=True)[MANIFEST_COLUMNS]
     _check(manifest, params)
     return manifest
 
@@ -192,34 +187,6 @@ def leaking_groups(manifest: pd.DataFrame) -> list[str]:
     """The groups that stand in more than one split, sorted."""
     n_splits = manifest.groupby("group_id")["split"].nunique()
     return sorted(str(group) for group in n_splits.index[n_splits > 1])
-
-
-def write_manifest(manifest: pd.DataFrame, path: Path) -> None:
-    """Write the manifest as CSV, sorted by ``sample_id``."""
-    write_csv(manifest, path)
-
-
-def read_manifest(path: Path) -> pd.DataFrame:
-    """Read a manifest.
-
-    Raises:
-        DataError: the file is missing, has other columns, or names another split.
-    """
-    try:
-        # Class and file names such as "NA" or "001" are names, not missing values or numbers.
-        manifest = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"the manifest cannot be read: {error}", where=path, remedy="dvc repro split"
-        ) from None
-    if list(manifest.columns) != COLUMNS or not manifest["split"].isin(SPLITS).all():
-        raise DataError(
-            "this is no manifest",
-            where=path,
-            expected=f"the columns {', '.join(COLUMNS)}, and splits {', '.join(SPLITS)}",
-            remedy="dvc repro --force split",
-        )
-    return manifest
 
 
 def summary(manifest: pd.DataFrame) -> dict[str, Any]:

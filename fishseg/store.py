@@ -55,13 +55,22 @@ def folder(name: str) -> Path:
     Raises:
         StorageError: it cannot be made.
     """
-    place = _place() / name
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-        _sweep(place)
-    except OSError as error:
-        raise unwritable(place, error) from None
+    place = make_folder(_place() / name)
+    _sweep(place)
     return place
+
+
+def make_folder(path: Path) -> Path:
+    """Make a folder, and those above it, where there is none.
+
+    Raises:
+        StorageError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(path, error) from None
+    return path
 
 
 def _place() -> Path:
@@ -272,6 +281,6 @@ def unwritable(path: Path, error: OSError) -> StorageError:
 def _sweep(place: Path) -> None:
     """Remove what killed runs left half-written, once it is a day old."""
     for partial in place.glob(f".*{_PARTIAL}"):
-        with contextlib.suppress(FileNotFoundError):  # another run may be at it, too
+        with contextlib.suppress(OSError):  # another run may be at it, too
             if time.time() - partial.stat().st_mtime > _ABANDONED_AFTER_S:
                 shutil.rmtree(partial, ignore_errors=True)

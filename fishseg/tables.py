@@ -1,12 +1,14 @@
-"""The inventory as a table: its columns, and how it is written and read.
+"""The two tables that stages hand on, inventory and manifest: columns, writing, reading.
 
-``mask_path`` is the mask to use; ``raw_mask_path`` the one that came with the image. They differ
-where the audit has repaired a mask. ``mask_rule`` and ``raw_mask_rule`` say which of their values
-are fish (see `fishseg.images.mask_rule`).
+In the inventory ``mask_path`` is the mask to use and ``raw_mask_path`` the one that came with the
+image. They differ where the audit has repaired a mask. ``mask_rule`` and ``raw_mask_rule`` say
+which of their values are fish (see `fishseg.images.mask_rule`).
 """
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from pathlib import Path
 
 import pandas as pd
@@ -36,6 +38,8 @@ COLUMNS = {
 # Empty where nothing is known of the source photo.
 OPTIONAL_COLUMNS = ["flipped", "rotation_degrees", "mask_agreement"]
 MASK_STATUSES = ("ok", "rejected", "repaired", "unverified")
+SPLITS = ("train", "val", "test")
+MANIFEST_COLUMNS = ["sample_id", "class_name", "group_id", "split"]
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
@@ -93,3 +97,41 @@ def _bad_inventory(path: Path, what: str) -> DataError:
         expected=f"a CSV with the columns {', '.join(COLUMNS)}",
         remedy="dvc repro -f audit",
     )
+
+
+def write_manifest(manifest: pd.DataFrame, path: Path) -> None:
+    """Write the manifest as CSV, sorted by ``sample_id``."""
+    write_csv(manifest, path)
+
+
+def read_manifest(path: Path) -> pd.DataFrame:
+    """Read a manifest.
+
+    Raises:
+        DataError: the file is missing, has other columns, or names another split.
+    """
+    try:
+        # Class and file names such as "NA" or "001" are names, not missing values or numbers.
+        manifest = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"the manifest cannot be read: {error}", where=path, remedy="dvc repro split"
+        ) from None
+    if list(manifest.columns) != MANIFEST_COLUMNS or not manifest["split"].isin(SPLITS).all():
+        raise DataError(
+            "this is no manifest",
+            where=path,
+            expected=f"the columns {', '.join(MANIFEST_COLUMNS)}, and splits {', '.join(SPLITS)}",
+            remedy="dvc repro --force split",
+        )
+    return manifest
+
+
+def slug(name: str) -> str:
+    """A class name as a key of metrics: ``Gilt-Head Bream`` gives ``gilt_head_bream``."""
+    return re.sub(r"[\W_]+", "_", nfc(name).casefold()).strip("_") or "_"
+
+
+def nfc(name: str) -> str:
+    """A name with its accents composed; macOS takes them apart, which no reader can see."""
+    return unicodedata.normalize("NFC", name)

@@ -1,14 +1,17 @@
 """Stage ``audit``: ``data/raw/`` to ``data/inventory.csv`` and ``data/audit/``."""
 
 import dataclasses
+import logging
 
 from fishseg import params
 from fishseg.audit import inventory
 from fishseg.audit.mask_values import DVC_CHOICE
 from fishseg.audit.provenance import audit, write_tables
-from fishseg.plots.audit import draw_audit
+from fishseg.images.folders import use_listed
 from fishseg.tables import write_inventory
-from stages import AUDIT, INVENTORY, PLOTS, RAW, run, write_metrics
+from stages import AUDIT, INVENTORY, RAW, run, write_metrics
+
+log = logging.getLogger(__name__)
 
 
 def main() -> None:
@@ -20,10 +23,11 @@ def main() -> None:
         mask_values=params.load(params.DataParams).mask_values,
         choice=DVC_CHOICE,
     )
+    found.require_fish()
+    log.info("%s", use_listed(*found.use()))
     audited = audit(found.table, RAW, wanted, AUDIT / "masks")
     write_inventory(audited.table, INVENTORY)
     write_tables(audited, AUDIT)
-    draw_audit(audited, wanted, PLOTS / "audit")
     problems = [dataclasses.asdict(problem) for problem in found.problems + audited.problems]
     write_metrics("problems", {"problems": problems})
     write_metrics("audit", {"files": inventory.summary(found), **audited.metrics})

@@ -1,29 +1,33 @@
-"""Stage ``evaluate``: the decoder's scores in ``metrics/evaluate.json`` and ``plots/evaluate/``."""
+"""Stage ``evaluate``: what the decoder says of every sample, and what that is worth.
+
+Features, decoder and masks to ``data/predictions/`` and ``metrics/``.
+"""
 
 from fishseg import devices, params
 from fishseg.decoders.files import load_decoder
-from fishseg.evaluation import files
-from fishseg.evaluation.scoring import with_rejected
+from fishseg.evaluation.files import evaluate_cached, summarise
+from fishseg.evaluation.predicting import with_rejected
 from fishseg.features.shards import FeatureCache
-from fishseg.splits import read_manifest
-from fishseg.tables import read_inventory
-from stages import DECODER, FEATURES, INVENTORY, MANIFEST, PLOTS, run, write_metrics
+from fishseg.tables import read_inventory, read_manifest
+from stages import DECODER, FEATURES, INVENTORY, MANIFEST, METRICS, PREDICTIONS, run, write_metrics
 
 
 def main() -> None:
     """Measure the decoder on every split."""
     device = devices.select()
     decoder, card = load_decoder(DECODER, device)
-    summary = files.evaluate_cached(
+    scores = evaluate_cached(
         samples=with_rejected(read_manifest(MANIFEST), read_inventory(INVENTORY)),
         cache=FeatureCache(FEATURES),
         decoder=decoder,
         card=card,
         params=params.load(params.EvaluateParams),
         device=device,
-        folder=PLOTS / "evaluate",
+        predictions=PREDICTIONS,
+        tables=METRICS / "evaluate",
     )
-    write_metrics("evaluate", summary)
+    write_metrics("evaluate", scores)
+    write_metrics("summary", summarise(scores))
 
 
 if __name__ == "__main__":

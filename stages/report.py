@@ -1,28 +1,18 @@
-"""Stage ``report``: the numbers, curves and pictures of all stages as a page, ``data/report/``."""
+"""Stage ``report``: the pictures under ``plots/``, and all results as a page, ``data/report/``."""
 
-from fishseg import devices, params, report
-from fishseg.decoders.files import load_decoder
-from fishseg.evaluation.scoring import predict_cached, with_rejected
-from fishseg.features.shards import FeatureCache
-from fishseg.splits import read_manifest
-from fishseg.tables import read_inventory
-from stages import DECODER, FEATURES, INVENTORY, MANIFEST, METRICS, PLOTS, REPORT, run
+from fishseg import params
+from fishseg.prediction.stored import Predictions
+from fishseg.report.figures import draw_figures
+from fishseg.report.page import write_page
+from stages import AUDIT, METRICS, PLOTS, PREDICTIONS, RAW, REPORT, run
 
 
 def main() -> None:
-    """Write the page."""
-    device = devices.select()
-    decoder, card = load_decoder(DECODER, device)
-    samples = with_rejected(read_manifest(MANIFEST), read_inventory(INVENTORY))
-    shown = samples[samples["split"].isin(report.SHOWN_SPLITS)]
-    report.write_report(
-        metrics=METRICS,
-        plots=PLOTS,
-        setup=report.describe(card),
-        predictions=predict_cached(shown, FeatureCache(FEATURES), decoder, card, device),
-        params=params.load(params.ReportParams),
-        folder=REPORT,
-    )
+    """Draw the figures and write the page."""
+    wanted = params.load(params.ReportParams)
+    predictions = Predictions(PREDICTIONS)
+    draw_figures(predictions, metrics=METRICS, audit=AUDIT, raw=RAW, params=wanted, folder=PLOTS)
+    write_page(predictions, metrics=METRICS, plots=PLOTS, params=wanted, folder=REPORT)
 
 
 if __name__ == "__main__":

@@ -3,9 +3,8 @@
 from fishseg import devices, params, plots
 from fishseg.prediction.segmenter import Segmenter
 from fishseg.robustness import measure
-from fishseg.splits import read_manifest
-from fishseg.tables import read_inventory
-from stages import BACKBONE, DECODER, INVENTORY, MANIFEST, PLOTS, run, write_metrics
+from fishseg.tables import read_inventory, read_manifest
+from stages import BACKBONE, DECODER, INVENTORY, MANIFEST, METRICS, PLOTS, run, write_metrics
 
 
 def main() -> None:
@@ -14,12 +13,17 @@ def main() -> None:
     result = measure.measure(
         inventory=read_inventory(INVENTORY),
         manifest=read_manifest(MANIFEST),
-        model=Segmenter.load(DECODER, BACKBONE, devices.select()),
+        model=Segmenter.load(
+            DECODER,
+            BACKBONE,
+            devices.select(),
+            threshold=params.load(params.EvaluateParams).threshold,
+        ),
         params=params.load(params.RobustnessParams),
     )
-    measure.write_table(result.table, folder)
-    plots.severity_curves(result.table, folder / "pictures" / "severity.png")
-    plots.contact_sheet(result.examples, folder / "pictures" / "contact_sheet.png")
+    measure.write_table(result.table, METRICS / "robustness")
+    plots.severity_curves(result.table, folder / "severity.png")
+    plots.contact_sheet(result.examples, folder / "contact_sheet.png")
     write_metrics("robustness", result.summary)
 
 

@@ -1,14 +1,15 @@
 """Stage ``split``: ``data/inventory.csv`` to ``data/manifest.csv`` and ``metrics/split.json``."""
 
-from fishseg import params, splits
-from fishseg.tables import read_inventory
+from fishseg import params, splits, tables
 from stages import INVENTORY, MANIFEST, run, write_metrics
 
 
 def main() -> None:
     """Assign every sample to train, val or test."""
-    manifest = splits.make_manifest(read_inventory(INVENTORY), params.load(params.SplitParams))
-    splits.write_manifest(manifest, MANIFEST)
+    manifest = splits.make_manifest(
+        tables.read_inventory(INVENTORY), params.load(params.SplitParams)
+    )
+    tables.write_manifest(manifest, MANIFEST)
     write_metrics("split", splits.summary(manifest))
 
 

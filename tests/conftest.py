@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -9,12 +12,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from playwright.sync_api import Browser, sync_playwright
 from transformers import Dinov2Config, Dinov2Model
 
 from fishseg.backbones import materialise
 from fishseg.params import BackboneParams, FeaturesParams, TrainParams
 
 CLASSES = ("Trout", "Shrimp")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -59,6 +64,18 @@ def fish_folder(workspace: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A real browser without a window; without one, its tests are skipped."""
+    found = os.environ.get("FISHSEG_BROWSER") or next(filter(None, map(shutil.which, BROWSERS)), "")
+    if not found:
+        pytest.skip("no Chromium or Chrome on PATH; FISHSEG_BROWSER may name one")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
 def tiny_backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A DINOv2 of two blocks and random weights, as the stage ``backbone`` leaves one."""
     torch.manual_seed(0)
@@ -80,7 +97,13 @@ def tiny_backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def features_params() -> FeaturesParams:
     return FeaturesParams(
-        fit="aspect", image_size=56, layers=(-1,), dtype="float16", batch_size=3, shard_size=5
+        fit="aspect",
+        image_size=56,
+        megapixels=0.0042,  # 56 px high where the picture is 59x44
+        layers=(-1,),
+        dtype="float16",
+        batch_size=3,
+        shard_size=5,
     )
 
 
@@ -99,8 +122,7 @@ def train_params() -> TrainParams:
         feature_noise=0,
         ema_decay=0,
         keep="best",
-        start_from="",
-        start_share=0,
-        threshold=0.5,
+        init_from="",
+        wise_ft_alpha=1,
         seed=1,
     )

@@ -41,10 +41,10 @@ def test_only_what_matters_tells_runs_apart() -> None:
         return run.key
 
     assert key("features.batch_size=3") == key()
-    assert key("train.start_share=0.5") == key()
+    assert key("train.wise_ft_alpha=0.5") == key()
     assert key("train.epochs=3") != key()
-    going_on = "train.start_from=decoder"
-    assert key(going_on, "train.start_share=0.5") != key(going_on)
+    going_on = "train.init_from=decoder"
+    assert key(going_on, "train.wise_ft_alpha=0.5") != key(going_on)
 
 
 def test_an_override_of_nothing_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,7 +53,7 @@ def test_an_override_of_nothing_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
         list(study.runs(wrong))
 
 
-def test_masks_as_they_came_are_not_taken_for_audited_ones(tmp_path: Path) -> None:
+def test_raw_masks_are_not_taken_for_audited_ones(tmp_path: Path) -> None:
     raw, repaired = tmp_path / "raw.png", tmp_path / "repaired.png"
     raw.write_bytes(b"raw")
     repaired.write_bytes(b"repaired")

@@ -224,6 +224,11 @@ def test_whole_floats_are_whole_numbers_and_booleans_are_not(tmp_path: Path) -> 
         (params.TrainParams, {"train__schedule": "cosin"}, ["'cosin'", "constant, cosine"]),
         (params.TrainParams, {"train__seed": None}, ["train.seed is missing", "git checkout"]),
         (params.TrainParams, {"train__epoch": 3}, ["unknown", "train.epoch", "write train.epochs"]),
+        (params.TrainParams, {"train__start_from": "x"}, ["write train.init_from"]),
+        (params.TrainParams, {"train__start_share": 0}, ["write train.wise_ft_alpha", "1 - "]),
+        (params.TrainParams, {"train__threshold": 0.5}, ["write evaluate.threshold"]),
+        (params.TrainParams, {"train__wise_ft_alpha": 0}, ["above 0 and at most 1"]),
+        (params.EvaluateParams, {"evaluate__threshold": 1}, ["above 0 and below 1"]),
         (params.FeaturesParams, {"features__layers": []}, ["features.layers"]),
         (params.FeaturesParams, {"features__layers": [0]}, ["layer 0"]),
         (params.FeaturesParams, {"features__layers": 3}, ["a list of whole numbers"]),
@@ -241,6 +246,15 @@ def test_what_is_not_allowed_is_refused_with_key_and_remedy(
         params.load(section, path)
     message = str(caught.value)
     assert all(word in message for word in [*words, str(path), "expected:", "to do:"]), message
+
+
+def test_every_new_name_exists() -> None:
+    names = {
+        f"{section.section}.{name}" for section in params.SECTIONS for name in section.model_fields
+    }
+    assert set(params.RENAMED).isdisjoint(names)
+    for said in params.RENAMED.values():
+        assert re.findall(r"write (\w+\.\w+)", said)[0] in names
 
 
 def test_a_missing_file_and_broken_yaml_say_where(tmp_path: Path) -> None:

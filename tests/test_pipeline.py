@@ -32,11 +32,11 @@ WITHOUT_INFLUENCE = {
 # Imports go down this list only (a module may import those behind it).
 LAYERS = [
     ["__main__"],
-    ["cli", "app"],
+    ["cli"],
+    ["app"],
     ["report"],
     ["export"],
-    ["evaluation", "robustness"],
-    ["plots"],
+    ["evaluation", "robustness", "plots"],
     ["measurement"],
     ["prediction"],
     ["training"],
@@ -118,14 +118,49 @@ def _only_says(path: str) -> bool:
 @pytest.mark.parametrize("stage", sorted(STAGES))
 def test_a_stage_lists_every_leaf_of_the_parameters_it_loads(stage: str) -> None:
     source = (REPOSITORY / "stages" / f"{stage}.py").read_text()
-    loaded = set(re.findall(r"params\.(\w+Params)", source))
+    sections = {section.__name__: section for section in params.SECTIONS}
     expected = [
-        f"{section.section}.{name}"
-        for section in params.SECTIONS
-        if section.__name__ in loaded
-        for name in section.model_fields
+        f"{sections[section].section}.{name}"
+        for section, leaf in re.findall(r"params\.(\w+Params)\)(?:\.(\w+))?", source)
+        for name in ([leaf] if leaf else sections[section].model_fields)
     ]
-    assert sorted(STAGES[stage]["params"]) == sorted(expected)
+    assert sorted(STAGES[stage].get("params", [])) == sorted(expected)
+
+
+def paths(entries: list[Any]) -> set[str]:
+    """The paths of a stage's outputs, with or without options."""
+    return {path for entry in entries for path in ([entry] if isinstance(entry, str) else entry)}
+
+
+def rerun_by(parameter: str) -> set[str]:
+    """The stages that `dvc repro` may run again when a parameter changes."""
+    found = {name for name, stage in STAGES.items() if parameter in stage.get("params", [])}
+    while True:
+        changed = set().union(
+            *(paths(STAGES[name].get(kind, [])) for name in found for kind in PRODUCTS)
+        )
+        after = found | {name for name, stage in STAGES.items() if reads(stage, changed)}
+        if after == found:
+            return found
+        found = after
+
+
+PRODUCTS = ("outs", "metrics", "plots")
+
+
+def reads(stage: dict[str, Any], changed: set[str]) -> bool:
+    """Whether a stage depends on one of some paths, on a part of one or on a folder around it."""
+    return any(
+        dep == path or dep.startswith(f"{path}/") or path.startswith(f"{dep}/")
+        for dep in stage["deps"]
+        for path in changed
+    )
+
+
+def test_where_a_mask_is_cut_trains_nothing() -> None:
+    assert rerun_by("evaluate.threshold") == {"evaluate", "robustness", "report"}
+    assert {"train", "evaluate"} <= rerun_by("train.epochs")
+    assert rerun_by("data.seed") == set(STAGES) - {"backbone"}
 
 
 @pytest.mark.parametrize("stage", sorted(STAGES))
@@ -141,7 +176,7 @@ def test_every_tracked_metric_and_plot_stays_in_git() -> None:
         for kind in ("metrics", "plots"):
             for entry in stage.get(kind, []):
                 ((path, options),) = entry.items()
-                assert path.startswith(f"{kind}/")
+                assert path.startswith(("metrics/", "plots/"))
                 assert options["cache"] is False
 
 

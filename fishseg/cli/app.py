@@ -6,7 +6,8 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fishseg.cli.arguments import Commands, add_command, add_model
+from fishseg.cli.arguments import Commands, add_command, add_model, add_threshold, check_threshold
+from fishseg.prediction.model import THRESHOLD
 
 if TYPE_CHECKING:
     import argparse
@@ -39,6 +40,7 @@ def add_parser(commands: Commands) -> None:
         "--port", type=int, default=7860, help="port to listen on (default: %(default)s)"
     )
     app.add_argument("--no-browser", action="store_true", help="do not open a browser")
+    add_threshold(app, of_model=True)
     add_model(app)
     app.add_argument(
         "--model", type=Path, metavar="FILE", help="a model.onnx of `fishseg export` instead"
@@ -50,6 +52,7 @@ def run(options: argparse.Namespace) -> int:
     """Serve until interrupted."""
     from fishseg.app import serve
 
+    check_threshold(options.threshold)
     log.info("the page: http://%s:%d (Ctrl+C ends it)", options.host, options.port)
     serve(_load(options), host=options.host, port=options.port, open_browser=not options.no_browser)
     return 0
@@ -59,8 +62,13 @@ def _load(options: argparse.Namespace) -> ProbabilityModel:
     if options.model is not None:
         from fishseg.prediction.onnx_model import OnnxSegmenter
 
-        return OnnxSegmenter.load(options.model)
+        return OnnxSegmenter.load(options.model, threshold=options.threshold)
     from fishseg import devices
     from fishseg.prediction.segmenter import Segmenter
 
-    return Segmenter.load(options.decoder, options.backbone, devices.select())
+    return Segmenter.load(
+        options.decoder,
+        options.backbone,
+        devices.select(),
+        threshold=THRESHOLD if options.threshold is None else options.threshold,
+    )

@@ -5,9 +5,15 @@ from __future__ import annotations
 import argparse
 import logging
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
-from fishseg.prediction.tta import AVERAGED
+from fishseg.errors import ParameterError
+from fishseg.images.folders import use_listed
+from fishseg.prediction.model import THRESHOLD
+from fishseg.prediction.tta import TTA_VIEWS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 log = logging.getLogger("fishseg")
 
@@ -42,15 +48,24 @@ def add_model(command: argparse.ArgumentParser) -> None:
         )
 
 
-def add_views(command: argparse.ArgumentParser) -> None:
-    """``--views``: how many flipped and turned views of a picture to average over."""
+class _Renamed(argparse.Action):
+    """An option that has another name now, ``const``."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_given: Any) -> NoReturn:
+        parser.error(f"{self.option_strings[0]} is now called {self.const}")
+
+
+def add_tta(command: argparse.ArgumentParser) -> None:
+    """``--tta``: how many flipped and turned views of a picture to average over."""
+    command.add_argument("--views", action=_Renamed, const="--tta", help=argparse.SUPPRESS)
     command.add_argument(
-        "--views",
+        "--tta",
         type=int,
-        choices=AVERAGED,
+        choices=TTA_VIEWS,
         default=1,
-        help="look at each picture flipped and turned as well, and average: 2, 4 or 8 times as "
-        "slow, and more accurate (default: %(default)s)",
+        metavar="N",
+        help="test-time augmentation: look at each picture flipped and turned as well, and "
+        "average: 2, 4 or 8 times as slow, and more accurate (default: %(default)s)",
     )
 
 
@@ -65,10 +80,45 @@ def add_mask_values(command: argparse.ArgumentParser) -> None:
     )
 
 
-def exit_status(problems: list[str]) -> int:
-    """0, or 1 after listing the files that could not be used."""
-    if not problems:
-        return 0
-    files = "1 file" if len(problems) == 1 else f"{len(problems)} files"
-    log.error("%s could not be used:\n%s", files, "\n".join(problems))
-    return 1
+def add_threshold(command: argparse.ArgumentParser, *, of_model: bool = False) -> None:
+    """``--threshold``: the probability from which a pixel is fish.
+
+    Args:
+        command: where to add it.
+        of_model: leave it None where it is not given, for an exported model knows its own.
+    """
+    usual = f"{THRESHOLD}, or what a --model says" if of_model else THRESHOLD
+    command.add_argument(
+        "--threshold",
+        type=float,
+        default=None if of_model else THRESHOLD,
+        metavar="P",
+        help=f"the probability from which a pixel is fish (default: {usual})",
+    )
+
+
+def check_threshold(threshold: float | None) -> None:
+    """Refuse what is no threshold.
+
+    Raises:
+        ParameterError: it is not above 0 and below 1.
+    """
+    if threshold is not None and not 0 < threshold < 1:
+        raise ParameterError(
+            f"a pixel cannot be fish from a probability of {threshold:g} on",
+            where="--threshold",
+            expected="above 0 and below 1",
+            remedy=f"--threshold {THRESHOLD}",
+        )
+
+
+def conclude(used: int, unused: Sequence[str], remarks: Sequence[str]) -> int:
+    """Say once and together what was used, what was not, and why; 1 where a picture was not.
+
+    Args:
+        used: how many pictures.
+        unused: a line for each that could not be used.
+        remarks: lines on what was passed over and is not missed, and on what else to know.
+    """
+    log.log(logging.ERROR if unused else logging.INFO, "%s", use_listed(used, unused, remarks))
+    return 1 if unused else 0

@@ -6,7 +6,16 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fishseg.cli.arguments import Commands, add_command, add_mask_values, add_model, add_views
+from fishseg.cli.arguments import (
+    Commands,
+    add_command,
+    add_mask_values,
+    add_model,
+    add_threshold,
+    add_tta,
+    check_threshold,
+    conclude,
+)
 from fishseg.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -49,13 +58,14 @@ def add_parser(commands: Commands) -> None:
     )
     command.add_argument("--out", type=Path, metavar="CSV", help="also write every picture's score")
     add_mask_values(command)
-    add_views(command)
+    add_tta(command)
+    add_threshold(command)
     add_model(command)
     command.set_defaults(command=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the table."""
+    """Print the table; 1 where a file could not be used."""
     import tempfile
 
     import pandas as pd
@@ -75,8 +85,9 @@ def run(options: argparse.Namespace) -> int:
             where="--folds",
             expected="2 or more",
         )
+    check_threshold(options.threshold)
     features_params = params.load(params.FeaturesParams)
-    train_params = params.load(params.TrainParams).model_copy(update={"start_from": ""})
+    train_params = params.load(params.TrainParams).model_copy(update={"init_from": ""})
     device = devices.select()
     starts = {"from scratch": ""}
     if (options.decoder / CARD_NAME).exists():
@@ -87,9 +98,9 @@ def run(options: argparse.Namespace) -> int:
         tempfile.TemporaryDirectory(dir=store.folder("crossvalidation")) as features,
         tempfile.TemporaryDirectory() as views_folder,
     ):
-        inventory = build_inventory(
-            folder, max_broken_share=1, mask_values=options.mask_values
-        ).table
+        found = build_inventory(folder, max_broken_share=1, mask_values=options.mask_values)
+        found.require_fish()
+        inventory = found.table
         if options.masks:
             measured[str(options.masks)] = score_masks(inventory, options.masks)
         views = write_views(inventory, Path(views_folder))
@@ -100,7 +111,7 @@ def run(options: argparse.Namespace) -> int:
         extract(everything, backbone, features_params, Path(features), device)
         cache = FeatureCache(Path(features))
         for name, start in starts.items():
-            wanted = train_params.model_copy(update={"start_from": start})
+            wanted = train_params.model_copy(update={"init_from": start})
             measured[name] = cross_validate(
                 inventory,
                 cache,
@@ -108,14 +119,15 @@ def run(options: argparse.Namespace) -> int:
                 device,
                 folds=options.folds,
                 views=views,
-                n_views=options.views,
+                threshold=options.threshold,
+                tta=options.tta,
             )
     _print_table(measured)
     if options.out:
         tables = [table.assign(decoder=name) for name, table in measured.items()]
         columns = ["decoder", "sample_id", "iou", "boundary_iou"]
         pd.concat(tables)[columns].round(6).to_csv(options.out, index=False, lineterminator="\n")
-    return 0
+    return conclude(*found.use())
 
 
 def _print_table(measured: dict[str, pd.DataFrame]) -> None:

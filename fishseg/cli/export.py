@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fishseg.cli.arguments import Commands, add_command, add_model
+from fishseg.cli.arguments import Commands, add_command, add_model, add_threshold, check_threshold
 from fishseg.errors import ModelError
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def add_parser(commands: Commands) -> None:
         summary="the trained model as an ONNX file",
         description="Write backbone and decoder as one ONNX file, from an RGB image as uint8 to\n"
         "the probability of fish at each pixel, and a model card (NAME.md) beside it. The file is\n"
-        "compared with torch on pictures first, and not written if they disagree.",
+        "compared with `fishseg predict` on pictures first, and not written if they disagree.",
         examples=EXAMPLES,
     )
     export.add_argument(
@@ -61,6 +61,7 @@ def add_parser(commands: Commands) -> None:
         help="where params.yaml, metrics/ and data/ of the run lie that trained the decoder, for "
         "the model card and the comparison (default: here)",
     )
+    add_threshold(export)
     add_model(export)
     export.set_defaults(command=run)
 
@@ -69,10 +70,11 @@ def run(options: argparse.Namespace) -> int:
     """Export, compare and write."""
     import torch
 
-    from fishseg.export.model_card import model_card
+    from fishseg.export.model_card import agreement_lines, model_card
     from fishseg.export.onnx_file import comparison_pictures, export, write
     from fishseg.prediction.segmenter import Segmenter
 
+    check_threshold(options.threshold)
     if options.out.suffix != ".onnx":
         raise ModelError(
             "the name of the file does not tell what it holds",
@@ -80,22 +82,26 @@ def run(options: argparse.Namespace) -> int:
             expected="a name that ends in .onnx",
             remedy=f"--out {options.out.with_suffix('.onnx')}",
         )
-    segmenter = Segmenter.load(
-        options.decoder, options.backbone, torch.device("cpu"), torch.float32
+    exact, in_bf16 = (
+        Segmenter.load(
+            options.decoder,
+            options.backbone,
+            torch.device("cpu"),
+            dtype,
+            threshold=options.threshold,
+        )
+        for dtype in (torch.float32, torch.bfloat16)
     )
     exported = export(
-        segmenter,
+        exact,
         part=options.part,
         opset=options.opset,
         pictures=comparison_pictures(options.run),
+        in_bf16=in_bf16,
     )
     card = model_card(exported, options.run)
     write(exported, options.out, model_card=card)
-    log.info(
-        "%s agrees with torch on %d pictures: mask IoU at least %.5f, probabilities within %.1e",
-        options.out,
-        exported.agreement.n_pictures,
-        exported.agreement.min_iou,
-        exported.agreement.max_difference,
-    )
+    log.info("%s is written; compared with what `fishseg predict` says of pictures:", options.out)
+    for line in agreement_lines(exported):
+        log.info("%s", line)
     return 0

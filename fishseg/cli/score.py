@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 import json
-import logging
+import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fishseg.cli.arguments import (
     Commands,
     add_command,
     add_mask_values,
     add_model,
-    add_views,
-    exit_status,
+    add_threshold,
+    add_tta,
+    check_threshold,
+    conclude,
 )
 
 if TYPE_CHECKING:
     import argparse
 
-    from fishseg.datasets.layout import Problem
 
-log = logging.getLogger("fishseg")
+# This works in any folder, without a params.yaml.
+BOOTSTRAP_SAMPLES = 2000
+SEED = 42
+GALLERIES = {"best": 5, "random": 20, "worst": 5}
 
 EXAMPLES = """\
   fishseg score my-pictures                       how good the decoder is on labelled pictures
   fishseg score my-pictures.zip --galleries look  and pictures of the best and the worst
-  fishseg score my-pictures --views 8             how good it is with an average over eight views
+  fishseg score my-pictures --tta 8               how good it is with an average over eight views
 """
 
 
@@ -53,54 +57,49 @@ def add_parser(commands: Commands) -> None:
         help="also draw the best, random and worst pictures",
     )
     add_mask_values(score)
-    add_views(score)
+    add_tta(score)
+    add_threshold(score)
     add_model(score)
     score.set_defaults(command=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the metrics; 1 where a file could not be used."""
-    from fishseg import devices, params
-    from fishseg.audit.inventory import (
-        KINDS_KEPT,
-        KINDS_REDUNDANT,
-        build_inventory,
-    )
+    from fishseg import devices
+    from fishseg.audit.inventory import build_inventory
     from fishseg.datasets.local import opened
-    from fishseg.evaluation import files, scoring
+    from fishseg.evaluation.files import describe
+    from fishseg.evaluation.predicting import predict_files
+    from fishseg.evaluation.scoring import score
+    from fishseg.images.folders import mark_results
     from fishseg.metrics.masks import summarise
     from fishseg.prediction.segmenter import Segmenter
+    from fishseg.prediction.stored import Predictions, write_predictions
+    from fishseg.report.figures import draw_galleries
 
-    # This works in any folder, without a params.yaml.
-    settings = params.EvaluateParams(
-        bootstrap_samples=2000, gallery_best=5, gallery_random=20, gallery_worst=5, seed=42
-    )
+    check_threshold(options.threshold)
     segmenter = Segmenter.load(
-        options.decoder, options.backbone, devices.select(), n_views=options.views
+        options.decoder,
+        options.backbone,
+        devices.select(),
+        tta=options.tta,
+        threshold=options.threshold,
     )
-    with opened(options.folder) as folder:
+    threshold = segmenter.threshold
+    with opened(options.folder) as folder, tempfile.TemporaryDirectory() as kept:
         # Whatever is broken is left out and listed, but never ends the run.
         inventory = build_inventory(folder, max_broken_share=1, mask_values=options.mask_values)
-
-        def predict(samples: Any) -> Any:
-            return scoring.predict_files(samples, segmenter)
-
         samples = inventory.table
-        scores = scoring.score(predict(samples), len(samples))
-        summary = summarise(
-            scores, bootstrap_samples=settings.bootstrap_samples, seed=settings.seed
+        write_predictions(
+            predict_files(samples, segmenter), Path(kept), describe(segmenter.card, threshold)
         )
+        predictions = Predictions(Path(kept))
+        scores = score(predictions, len(samples), threshold=threshold).table
+        summary = summarise(scores, bootstrap_samples=BOOTSTRAP_SAMPLES, seed=SEED)
+        print(json.dumps(summary, indent=2))
         if options.galleries:
-            files.draw_galleries(scores, samples, predict, settings, options.galleries)
-    print(json.dumps(summary, indent=2))
-    unusable = []
-    for problem in inventory.problems:
-        if problem.kind in KINDS_KEPT + KINDS_REDUNDANT:
-            log.info("%s", _line(problem))
-        else:
-            unusable.append(_line(problem))
-    return exit_status(unusable)
-
-
-def _line(problem: Problem) -> str:
-    return f"{problem.path}: {problem.message}"
+            draw_galleries(scores, predictions, options.galleries, seed=SEED, **GALLERIES)
+            # A later `fishseg predict` must not take them for photographs.
+            drawn = [file.name for file in options.galleries.glob("gallery_*.png")]
+            mark_results(options.galleries, drawn)
+    return conclude(*inventory.use())

@@ -7,9 +7,9 @@ import json
 from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
-from fishseg import decoders
+from fishseg import decoders, store
 from fishseg.errors import CacheError
 
 if TYPE_CHECKING:
@@ -32,9 +32,9 @@ class DecoderCard:
         backbone: ``name`` and ``weights_sha256`` of the backbone it was trained on.
         layers: the backbone layers that are stacked.
         fit: how images are fitted to the working size.
-        image_size: working height in pixels before rounding.
+        image_size: side of the working square in pixels where they are stretched to one.
+        megapixels: area of the working size where they are not.
         dtype: what features are stored in; prediction rounds them as the cache does.
-        threshold: probability from which a pixel is fish.
         temperature: what the logits are divided by.
     """
 
@@ -44,18 +44,22 @@ class DecoderCard:
     layers: tuple[int, ...]
     fit: str
     image_size: int
+    megapixels: float
     dtype: str
-    threshold: float
     temperature: float
 
 
 def save_decoder(decoder: nn.Module, card: DecoderCard, folder: Path) -> None:
-    """Write ``decoder.safetensors`` and ``decoder.json``."""
-    folder.mkdir(parents=True, exist_ok=True)
-    state = {name: value.cpu().contiguous() for name, value in decoder.state_dict().items()}
-    save_file(state, folder / WEIGHTS_NAME)
+    """Write ``decoder.safetensors`` and ``decoder.json``.
+
+    Raises:
+        StorageError: the disk is full, or ``folder`` cannot be written.
+    """
+    store.make_folder(folder)
+    store.save_tensors(decoder.state_dict(), folder / WEIGHTS_NAME)
     text = json.dumps(dataclasses.asdict(card), indent=2)
-    (folder / CARD_NAME).write_text(text + "\n", encoding="utf-8")
+    with store.write_whole(folder / CARD_NAME) as new:
+        new.write_text(text + "\n", encoding="utf-8")
 
 
 def load_decoder(folder: Path, device: torch.device) -> tuple[nn.Module, DecoderCard]:

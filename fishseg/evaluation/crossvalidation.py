@@ -17,10 +17,11 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from fishseg import splits
+from fishseg import splits, tables
 from fishseg.audit.mask_values import read_values, resolve_rule
 from fishseg.errors import DataError
-from fishseg.evaluation import scoring
+from fishseg.evaluation.predicting import predict_cached
+from fishseg.evaluation.scoring import score
 from fishseg.features.shards import FeatureCache
 from fishseg.images.decoding import read_image
 from fishseg.images.mask_rule import AUTO, ZERO_255
@@ -37,10 +38,10 @@ log = logging.getLogger(__name__)
 MIN_STEPS = 200
 # A decoder that is trained already forgets less at a lower rate, and when moved half way back.
 FINE_TUNING = 0.25  # of the learning rate
+WISE_FT_ALPHA = 0.5
 # What views of a mask hold where it does not count.
 UNKNOWN_LEVEL = 128
 THEIRS = "write them as 0 and 255, by the rule {}"
-START_SHARE = 0.5  # `fishseg.params.TrainParams.start_share`
 
 
 def cross_validate(
@@ -51,7 +52,8 @@ def cross_validate(
     *,
     folds: int,
     views: pd.DataFrame,
-    n_views: int = 1,
+    threshold: float,
+    tta: int = 1,
 ) -> pd.DataFrame:
     """Score every picture with a decoder trained on the other folds.
 
@@ -62,7 +64,8 @@ def cross_validate(
         device: where to train.
         folds: the number of folds, at least 2.
         views: what `write_views` gives, or an empty table.
-        n_views: how many views of a picture its score averages over.
+        threshold: the probability from which a pixel is fish.
+        tta: how many views of a picture its score averages over.
 
     Returns:
         What `fishseg.evaluation.scoring.score` gives, in the order of ``sample_id``.
@@ -86,10 +89,12 @@ def cross_validate(
         manifest = splits.make_manifest(inventory.assign(class_name="all"), split_params)
         train_groups = manifest.loc[manifest["split"] == "train", "group_id"]
         seen = views[views["group_id"].isin(train_groups)].assign(class_name="all", split="train")
-        whole = pd.concat([manifest, seen[splits.COLUMNS]], ignore_index=True)
+        whole = pd.concat([manifest, seen[tables.MANIFEST_COLUMNS]], ignore_index=True)
         n_train = int((whole["split"] == "train").sum())
         recipe = _recipe(params, n_train)
-        parts.append(train_and_score(inventory, whole, cache, recipe, device, n_views=n_views))
+        parts.append(
+            train_and_score(inventory, whole, cache, recipe, device, threshold=threshold, tta=tta)
+        )
     return pd.concat(parts).sort_values("sample_id", ignore_index=True)
 
 
@@ -100,7 +105,8 @@ def train_and_score(
     params: TrainParams,
     device: torch.device,
     *,
-    n_views: int = 1,
+    threshold: float,
+    tta: int = 1,
 ) -> pd.DataFrame:
     """Train on the manifest's train split, and score each image of val.
 
@@ -111,7 +117,8 @@ def train_and_score(
         cache: the features and masks of all of them.
         params: how to train.
         device: where to.
-        n_views: see `fishseg.evaluation.scoring.predict_cached`.
+        threshold: the probability from which a pixel is fish.
+        tta: see `fishseg.evaluation.predicting.predict_cached`.
 
     Returns:
         What `fishseg.evaluation.scoring.score` gives, in the manifest's order.
@@ -120,10 +127,8 @@ def train_and_score(
     val = manifest.loc[manifest["split"] == "val", ["sample_id"]]
     samples = val.merge(inventory, on="sample_id", validate="1:1")
     decoder = result.decoder.eval()
-    predictions = scoring.predict_cached(
-        samples, cache, decoder, result.card, device, n_views=n_views
-    )
-    return scoring.score(predictions, len(samples))
+    predictions = predict_cached(samples, cache, decoder, result.card, device, tta=tta)
+    return score(predictions, len(samples), threshold=threshold).table
 
 
 def write_views(inventory: pd.DataFrame, folder: Path) -> pd.DataFrame:
@@ -174,9 +179,9 @@ def _recipe(params: TrainParams, n_train: int) -> TrainParams:
     steps_per_epoch = math.ceil(n_train / params.batch_size)
     epochs = max(params.epochs, math.ceil(MIN_STEPS / steps_per_epoch))
     params = params.model_copy(update={"epochs": epochs, "keep": "last"})
-    if params.start_from:
+    if params.init_from:
         rate = params.learning_rate * FINE_TUNING
-        params = params.model_copy(update={"learning_rate": rate, "start_share": START_SHARE})
+        params = params.model_copy(update={"learning_rate": rate, "wise_ft_alpha": WISE_FT_ALPHA})
     return params
 
 

@@ -48,7 +48,7 @@ HEADLINES = (
     ("Dice", "dice"),
     ("boundary IoU", "boundary_iou"),
     ("worst image", "worst_iou"),
-    ("mean IoU, masks as they came", "raw_mask_iou"),
+    ("mean IoU, raw masks", "raw_mask_iou"),
 )
 
 
@@ -90,17 +90,20 @@ class _Run:
         self.backbone = _read_json(root / "data/backbone/source.json")
 
     def describes(self, facts: ModelFacts) -> bool:
-        """Whether the parameters are those that the model was made with."""
+        """Whether the parameters are those that the model was made with and is used with."""
         card = facts.card
         try:
             features = self.params(params.FeaturesParams)
             train = self.params(params.TrainParams)
+            evaluate = self.params(params.EvaluateParams)
         except ParameterError:
             return False
         return (
             train.decoder == card["decoder"]
+            and evaluate.threshold == facts.threshold
             and features.fit == facts.fit
             and features.image_size == facts.image_size
+            and features.megapixels == facts.megapixels
             and list(features.layers) == list(card["layers"])
             and self.backbone.get("name") == card["backbone"]["name"]
         )
@@ -145,7 +148,11 @@ def _use(exported: Exported) -> list[str]:
         ]
         command = []
         note = "The backbone is not part of this file."
-    width = "in proportion, up to 4 to 1" if facts.fit == "aspect" else "the same"
+    size = (
+        f"{facts.megapixels:g} megapixels in proportion, up to 4 to 1"
+        if facts.fit == "aspect"
+        else f"a square of {facts.image_size} px"
+    )
     return [
         "## Use",
         "",
@@ -159,7 +166,7 @@ def _use(exported: Exported) -> list[str]:
         "| `probability` | float32 | (B, H, W) | 0 to 1; fish from "
         f"{facts.threshold:g} on (normalisation and temperature are inside) |",
         "",
-        f"Working size: height {facts.image_size} px, width {width}, both rounded to {multiple}. "
+        f"Working size: {size}, both sides rounded to {multiple}. "
         "Images are resized to it (bilinear, antialiased), probabilities back.",
         "",
     ]
@@ -185,7 +192,7 @@ def _data(run: _Run) -> list[str]:
         lines += [f"Split {leak}: {sizes}.", ""]
     if masks:
         lines += [
-            f"Masks after the audit: {masks.get('ok', 0)} as they came, "
+            f"Masks after the audit: {masks.get('ok', 0)} kept raw, "
             f"{masks.get('repaired', 0)} repaired, {masks.get('rejected', 0)} left out, "
             f"{masks.get('unverified', 0)} that could not be checked.",
             "",
@@ -296,12 +303,23 @@ def _licences(run: _Run, facts: ModelFacts, *, data_known: bool) -> list[str]:
 
 
 def _agreement(exported: Exported) -> list[str]:
-    found = exported.agreement
     return [
         "## Export",
         "",
-        f"ONNX opset {exported.opset}. Compared with torch in float32 on {found.n_pictures} "
-        f"pictures: probabilities differ by {found.max_difference:.1e} at "
-        f"most, masks have an IoU of at least {found.min_iou:.5f}.",
+        f"ONNX opset {exported.opset}. Compared with the same model in torch, as it predicts "
+        "from files:",
+        "",
+        *[f"- {line}" for line in agreement_lines(exported)],
         "",
     ]
+
+
+def agreement_lines(exported: Exported) -> Iterator[str]:
+    """How far the exported model is from the one it came from, a line a precision."""
+    for name, found in (("float32", exported.agreement), ("bfloat16", exported.in_bf16)):
+        if found is not None:
+            yield (
+                f"computing in {name}, on {found.n_pictures} pictures: probabilities differ by "
+                f"{found.max_difference:.1e} at most, masks have an IoU of at least "
+                f"{found.min_iou:.5f}."
+            )

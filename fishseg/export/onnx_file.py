@@ -25,22 +25,25 @@ from tqdm import tqdm
 from fishseg.datasets.sample import SPECIES
 from fishseg.datasets.sample.photo import render_photo
 from fishseg.errors import ModelError
+from fishseg.features.extraction import features_of
+from fishseg.features.quantisation import rounded
 from fishseg.images.decoding import read_image
 from fishseg.images.resizing import at_size, to_pixels, working_size
 from fishseg.metrics.masks import iou, overlap_counts
 from fishseg.prediction.onnx_model import DECODER, INSTALL, WHOLE, ModelFacts, open_session
-from fishseg.splits import read_manifest
-from fishseg.tables import read_inventory
+from fishseg.tables import read_inventory, read_manifest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fishseg.prediction.segmenter import Segmenter
 
+CPU = torch.device("cpu")
 PARTS = (WHOLE, DECODER)
 OPSETS = (18, 23)
 MAX_BYTES = 2**31  # of one protobuf message, and so of one ONNX file
-MAX_DIFFERENCE = 1e-3
+# By what features are rounded to: where sums in another order take one to another step.
+MAX_DIFFERENCE = {"float16": 1e-3, "int8": 3e-2}
 MIN_IOU = 0.999
 N_PICTURES = 4
 
@@ -48,16 +51,18 @@ N_PICTURES = 4
 class WholeModel(nn.Module):
     """From RGB images to probabilities of fish: all that a user of the file needs."""
 
-    def __init__(self, backbone: nn.Module, head: Head) -> None:
+    def __init__(self, backbone: nn.Module, head: Head, dtype: str) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
+        self.dtype = dtype
 
     def forward(self, image: Tensor) -> Tensor:
         """Probabilities ``(B, H, W)`` float32, of images ``(B, H, W, 3)`` uint8."""
         pixels = image.permute(0, 3, 1, 2)
         # The decoder has learned from features that were rounded in the cache.
-        features = self.backbone(pixels).to(torch.float16).float()
+        features = self.backbone(pixels).float()
+        features = rounded(features) if self.dtype == "int8" else features.half().float()
         probability: Tensor = self.head(features, pixels)
         return probability
 
@@ -83,7 +88,7 @@ class Head(nn.Module):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Agreement:
-    """How an exported model differs from the one it came from.
+    """How an exported model differs from what `fishseg predict` does with the one it came from.
 
     Attributes:
         n_pictures: pictures that both were run on.
@@ -104,19 +109,27 @@ class Exported:
         graph: the model, without metadata yet.
         facts: what its metadata will say.
         opset: of ONNX.
-        agreement: with torch in float32 on the CPU.
+        agreement: with the segmenter in float32 on the CPU.
+        in_bf16: with the segmenter whose backbone computes in bfloat16, as it does where the
+            processor is faster at that; None where there is none, as for the decoder alone.
     """
 
     graph: onnx.ModelProto
     facts: ModelFacts
     opset: int
     agreement: Agreement
+    in_bf16: Agreement | None = None
 
 
 def export(
-    segmenter: Segmenter, *, part: str, opset: int, pictures: Sequence[NDArray[np.uint8]]
+    segmenter: Segmenter,
+    *,
+    part: str,
+    opset: int,
+    pictures: Sequence[NDArray[np.uint8]],
+    in_bf16: Segmenter | None = None,
 ) -> Exported:
-    """The model as ONNX, compared with torch.
+    """The model as ONNX, compared with what the segmenter says of pictures.
 
     Args:
         segmenter: in float32 on the CPU.
@@ -125,13 +138,19 @@ def export(
         opset: of ONNX. 18 is widely known; 23 has attention as one node, which is faster where
             it is known.
         pictures: RGB ``(H0, W0, 3)`` of any size, to compare on; several shapes are a good idea.
+        in_bf16: the same segmenter in bfloat16, whose difference is told and decides nothing: it is
+            bfloat16's own.
 
     Raises:
         ModelError: the model cannot be expressed, is too large for one file, or does not agree.
     """
     _require("onnxscript", "onnxruntime")
     head = Head(segmenter.decoder, segmenter.card.temperature)
-    model = WholeModel(segmenter.backbone, head).eval() if part == WHOLE else head.eval()
+    model = (
+        WholeModel(segmenter.backbone, head, segmenter.card.dtype).eval()
+        if part == WHOLE
+        else head.eval()
+    )
     n_bytes = sum(weight.numel() * weight.element_size() for weight in model.state_dict().values())
     if n_bytes >= MAX_BYTES:
         raise ModelError(
@@ -141,16 +160,20 @@ def export(
         )
     facts = _facts(segmenter, part)
     graph = _trace(model, segmenter, facts, opset)
-    agreement = _compare(model, graph, segmenter, facts, pictures)
-    if agreement.max_difference > MAX_DIFFERENCE or agreement.min_iou < MIN_IOU:
+    agreement = _compare(graph, segmenter, facts, pictures)
+    allowed = MAX_DIFFERENCE[segmenter.card.dtype]
+    if agreement.max_difference > allowed or agreement.min_iou < MIN_IOU:
         raise ModelError(
             f"the exported model does not agree with torch: probabilities differ by up to "
             f"{agreement.max_difference:.2g}, masks have an IoU of {agreement.min_iou:.4f} or more",
             where=f"decoder {segmenter.card.decoder}, opset {opset}",
-            expected=f"a difference of {MAX_DIFFERENCE:g} at most, an IoU of {MIN_IOU:g} at least",
+            expected=f"a difference of {allowed:g} at most, an IoU of {MIN_IOU:g} at least",
             remedy="try the other --opset; no file was written",
         )
-    return Exported(graph=graph, facts=facts, opset=opset, agreement=agreement)
+    other = None
+    if in_bf16 is not None and part == WHOLE:
+        other = _compare(graph, in_bf16, facts, pictures)
+    return Exported(graph=graph, facts=facts, opset=opset, agreement=agreement, in_bf16=other)
 
 
 def comparison_pictures(root: Path) -> list[NDArray[np.uint8]]:
@@ -216,8 +239,9 @@ def _facts(segmenter: Segmenter, part: str) -> ModelFacts:
         part=part,
         fit=card.fit,
         image_size=card.image_size,
+        megapixels=card.megapixels,
         patch_multiple=segmenter.backbone.patch_multiple,
-        threshold=card.threshold,
+        threshold=segmenter.threshold,
         card=dataclasses.asdict(card),
     )
 
@@ -269,7 +293,7 @@ def _inputs(segmenter: Segmenter, part: str, images: Tensor) -> dict[str, Tensor
         return {"image": images}
     pixels = images.permute(0, 3, 1, 2).contiguous()
     with torch.no_grad():
-        features = segmenter.backbone(pixels).to(torch.float16).float()
+        features = features_of(pixels, segmenter.backbone, CPU, segmenter.card.dtype).float()
     return {"features": features, "pixels": pixels}
 
 
@@ -298,13 +322,15 @@ def _quiet() -> Iterator[None]:
 
 
 def _compare(
-    model: nn.Module,
     graph: onnx.ModelProto,
     segmenter: Segmenter,
     facts: ModelFacts,
     pictures: Sequence[NDArray[np.uint8]],
 ) -> Agreement:
-    """Run both on the pictures, those of one working size as one batch."""
+    """Let both work on the pictures: the graph on those of one size as a batch, as it may be used.
+
+    The segmenter takes one after the other, as `fishseg predict` does.
+    """
     session = open_session(graph.SerializeToString())
     by_size: dict[tuple[int, int], list[NDArray[np.uint8]]] = {}
     for picture in pictures:
@@ -312,6 +338,7 @@ def _compare(
             (picture.shape[0], picture.shape[1]),
             fit=facts.fit,
             image_size=facts.image_size,
+            megapixels=facts.megapixels,
             patch_multiple=facts.patch_multiple,
         )
         by_size.setdefault(size, []).append(picture)
@@ -319,12 +346,10 @@ def _compare(
     for size, members in tqdm(by_size.items(), desc="compare", unit="batch"):
         images = np.stack([to_pixels(picture, size).transpose(1, 2, 0) for picture in members])
         inputs = _inputs(segmenter, facts.part, torch.from_numpy(images))
-        with torch.no_grad():
-            expected = model(*inputs.values()).numpy()
         (found,) = session.run(None, {name: tensor.numpy() for name, tensor in inputs.items()})
-        differences.append(float(np.abs(found - expected).max()))
-        for picture, *pair in zip(members, found, expected, strict=True):
-            original = (picture.shape[0], picture.shape[1])
-            masks = [at_size(probability, original) >= facts.threshold for probability in pair]
-            ious.append(iou(overlap_counts(masks[0], masks[1])))
+        for picture, probability in zip(members, found, strict=True):
+            expected = segmenter.working_probability(picture)
+            differences.append(float(np.abs(probability - expected).max()))
+            mask = at_size(probability, (picture.shape[0], picture.shape[1])) >= facts.threshold
+            ious.append(iou(overlap_counts(mask, segmenter.mask(picture))))
     return Agreement(n_pictures=len(pictures), max_difference=max(differences), min_iou=min(ious))

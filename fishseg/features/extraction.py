@@ -28,10 +28,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from fishseg import store
-from fishseg.backbones.model import Backbone
+from fishseg.backbones.model import LIBRARIES, Backbone
 from fishseg.errors import CacheError
-from fishseg.features import mask_bits, ranks
-from fishseg.features.mask_bits import read_packed_mask
+from fishseg.features import masks, ranks
 from fishseg.features.quantisation import dequantise, quantise
 from fishseg.features.shard_file import is_intact, write_shard
 from fishseg.features.shards import Index, Shard
@@ -79,14 +78,12 @@ def extract(
         CacheError: not even one image fits into memory.
         StorageError: the disk is full, or the store or ``folder`` cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise store.unwritable(folder, error) from None
+    store.make_folder(folder)
     index = Index(
         backbone={"name": backbone.name, "weights_sha256": backbone.weights_sha256},
         fit=params.fit,
         image_size=params.image_size,
+        megapixels=params.megapixels,
         layers=params.layers,
         channels=backbone.channels,
         precision=str(backbone.dtype).removeprefix("torch."),
@@ -123,11 +120,14 @@ def plan(
             (height, width),
             fit=params.fit,
             image_size=params.image_size,
+            megapixels=params.megapixels,
             patch_multiple=patch_multiple,
         )
         for height, width in zip(ordered["height"], ordered["width"], strict=True)
     ]
-    facts = {key: value for key, value in dataclasses.asdict(index).items() if key != "shards"}
+    # How images were fitted shows in the size alone, which is named beside these.
+    settled = ("shards", "fit", "image_size", "megapixels")
+    facts = {key: value for key, value in dataclasses.asdict(index).items() if key not in settled}
     place = store.folder("shards")
     with_valid = bool(ordered["mask_rule"].str.contains("ignore").any())
     planned: list[PlannedShard] = []
@@ -175,18 +175,17 @@ def _features_name(size: tuple[int, int], samples: pd.DataFrame, facts: dict[str
     name = store.fingerprint(
         {"size": size, "images": list(samples["image_sha256"]), **facts},
         modules=[Extractor.__module__, Backbone.__module__],
-        libraries=["torch", "transformers", "openvino", "numpy", "pillow", "pillow-heif"],
+        libraries=[*LIBRARIES, "numpy", "pillow", "pillow-heif"],
     )
     return f"{name}.safetensors"
 
 
 def _masks_name(size: tuple[int, int], samples: pd.DataFrame, *, with_valid: bool) -> str:
-    masks = samples[
-        ["mask_sha256", "mask_rule", "height", "width"]
-    ]  # each is first read at its image's size
+    # Each is first read at its image's size.
+    files = samples[["mask_sha256", "mask_rule", "height", "width"]]
     name = store.fingerprint(
-        {"size": size, "masks": masks.to_numpy().tolist(), "with_valid": with_valid},
-        modules=[mask_bits.__name__],
+        {"size": size, "masks": files.to_numpy().tolist(), "with_valid": with_valid},
+        modules=[masks.__name__],
         libraries=["numpy", "scipy", "pillow", "pillow-heif"],
     )
     return f"{name}.safetensors"
@@ -208,12 +207,12 @@ def _store_masks(missing: list[PlannedShard]) -> None:
         for item in missing
         for path, rule, height, width in item.samples[columns].itertuples(index=False, name=None)
     )
-    masks = ordered_map(_read_packed, wanted)
+    packed = ordered_map(_read_packed, wanted)
     with tqdm(total=n_masks, desc="masks", unit="image", disable=not n_masks) as progress:
         for item in missing:
             rows = []
             for _ in range(len(item.samples)):
-                rows.append(next(masks))
+                rows.append(next(packed))
                 progress.update()
             tensors = {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
             write_shard(tensors, item.stored_masks)
@@ -221,7 +220,7 @@ def _store_masks(missing: list[PlannedShard]) -> None:
 
 def _read_packed(wanted: tuple[PlannedShard, Path, tuple[int, int], str]) -> dict[str, Tensor]:
     item, path, size, rule = wanted
-    return read_packed_mask(path, size, rule, item.shard.size, with_valid=item.with_valid)
+    return masks.read_packed_mask(path, size, rule, item.shard.size, with_valid=item.with_valid)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -330,7 +329,7 @@ class Extractor:
             raise CacheError(
                 "one image at a time is too much for the memory",
                 where=f"the device {self.device}",
-                remedy="dvc exp run -S features.image_size=…, half of what it is; or close what "
+                remedy="dvc exp run -S features.megapixels=…, half of what it is; or close what "
                 "else uses the memory",
             )
         self.batch_size = min(self.batch_size, n_failed // 2)

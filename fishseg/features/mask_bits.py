@@ -1,40 +1,14 @@
-"""Masks as a mask shard holds them: at the working size, a bit a pixel.
-
-Everything that decides the bytes of a mask shard is here and in `fishseg.images`.
-"""
+"""Masks as a mask shard holds them: a bit a pixel."""
 
 from __future__ import annotations
 
 import functools
-from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
-
-from fishseg.images.masks import read_truth
-from fishseg.images.resizing import resize_mask
-
-
-def read_packed_mask(
-    path: Path, size: tuple[int, int], rule: str, working: tuple[int, int], *, with_valid: bool
-) -> dict[str, Tensor]:
-    """The mask of an image of ``size`` at the working size: bits ``(H, ceil(W / 8))`` uint8.
-
-    A pixel is fish where the mask covers half of it, and valid unless half of it is ignored.
-
-    Returns:
-        ``masks``, and ``valid`` if asked for.
-    """
-    truth = read_truth(path, size, rule)
-    packed = {"masks": pack_mask(resize_mask(truth.fish, working) >= 128)}
-    if with_valid:
-        whole = np.ones(size, bool)
-        valid = resize_mask(whole if truth.valid is None else truth.valid, working) >= 128
-        packed["valid"] = pack_mask(valid)
-    return packed
 
 
 def pack_mask(mask: NDArray[np.bool_]) -> Tensor:

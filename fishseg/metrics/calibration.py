@@ -8,6 +8,8 @@ zero.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
 import torch
@@ -15,12 +17,16 @@ from scipy.optimize import minimize_scalar
 from scipy.special import expit
 from torch import Tensor
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 # Logits beyond this are counted at it: the sigmoid is within 1e-7 of 0 or 1.
 LOGIT_LIMIT = 16.0
 # Bins 1/128 wide: a probability is off by 0.001 at most.
 N_LOGIT_BINS = 4096
 TEMPERATURE_RANGE = (0.05, 20.0)
 N_RELIABILITY_BINS = 15
+N_LEVELS = 256
 
 
 class LogitHistogram:
@@ -75,47 +81,91 @@ class LogitHistogram:
         return round(float(np.exp(found.x)), 6)
 
     def reliability(self, temperature: float) -> pd.DataFrame:
-        """What was promised and what was kept, in 15 equal bins of the probability of fish.
-
-        Returns:
-            A row a bin: its ends ``low`` and ``high``, the mean ``probability`` of its pixels, the
-            ``fish_fraction`` among them (both missing in an empty bin), and ``n_pixels``.
-        """
+        """What the probabilities at a temperature promise, and what was kept (`reliability`)."""
         background, fish = self._counts.cpu().numpy()
-        probabilities = expit(_bin_centres() / temperature)
-        number = np.minimum(
-            (probabilities * N_RELIABILITY_BINS).astype(int), N_RELIABILITY_BINS - 1
-        )
-
-        def per_bin(weights: np.ndarray) -> np.ndarray:
-            return np.bincount(number, weights=weights, minlength=N_RELIABILITY_BINS)
-
-        n_pixels = per_bin(background + fish)
-        ends = np.arange(N_RELIABILITY_BINS + 1) / N_RELIABILITY_BINS
-        filled = np.where(n_pixels > 0, n_pixels, np.nan)
-        return pd.DataFrame(
-            {
-                "low": ends[:-1],
-                "high": ends[1:],
-                "probability": per_bin((background + fish) * probabilities) / filled,
-                "fish_fraction": per_bin(fish) / filled,
-                "n_pixels": n_pixels.astype(np.int64),
-            }
-        )
+        return reliability(expit(_bin_centres() / temperature), background, fish)
 
     def ece(self, temperature: float) -> float:
-        """The expected calibration error: mean over pixels of the gap that `reliability` shows."""
-        table = self.reliability(temperature)
-        gap = (table["probability"] - table["fish_fraction"]).abs() * table["n_pixels"]
-        return float(gap.sum() / max(1, table["n_pixels"].sum()))
+        """The expected calibration error at a temperature (see `ece`)."""
+        return ece(self.reliability(temperature))
 
-    def summarise(self, temperature: float) -> dict[str, float]:
-        """The ``temperature`` and the calibration error with it and without, for the metrics."""
-        return {
-            "temperature": temperature,
-            "ece": round(self.ece(temperature), 6),
-            "ece_uncalibrated": round(self.ece(1.0), 6),
+
+class LevelCounts:
+    """Pixels counted by their probability, a level from 0 to 255, and by whether they are fish."""
+
+    def __init__(self) -> None:
+        self._counts = np.zeros((2, N_LEVELS), np.int64)
+
+    @classmethod
+    def of(
+        cls,
+        levels: NDArray[np.uint8],
+        truth: NDArray[np.bool_],
+        valid: NDArray[np.bool_] | None = None,
+    ) -> LevelCounts:
+        """The counts of one image, levels, truth and the pixels that count ``(H, W)``."""
+        counts = cls()
+        if valid is not None:
+            levels, truth = levels[valid], truth[valid]
+        for row, members in enumerate((~truth, truth)):
+            counts._counts[row] = np.bincount(levels[members], minlength=N_LEVELS)
+        return counts
+
+    def add(self, others: LevelCounts) -> None:
+        """Count the pixels of others, too."""
+        self._counts += others._counts
+
+    def reliability(self) -> pd.DataFrame:
+        """What was promised and what was kept (see `reliability`)."""
+        return reliability(np.arange(N_LEVELS) / (N_LEVELS - 1), *self._counts)
+
+    def ece(self) -> float:
+        """The expected calibration error (see `ece`)."""
+        return ece(self.reliability())
+
+
+def reliability(
+    probabilities: NDArray[np.floating],
+    background: NDArray[np.int64],
+    fish: NDArray[np.int64],
+) -> pd.DataFrame:
+    """What was promised and what was kept, in 15 equal bins of the probability of fish.
+
+    Args:
+        probabilities: ``(N,)`` in [0, 1].
+        background: how many pixels of each probability are not fish ``(N,)``.
+        fish: how many are.
+
+    Returns:
+        A row a bin: its ends ``low`` and ``high``, the mean ``probability`` of its pixels, the
+        ``fish_fraction`` among them (both missing in an empty bin), and ``n_pixels``.
+    """
+    number = np.minimum((probabilities * N_RELIABILITY_BINS).astype(int), N_RELIABILITY_BINS - 1)
+
+    def per_bin(weights: np.ndarray) -> np.ndarray:
+        return np.bincount(number, weights=weights, minlength=N_RELIABILITY_BINS)
+
+    n_pixels = per_bin(background + fish)
+    ends = np.arange(N_RELIABILITY_BINS + 1) / N_RELIABILITY_BINS
+    filled = np.where(n_pixels > 0, n_pixels, np.nan)
+    return pd.DataFrame(
+        {
+            "low": ends[:-1],
+            "high": ends[1:],
+            "probability": per_bin((background + fish) * probabilities) / filled,
+            "fish_fraction": per_bin(fish) / filled,
+            "n_pixels": n_pixels.astype(np.int64),
         }
+    )
+
+
+def ece(table: pd.DataFrame) -> float:
+    """The expected calibration error: mean over pixels of the gap that `reliability` shows.
+
+    Guo et al., "On Calibration of Modern Neural Networks", ICML 2017.
+    """
+    gap = (table["probability"] - table["fish_fraction"]).abs() * table["n_pixels"]
+    return float(gap.sum() / max(1, table["n_pixels"].sum()))
 
 
 def _bin_centres() -> np.ndarray:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import cv2
 import numpy as np
 
-from fishseg.datasets.layout import slug
 from fishseg.errors import DataError
 from fishseg.metrics.bootstrap import bootstrap_interval
+from fishseg.tables import slug
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -192,22 +192,22 @@ def summarise(scores: pd.DataFrame, *, bootstrap_samples: int, seed: int) -> dic
 
 
 def batch_counts(
-    logits: Tensor, target: Tensor, valid: Tensor | None = None, *, threshold: float = 0.5
+    logits: Tensor, target: Tensor, valid: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Intersection and union of each image of a batch, for following a training run.
 
-    Nothing leaves the device, so the loop need not wait for it.
+    Fish is what is as likely fish as not, a logit of 0: no temperature changes that. Nothing leaves
+    the device, so the loop need not wait for it.
 
     Args:
         logits: (B, 1, H, W), before the sigmoid.
         target: (B, 1, H, W) in [0, 1]; 0.5 and above is fish.
         valid: (B, 1, H, W) bool, the pixels that count; all if not given.
-        threshold: probability in (0, 1) from which a pixel is fish.
 
     Returns:
         Two (B,) int64 tensors.
     """
-    predicted = logits >= math.log(threshold / (1 - threshold))
+    predicted = logits >= 0
     actual = target >= 0.5
     if valid is not None:
         predicted, actual = predicted & valid, actual & valid

@@ -1,18 +1,20 @@
-"""The audit to look at: copies turned back, doubtful masks, and how they are spread."""
+"""The audit to look at: copies turned back, doubtful masks, and how they are spread.
+
+Drawn from what the audit writes: ``copies.csv`` says where each sample comes from.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections import defaultdict
-from typing import TYPE_CHECKING
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from fishseg.audit.grey_image import Affine, scaling, warp
-from fishseg.audit.verdicts import compare, families_of
 from fishseg.images.decoding import read_image
 from fishseg.images.masks import read_mask
 from fishseg.plots.overlays import overlay
@@ -20,13 +22,9 @@ from fishseg.plots.style import BLUE, DPI, GREY, VERMILLION, house_style, save, 
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
+    import pandas as pd
     from numpy.typing import NDArray
-
-    from fishseg.audit.provenance import Audited
-    from fishseg.audit.verdicts import Family
-    from fishseg.params import AuditParams
 
 _PHOTOS, _COPIES, _WORST = 9, 4, 9
 _TILE_WIDTH, _GAP, _MARGIN, _CAPTION, _HEAD = 150, 4, 14, 20, 56
@@ -40,96 +38,99 @@ class _Row:
     pictures: list[NDArray[np.uint8]]
 
 
-def draw_audit(audited: Audited, params: AuditParams, folder: Path) -> None:
-    """Write ``photographs.png``, ``masks.png``, ``agreement.png`` and ``group_size.png``.
-
-    Args:
-        audited: what to show.
-        params: what it was made with.
-        folder: the folder to write to, made if needed.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    families, _ = families_of(audited.samples, audited.traced)
-    draw_photographs(families, folder / "photographs.png")
-    draw_masks(audited, params, families, folder / "masks.png")
-    draw_agreement(audited, params, folder / "agreement.png")
-    draw_group_sizes(audited, folder / "group_size.png")
-
-
-def draw_photographs(families: Sequence[Family], path: Path) -> None:
+def photographs(copies: pd.DataFrame, raw: Path, path: Path) -> None:
     """Draw some photographs, each with copies of it turned back into its frame.
 
     One photograph of each class, then the next of each.
+
+    Args:
+        copies: a row a sample: what ``data/audit/copies.csv`` says, with ``class_name,
+            image_path, width, height``.
+        raw: the folder that photographs are named from.
+        path: the PNG to write.
     """
-    seen: dict[str, int] = defaultdict(int)
-    turns = []
-    for family in families:
-        if len(family.samples) > 1:
-            turns.append((seen[family.source.class_name], family.source.name, family))
-            seen[family.source.class_name] += 1
-    turns.sort(key=lambda turn: turn[:2])
-    rows = [_turned_back(family) for _, _, family in turns[:_PHOTOS]]
+    placed = copies[copies["source"] != ""]
+    sources = placed.groupby("source", sort=True).agg(
+        class_name=("class_name", "first"), n_copies=("sample_id", "size")
+    )
+    sources = sources[sources["n_copies"] > 1]
+    turn = sources.groupby("class_name").cumcount()
+    chosen = sources.assign(turn=turn).sort_values(["turn", "class_name"], kind="stable")
+    image_of = copies.set_index("sample_id")["image_path"]
+    rows = []
+    for source in chosen.index[:_PHOTOS]:
+        # A photograph is named by its path, a copy that stands for one by its sample.
+        file = Path(image_of[source]) if source in image_of.index else raw / source
+        members = placed[placed["source"] == source]
+        rows.append(_turned_back(source, read_image(file), members))
     columns = ["photograph", *[f"copy {number}" for number in range(1, _COPIES + 1)]]
     _draw_sheet(rows, columns, "Copies turned back into their photograph's frame", path)
 
 
-def draw_masks(
-    audited: Audited, params: AuditParams, families: Sequence[Family], path: Path
-) -> None:
-    """Draw the masks that agree least with their siblings, and what came of them."""
-    table = audited.table.set_index("sample_id")
-    worst = table["mask_agreement"].dropna().sort_values(kind="stable")[:_WORST]
+def masks(copies: pd.DataFrame, path: Path) -> None:
+    """Draw the masks that agree least with their siblings, and what came of them.
+
+    Args:
+        copies: a row a sample: ``sample_id, mask_agreement, mask_status, image_path,
+            raw_mask_path, raw_mask_rule, mask_path, mask_rule, width, height``.
+        path: the PNG to write.
+    """
+    known = copies.dropna(subset="mask_agreement")
     rows = []
-    for sample_id in worst.index:
-        family = next(
-            found
-            for found in families
-            if sample_id in [sample.sample_id for sample in found.samples]
-        )
-        number = [sample.sample_id for sample in family.samples].index(sample_id)
-        sample = family.samples[number]
-        image = read_image(sample.image.path)
-        consensus = compare(
-            family,
-            min_agreement=params.min_mask_agreement,
-            min_masks=params.min_agreeing_masks,
-        ).masks[number]
-        given = read_mask(sample.mask_path, sample.size, sample.mask_rule)
-        pictures = [image, overlay(image, given), overlay(image, consensus)]
-        status = str(table.loc[sample_id, "mask_status"])
-        if status == "repaired":
-            used_path = type(path)(str(table.loc[sample_id, "mask_path"]))
-            used = read_mask(used_path, sample.size, str(table.loc[sample_id, "mask_rule"]))
+    sample: Any
+    for sample in known.sort_values("mask_agreement", kind="stable")[:_WORST].itertuples():
+        size = (sample.height, sample.width)
+        image = read_image(Path(sample.image_path))
+        given = read_mask(Path(sample.raw_mask_path), size, sample.raw_mask_rule)
+        pictures = [image, overlay(image, given)]
+        if sample.mask_status != "rejected":
+            used = read_mask(Path(sample.mask_path), size, sample.mask_rule)
             pictures.append(overlay(image, used))
-        elif status != "rejected":
-            pictures.append(overlay(image, given))
-        rows.append(_Row(f"IoU {worst[sample_id]:.3f}   {status}   {sample_id}", pictures))
-    columns = ["image", "given mask", "consensus of the copies", "mask used"]
-    _draw_sheet(rows, columns, "The masks that agree least with those of their siblings", path)
+        caption = f"IoU {sample.mask_agreement:.3f}   {sample.mask_status}   {sample.sample_id}"
+        rows.append(_Row(caption, pictures))
+    columns = ["image", "given mask", "mask used"]
+    _draw_sheet(rows, columns, "The masks that agree least with their siblings", path)
 
 
-def draw_agreement(audited: Audited, params: AuditParams, path: Path) -> None:
-    """Draw the agreement of all masks with their siblings' as a histogram."""
-    values = audited.table["mask_agreement"].dropna().to_numpy(np.float64)
-    if not len(values):
+def mask_agreement(copies: pd.DataFrame, path: Path) -> None:
+    """Draw the agreement of all masks with their siblings' as a histogram.
+
+    Args:
+        copies: a row a sample: ``mask_agreement`` and ``mask_status``.
+        path: the PNG to write.
+    """
+    known = copies.dropna(subset="mask_agreement")
+    if known.empty:
         save_placeholder(path, "no mask has siblings to compare it with")
         return
+    fits = known["mask_status"] == "ok"
     with house_style():
         figure = Figure(figsize=(8, 3), layout="constrained")
         axes = figure.subplots()
-        axes.hist(values, bins=np.linspace(0, 1, 101).tolist(), color=BLUE)
-        axes.axvline(params.min_mask_agreement, color=VERMILLION)
+        axes.hist(
+            [known.loc[fits, "mask_agreement"], known.loc[~fits, "mask_agreement"]],
+            bins=np.linspace(0, 1, 101).tolist(),
+            color=[BLUE, VERMILLION],
+            label=["right", "wrong or in doubt"],
+            stacked=True,
+        )
         axes.set_yscale("symlog", linthresh=1)
         axes.yaxis.set_major_formatter("{x:.0f}")
         axes.set_xlabel("IoU of a mask with the consensus of its siblings")
         axes.set_ylabel("masks")
-        axes.set_title("Agreement of the masks; left of the line they are wrong")
+        axes.set_title("Agreement of the masks")
+        axes.legend(loc="upper left")
         save(figure, path)
 
 
-def draw_group_sizes(audited: Audited, path: Path) -> None:
-    """Draw how many copies the photographs have."""
-    sizes = audited.table["group_id"].value_counts().to_numpy()
+def group_sizes(copies: pd.DataFrame, path: Path) -> None:
+    """Draw how many copies the photographs have.
+
+    Args:
+        copies: a row a sample: ``group_id``.
+        path: the PNG to write.
+    """
+    sizes = copies["group_id"].value_counts().to_numpy()
     with house_style():
         figure = Figure(figsize=(8, 3), layout="constrained")
         axes = figure.subplots()
@@ -138,32 +139,44 @@ def draw_group_sizes(audited: Audited, path: Path) -> None:
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("copies of a photograph")
         axes.set_ylabel("photographs")
-        axes.set_title(f"{len(audited.table)} images of {len(sizes)} photographs")
+        axes.set_title(f"{len(copies)} images of {len(sizes)} photographs")
         save(figure, path)
 
 
-def _turned_back(family: Family) -> _Row:
-    source = read_image(family.source.file.path)
-    height, width = source.shape[:2]
+def _turned_back(name: str, photograph: NDArray[np.uint8], copies: pd.DataFrame) -> _Row:
+    height, width = photograph.shape[:2]
     # Seen from the tile's size, so that large photographs are not drawn in full.
-    size = (round(height * _TILE_WIDTH / width), _TILE_WIDTH)
-    to_source = np.linalg.inv(scaling((height, width), size))
-    pictures = [cv2.resize(source, size[::-1], interpolation=cv2.INTER_AREA)]
-    for sample, affine in list(zip(family.samples, family.affines, strict=True))[:_COPIES]:
-        pictures.append(_seen_from(read_image(sample.image.path), affine @ to_source, size))
-    return _Row(f"{family.source.name}   {len(family.samples)} copies", pictures)
+    tile = (_TILE_WIDTH, round(height * _TILE_WIDTH / width))
+    to_tile = np.diag([tile[0] / width, tile[1] / height, 1])
+    pictures = [cv2.resize(photograph, tile, interpolation=cv2.INTER_AREA)]
+    copy: Any
+    for copy in copies.head(_COPIES).itertuples():
+        image = read_image(Path(copy.image_path))
+        back = to_tile @ np.linalg.inv(_placement(copy, (height, width)))
+        # As large as the tile before it is turned, so that nothing is sampled too coarsely.
+        scale = min(1.0, 2 * _TILE_WIDTH / max(image.shape[:2]))
+        small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        back = back @ np.diag([1 / scale, 1 / scale, 1])
+        pictures.append(cv2.warpAffine(small, back[:2], tile, flags=cv2.INTER_LINEAR))
+    return _Row(f"{name}   {len(copies)} copies", pictures)
 
 
-def _seen_from(
-    image: NDArray[np.uint8], to_image: Affine, size: tuple[int, int]
-) -> NDArray[np.uint8]:
-    """A picture drawn in another, smaller frame, antialiased."""
-    twice = (2 * size[0], 2 * size[1])
-    fine = warp(image, to_image @ np.linalg.inv(scaling(size, twice)), twice, cv2.INTER_LINEAR)
-    drawn: NDArray[np.uint8] = cv2.resize(
-        fine.astype(np.uint8), size[::-1], interpolation=cv2.INTER_AREA
-    )
-    return drawn
+def _placement(copy: Any, photograph_size: tuple[int, int]) -> NDArray[np.float64]:
+    """The map from a photograph's pixels to its copy's ``(3, 3)``.
+
+    Mirrored, turned, scaled and shifted as `fishseg.audit.registration.Pose` says.
+    """
+    angle = math.radians(copy.rotation_degrees)
+    turned = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
+    linear = copy.scale * turned @ np.diag([-1.0 if copy.flipped else 1.0, 1.0])
+    height, width = photograph_size
+    photograph_middle = np.array([(width - 1) / 2, (height - 1) / 2])
+    copy_middle = np.array([(copy.width - 1) / 2, (copy.height - 1) / 2])
+    placement = np.eye(3)
+    placement[:2, :2] = linear
+    shift = np.array([copy.shift_x, copy.shift_y])
+    placement[:2, 2] = copy_middle + shift - linear @ photograph_middle
+    return placement
 
 
 def _draw_sheet(rows: Sequence[_Row], columns: Sequence[str], title: str, path: Path) -> None:

@@ -22,8 +22,7 @@ def reliability(table: pd.DataFrame, path: Path) -> None:
     """Draw how many pixels of each probability are fish, a column a split; below, how many pixels.
 
     Args:
-        table: what `fishseg.metrics.calibration.LogitHistogram.reliability` gives, with ``split``
-            and ``calibrated`` (1 with the temperature, 0 without).
+        table: what `fishseg.metrics.calibration.reliability` gives, with ``split``.
         path: the PNG to write.
     """
     splits = list(table.loc[table["n_pixels"] > 0, "split"].unique())
@@ -38,11 +37,10 @@ def reliability(table: pd.DataFrame, path: Path) -> None:
         for column, split in enumerate(splits):
             rows = table[table["split"] == split]
             _diagram(panels[0, column], split, rows)
-            after = rows[rows["calibrated"] == 1]
             panels[1, column].bar(
-                after["low"],
-                after["n_pixels"] / after["n_pixels"].sum(),
-                width=after["high"] - after["low"],
+                rows["low"],
+                rows["n_pixels"] / rows["n_pixels"].sum(),
+                width=rows["high"] - rows["low"],
                 align="edge",
                 color=SPLIT_COLOURS[split],
                 edgecolor="white",
@@ -57,23 +55,19 @@ def reliability(table: pd.DataFrame, path: Path) -> None:
 
 
 def _diagram(axes: Axes, split: str, rows: pd.DataFrame) -> None:
-    """The curves with and without temperature; on the diagonal every promise is kept."""
+    """What was kept of each promise; on the diagonal, all of it."""
+    curve = rows[rows["n_pixels"] > 0]
+    gap = (curve["probability"] - curve["fish_fraction"]).abs() * curve["n_pixels"]
+    ece = gap.sum() / curve["n_pixels"].sum()
     axes.plot([0, 1], [0, 1], color="black", ls="--", lw=1)
-    for calibrated, colour, name in (
-        (0, GREY, "as trained"),
-        (1, SPLIT_COLOURS[split], "with temperature"),
-    ):
-        curve = rows[(rows["calibrated"] == calibrated) & (rows["n_pixels"] > 0)]
-        gap = (curve["probability"] - curve["fish_fraction"]).abs() * curve["n_pixels"]
-        ece = gap.sum() / curve["n_pixels"].sum()
-        axes.plot(
-            curve["probability"],
-            curve["fish_fraction"],
-            "o-",
-            color=colour,
-            ms=4,
-            label=f"{name}, ECE {ece:.4f}",
-        )
+    axes.plot(
+        curve["probability"],
+        curve["fish_fraction"],
+        "o-",
+        color=SPLIT_COLOURS[split],
+        ms=4,
+        label=f"ECE {ece:.4f}",
+    )
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
     axes.set_title(split)

@@ -17,12 +17,13 @@ import numpy as np
 
 from fishseg.errors import ModelError
 from fishseg.images.resizing import at_size, to_pixels, working_size
-from fishseg.prediction import tta
+from fishseg.prediction.model import from_levels, to_levels
+from fishseg.prediction.tta import average, turn
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-FORMAT = 1
+FORMAT = 2
 METADATA_KEY = "fishseg"
 WHOLE, DECODER = "whole", "decoder"
 INSTALL = "pip install 'fishseg[onnx]'"
@@ -35,7 +36,8 @@ class ModelFacts:
     Attributes:
         part: ``whole`` (backbone and decoder) or ``decoder`` (the decoder alone).
         fit: how images are fitted to the working size.
-        image_size: working height in pixels before rounding.
+        image_size: side of the working square in pixels where they are stretched to one.
+        megapixels: area of the working size where they are not.
         patch_multiple: height and width in pixels must be multiples of it.
         threshold: probability from which a pixel is fish.
         card: the decoder's card as the train stage wrote it; the rest of what is known.
@@ -44,6 +46,7 @@ class ModelFacts:
     part: str
     fit: str
     image_size: int
+    megapixels: float
     patch_multiple: int
     threshold: float
     card: Mapping[str, Any]
@@ -86,16 +89,20 @@ class OnnxSegmenter:
 
     session: Any
     facts: ModelFacts
-    n_views: int = 1
+    threshold: float
+    tta: int = 1
 
     @classmethod
-    def load(cls, path: Path, *, n_threads: int = 0, n_views: int = 1) -> OnnxSegmenter:
+    def load(
+        cls, path: Path, *, n_threads: int = 0, tta: int = 1, threshold: float | None = None
+    ) -> OnnxSegmenter:
         """The model in a file that ``fishseg export`` wrote.
 
         Args:
             path: an ONNX file.
             n_threads: threads of the CPU to use; 0 for as many as it has cores.
-            n_views: 1, or 2, 4 or 8 flipped and turned views to average over.
+            tta: 1, or 2, 4 or 8 flipped and turned views to average over.
+            threshold: the probability from which a pixel is fish; unless given, the file's own.
 
         Raises:
             ModelError: the file is missing, damaged, foreign or of the decoder alone, or
@@ -110,22 +117,23 @@ class OnnxSegmenter:
                 expected="a model that takes an image",
                 remedy=f"fishseg export --part {WHOLE} --out model.onnx",
             )
-        return cls(session=session, facts=facts, n_views=n_views)
-
-    @property
-    def threshold(self) -> float:
-        """The probability from which a pixel is fish."""
-        return self.facts.threshold
+        return cls(
+            session=session,
+            facts=facts,
+            tta=tta,
+            threshold=facts.threshold if threshold is None else threshold,
+        )
 
     def working_probability(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Probability ``(H, W)`` at the working size, of an RGB image ``(H0, W0, 3)``."""
-        return tta.average(lambda view: self._one_view(tta.turn(image, view)), self.n_views)
+        return average(lambda view: self._one_view(turn(image, view)), self.tta)
 
     def _one_view(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         size = working_size(
             (image.shape[0], image.shape[1]),
             fit=self.facts.fit,
             image_size=self.facts.image_size,
+            megapixels=self.facts.megapixels,
             patch_multiple=self.facts.patch_multiple,
         )
         pixels = to_pixels(image, size).transpose(1, 2, 0)
@@ -135,7 +143,7 @@ class OnnxSegmenter:
 
     def probability(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """How probably each pixel ``(H0, W0)`` of an RGB image ``(H0, W0, 3)`` is fish, 0 to 1."""
-        return at_size(self.working_probability(image), (image.shape[0], image.shape[1]))
+        return at_size(from_levels(to_levels(self.working_probability(image))), image.shape[:2])
 
 
 def open_session(model: Path | bytes, *, n_threads: int = 0) -> Any:

@@ -17,7 +17,8 @@ from fishseg.decoders.inference import decode
 from fishseg.errors import BackboneError
 from fishseg.features.extraction import features_of
 from fishseg.images.resizing import at_size, to_pixels, working_size
-from fishseg.prediction import tta
+from fishseg.prediction.model import THRESHOLD, from_levels, to_levels
+from fishseg.prediction.tta import average, turn
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -28,7 +29,8 @@ class Segmenter:
     decoder: nn.Module
     card: DecoderCard
     device: torch.device
-    n_views: int = 1
+    tta: int = 1
+    threshold: float = THRESHOLD
 
     @classmethod
     def load(
@@ -38,7 +40,8 @@ class Segmenter:
         device: torch.device,
         dtype: torch.dtype | None = None,
         *,
-        n_views: int = 1,
+        tta: int = 1,
+        threshold: float = THRESHOLD,
     ) -> Segmenter:
         """The segmenter that the stages ``backbone`` and ``train`` left behind.
 
@@ -47,7 +50,8 @@ class Segmenter:
             backbone_folder: what the stage ``backbone`` wrote.
             device: where to compute.
             dtype: what the backbone computes in; `fishseg.devices.precision` unless given.
-            n_views: 1, or 2, 4 or 8 flipped and turned views to average over.
+            tta: 1, or 2, 4 or 8 flipped and turned views to average over.
+            threshold: the probability from which a pixel is fish, above 0 and below 1.
 
         Raises:
             CacheError: there is no usable decoder.
@@ -69,18 +73,20 @@ class Segmenter:
             decoder=decoder,
             card=card,
             device=device,
-            n_views=n_views,
+            tta=tta,
+            threshold=threshold,
         )
 
     def working_probability(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Probability ``(H, W)`` at the working size, of an RGB image ``(H0, W0, 3)``."""
-        return tta.average(lambda view: self._one_view(tta.turn(image, view)), self.n_views)
+        return average(lambda view: self._one_view(turn(image, view)), self.tta)
 
     def _one_view(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         size = working_size(
             (image.shape[0], image.shape[1]),
             fit=self.card.fit,
             image_size=self.card.image_size,
+            megapixels=self.card.megapixels,
             patch_multiple=self.backbone.patch_multiple,
         )
         pixels = torch.from_numpy(to_pixels(image, size)).unsqueeze(0)
@@ -90,14 +96,13 @@ class Segmenter:
         )
         return probability[0, 0].numpy()
 
-    @property
-    def threshold(self) -> float:
-        """The probability from which a pixel is fish."""
-        return self.card.threshold
+    def levels(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """`working_probability` as it is stored, ``(H, W)`` uint8 from 0 to 255."""
+        return to_levels(self.working_probability(image))
 
     def probability(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """How probably each pixel ``(H0, W0)`` of an RGB image ``(H0, W0, 3)`` is fish, 0 to 1."""
-        return at_size(self.working_probability(image), (image.shape[0], image.shape[1]))
+        return at_size(from_levels(self.levels(image)), (image.shape[0], image.shape[1]))
 
     def mask(self, image: NDArray[np.uint8]) -> NDArray[np.bool_]:
         """The fish ``(H0, W0)`` in an RGB image ``(H0, W0, 3)``."""

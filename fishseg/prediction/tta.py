@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 N_VIEWS = 8
-# How many views can be averaged over, and which: flips first, which keep the picture's format.
-AVERAGED = {1: (0,), 2: (0, 4), 4: (0, 4, 2, 6), 8: tuple(range(N_VIEWS))}
+# How many views test-time augmentation can average over, and which: flips first, which keep the
+# picture's format.
+TTA_VIEWS = {1: (0,), 2: (0, 4), 4: (0, 4, 2, 6), 8: tuple(range(N_VIEWS))}
 
 
 def turn(image: NDArray[Any], view: int) -> NDArray[Any]:
@@ -42,20 +43,18 @@ def view_id(sample_id: str, view: int) -> str:
     return f"{sample_id}~{view}" if view else sample_id
 
 
-def average(
-    probability_of: Callable[[int], NDArray[np.float32]], n_views: int
-) -> NDArray[np.float32]:
+def average(probability_of: Callable[[int], NDArray[np.float32]], tta: int) -> NDArray[np.float32]:
     """The mean probability over views, each turned back.
 
     Args:
         probability_of: gives ``(H, W)`` of a view; turned views may come at another resolution.
-        n_views: 1, 2, 4 or 8.
+        tta: over how many: 1, 2, 4 or 8.
 
     Returns:
         ``(H, W)``, the size of that of view 0.
     """
-    first, *others = AVERAGED[n_views]
+    first, *others = TTA_VIEWS[tta]
     total = probability_of(first)
     for view in others:
         total = total + at_size(turn_back(probability_of(view), view), total.shape)
-    return (total / np.float32(n_views)).astype(np.float32)
+    return (total / np.float32(tta)).astype(np.float32)

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from fishseg.evaluation.scoring import Predicted
     from fishseg.params import ReportParams
+    from fishseg.prediction.stored import Predicted
 
 # From a file's name and content to the address that the page knows it by.
 Place = Callable[[str, bytes], str]
@@ -38,13 +38,13 @@ _FIGURES = {
         "audit/photographs.png": "Copies, turned back into the frame of their photograph",
     },
     "calibration": {
-        "evaluate/pictures/reliability.png": "How often a pixel is fish, against the probability "
+        "evaluate/reliability.png": "How often a pixel is fish, against the probability "
         "that it was given",
-        "evaluate/pictures/risk_coverage.png": "What is gained by keeping only the most confident "
+        "evaluate/risk_coverage.png": "What is gained by keeping only the most confident "
         "predictions",
     },
     "robustness": {
-        "robustness/pictures/contact_sheet.png": "Every disturbance at every severity, "
+        "robustness/contact_sheet.png": "Every disturbance at every severity, "
         "with the outline that was predicted",
     },
 }
@@ -68,7 +68,11 @@ def beside(folder: Path, name: str) -> Place:
 
 
 def add_pictures(
-    scores: pd.DataFrame, predictions: Iterable[Predicted], params: ReportParams, place: Place
+    scores: pd.DataFrame,
+    predictions: Iterable[Predicted],
+    threshold: float,
+    params: ReportParams,
+    place: Place,
 ) -> Iterator[dict[str, Any]]:
     """Each prediction's scores with the addresses of its pictures, in the predictions' order.
 
@@ -89,7 +93,7 @@ def add_pictures(
             )
         image = read_image(Path(sample.image_path))
         truth = read_mask(Path(sample.mask_path), image.shape[:2], sample.mask_rule)
-        prediction = predicted.mask
+        prediction = predicted.mask(threshold)
         size = size_within(image.shape[:2], params.picture_px)
         small = size_within(image.shape[:2], params.thumbnail_px)
         thumbnail = overlay(resize_image(image, small), _shrink(prediction, small))

@@ -20,13 +20,13 @@ _OPTIONAL_NUMBERS = ("confidence",)
 
 
 def read_scores(path: Path) -> pd.DataFrame:
-    """The validation and test rows of ``plots/evaluate/images.csv``, texts and scores only.
+    """The rows of ``metrics/evaluate/images.csv``, texts and scores only.
 
     Raises:
         DataError: the file is missing or damaged, or lacks a column.
     """
     numbers = [*_NUMBERS, *_OPTIONAL_NUMBERS]
-    table = _read_table(
+    table = read_table(
         path,
         dtype={**dict.fromkeys(_TEXTS, "str"), **dict.fromkeys(numbers, "float64")},
         # A class may be called NA; of the numbers, nothing is no number.
@@ -41,10 +41,11 @@ def read_scores(path: Path) -> pd.DataFrame:
             remedy="dvc repro -f evaluate",
         )
     columns = [name for name in (*_TEXTS, *numbers) if name in table]
-    return table.loc[table["split"].isin(SHOWN_SPLITS), columns].reset_index(drop=True)
+    scores: pd.DataFrame = table[columns]
+    return scores
 
 
-def read_results(metrics: Path, plots: Path) -> dict[str, Any]:
+def read_results(metrics: Path) -> dict[str, Any]:
     """The numbers of the page, as JSON knows them; None for what no stage has measured.
 
     Returns:
@@ -56,12 +57,12 @@ def read_results(metrics: Path, plots: Path) -> dict[str, Any]:
     """
     robustness = metrics / "robustness.json"
     return {
-        "splits": _read_json(metrics / "evaluate.json"),
-        "leak": _read_json(metrics / "split.json"),
-        "training": _read_json(metrics / "train.json"),
-        "audit": _read_json(metrics / "audit.json"),
-        "robustness": _read_json(robustness) if robustness.exists() else None,
-        "epochs": as_records(_read_table(plots / "train" / "epochs.csv")),
+        "splits": read_json(metrics / "evaluate.json"),
+        "leak": read_json(metrics / "split.json"),
+        "training": read_json(metrics / "train.json"),
+        "audit": read_json(metrics / "audit.json"),
+        "robustness": read_json(robustness) if robustness.exists() else None,
+        "epochs": as_records(read_table(metrics / "train" / "epochs.csv")),
     }
 
 
@@ -71,7 +72,12 @@ def as_records(table: pd.DataFrame) -> list[dict[str, Any]]:
     return rows
 
 
-def _read_table(path: Path, **options: Any) -> pd.DataFrame:
+def read_table(path: Path, **options: Any) -> pd.DataFrame:
+    """A CSV that a stage wrote, with pandas' own options.
+
+    Raises:
+        DataError: it is missing or damaged.
+    """
     try:
         table: pd.DataFrame = pd.read_csv(path, encoding="utf-8", **options)
         return table
@@ -81,7 +87,12 @@ def _read_table(path: Path, **options: Any) -> pd.DataFrame:
         raise _unreadable(path, str(error)) from None
 
 
-def _read_json(path: Path) -> Any:
+def read_json(path: Path) -> Any:
+    """A JSON file that a stage wrote, with None for what is no number.
+
+    Raises:
+        DataError: it is missing or damaged.
+    """
     try:
         # JSON proper has no NaN: the browser would refuse the whole page.
         return json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda _: None)

@@ -1,8 +1,8 @@
-"""Train a decoder on cached features: loop, schedule, checkpoints.
+"""Train a decoder on cached features: loop and schedule.
 
 Shapes: ``B`` samples of a batch; ``C`` feature channels on a grid ``(h, w)``; working size
-``(H, W)``. IoU is that of each image at the working resolution, and a step's IoU the mean over its
-batch.
+``(H, W)``. IoU is that of each image at the working resolution, of the pixels that are more likely
+fish than not, whatever the temperature will be; a step's IoU is the mean over its batch.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ import copy
 import dataclasses
 import logging
 import math
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from fishseg import decoders, devices, store
-from fishseg.decoders.files import DecoderCard, load_decoder
+from fishseg.decoders.files import WEIGHTS_NAME, DecoderCard, load_decoder
 from fishseg.errors import ParameterError, TrainingError
 from fishseg.features.loading import Loader
 from fishseg.features.shards import Batch, FeatureCache
@@ -31,6 +30,7 @@ from fishseg.metrics.masks import batch_counts
 from fishseg.params import TrainParams, choose
 from fishseg.tables import write_csv
 from fishseg.training.augmentation import add_noise, jitter_colors
+from fishseg.training.checkpoints import Checkpoint, Epoch
 from fishseg.training.losses import LOSSES, Loss
 
 log = logging.getLogger(__name__)
@@ -53,24 +53,29 @@ class Progress:
     epochs: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
     def state(self) -> dict[str, Any]:
-        """The state that `restore` takes."""
+        """What training goes on from, without what was measured."""
         return {
             "decoder": self.decoder.state_dict(),
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "best_state": self.best_state,
-            "steps": self.steps,
-            "epochs": self.epochs,
         }
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go back to a saved state."""
+    def history(self) -> list[Epoch]:
+        """Each epoch's row and steps so far."""
+        steps: dict[int, list[dict[str, Any]]] = {}
+        for step in self.steps:
+            steps.setdefault(step["epoch"], []).append(step)
+        return [{"row": row, "steps": steps[row["epoch"]]} for row in self.epochs]
+
+    def restore(self, state: dict[str, Any], history: Sequence[Epoch]) -> None:
+        """Go back to a saved state and its history."""
         self.decoder.load_state_dict(state["decoder"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.best_state = state["best_state"]
-        self.steps = state["steps"]
-        self.epochs = state["epochs"]
+        self.steps = [step for epoch in history for step in epoch["steps"]]
+        self.epochs = [epoch["row"] for epoch in history]
 
     def update_average(self, decay: float, n_steps: int) -> None:
         """Let the average follow the weights; faster in the first steps, when it knows little."""
@@ -79,17 +84,19 @@ class Progress:
         keep = min(decay, (n_steps + 1) / (n_steps + 10))
         _move(self.average, self.decoder.state_dict(), 1 - keep)
 
-    def to_keep(self, start_share: float) -> nn.Module:
+    def to_keep(self, wise_ft_alpha: float) -> nn.Module:
         """The decoder that is measured and kept: the average, or between it and the start.
+
+        ``wise_ft_alpha`` is the share of the average, the rest is the start's: 1 is the average.
 
         Weights halfway between those before and after fine-tuning often do better than either, on
         what was learned as on what was known (Wortsman et al., "Robust fine-tuning of zero-shot
         models", CVPR 2022).
         """
-        if self.start is None or not start_share:
+        if self.start is None or wise_ft_alpha == 1:
             return self.average
         between = copy.deepcopy(self.average)
-        _move(between, self.start, start_share)
+        _move(between, self.start, 1 - wise_ft_alpha)
         return between
 
 
@@ -153,8 +160,8 @@ def train(
 ) -> TrainingResult:
     """Train a decoder and keep the epoch with the best mean IoU on val, or the last.
 
-    A checkpoint is left in the store after each epoch; a run with the same parameters, samples
-    and features goes on from it and ends with the same bits as one that was never interrupted.
+    A checkpoint is left in the store after each epoch; a run with the same parameters, samples,
+    features and code goes on from it and ends with the same bits as one that was never interrupted.
 
     Args:
         cache: features and masks.
@@ -166,6 +173,7 @@ def train(
     Raises:
         ParameterError: an unknown decoder or loss.
         CacheError: a sample of the manifest has no features.
+        StorageError: the store cannot be used.
         TrainingError: the loss is no longer finite.
     """
     sample_ids = {
@@ -183,9 +191,8 @@ def train(
         loss=choose(LOSSES, params.loss, "train.loss"),
         device=device,
     )
-    progress = _begin(run)
-    checkpoint = _checkpoint_path(run, manifest)
-    _resume(checkpoint, progress, device)
+    checkpoint = Checkpoint(_name(run, manifest))
+    progress = _resume(run, checkpoint)
 
     done = len(progress.epochs)
     for row in progress.epochs:
@@ -197,15 +204,51 @@ def train(
             if params.keep == "last" or row["val_iou"] > best_iou:
                 progress.best_state = copy.deepcopy(decoder.state_dict())
             progress.epochs.append(row)
-            _save(checkpoint, progress)
+            checkpoint.save(progress.state(), progress.history())
             on_epoch(row)
             bar.set_postfix(val_iou=f"{row['val_iou']:.4f}", loss=f"{row['train_loss']:.4f}")
             bar.update()
 
     decoder = progress.average
     decoder.load_state_dict(progress.best_state)
-    checkpoint.unlink(missing_ok=True)
-    return _result(run, progress, _fit_temperature(run, decoder))
+    checkpoint.remove()
+    return _result(run, progress, _count_logits(run, decoder))
+
+
+def _name(run: Run, manifest: pd.DataFrame) -> str:
+    """Of a run: the fingerprint of everything that determines its course."""
+    start = run.params.init_from
+    facts = {
+        # Wherever the folder lies, what is in it counts.
+        "params": run.params.model_dump()
+        | {"init_from": _weights_sha256(Path(start)) if start else None},
+        "manifest": manifest.to_csv(index=False),
+        "shards": run.cache.digests(),
+        "device": run.device.type,
+        "precision": str(devices.precision(run.device)),
+    }
+    return store.fingerprint(facts, modules=[__name__], libraries=["torch", "numpy"])
+
+
+def _weights_sha256(folder: Path) -> str:
+    """Of a decoder's weights; empty where there are none, as loading them will say."""
+    weights = folder / WEIGHTS_NAME
+    return store.file_sha256(weights) if weights.is_file() else ""
+
+
+def _resume(run: Run, checkpoint: Checkpoint) -> Progress:
+    """Where a run of this name was interrupted, or the beginning."""
+    progress = _begin(run)
+    try:
+        found = checkpoint.load(run.device)
+        if found is not None:
+            progress.restore(*found)
+            log.info("resuming after epoch %d", len(progress.epochs))
+    except Exception as error:  # a damaged file may raise anything
+        log.warning("the checkpoint cannot be used (%s); starting afresh", error)
+        checkpoint.remove()
+        return _begin(run)  # some of it may be restored
+    return progress
 
 
 def _begin(run: Run) -> Progress:
@@ -213,7 +256,7 @@ def _begin(run: Run) -> Progress:
     torch.manual_seed(params.seed)
     decoder = decoders.build(params.decoder, run.cache.index.channels).to(run.device)
     start = None
-    if params.start_from:
+    if params.init_from:
         start = _start_state(run)
         decoder.load_state_dict(start)
     average = decoder
@@ -232,7 +275,7 @@ def _start_state(run: Run) -> dict[str, Tensor]:
         CacheError: there is none.
         ParameterError: it is another decoder, or takes other features.
     """
-    folder = Path(run.params.start_from)
+    folder = Path(run.params.init_from)
     decoder, card = load_decoder(folder, run.device)
     index = run.cache.index
     theirs = (card.decoder, card.backbone["weights_sha256"], card.layers)
@@ -266,14 +309,13 @@ def _run_epoch(run: Run, progress: Progress, epoch: int) -> tuple[dict[str, Any]
         progress.update_average(params.ema_decay, step)
     train_row = _record(progress, "train", epoch, trained)
 
-    decoder = progress.to_keep(params.start_share).eval()
+    decoder = progress.to_keep(params.wise_ft_alpha).eval()
     measured = []
     with torch.inference_mode():
         for batch in run.loaders["val"].batches():
             logits = decoder(batch.features.float(), batch.pixels)
             target, valid = batch.target(), batch.counted()
-            value = run.loss(logits, target, valid)
-            measured.append(_measure(value, logits, target, valid, params.threshold))
+            measured.append(_measure(run.loss(logits, target, valid), logits, target, valid))
     val_row = _record(progress, "val", epoch, measured)
     return {"epoch": epoch, **train_row, **val_row, "learning_rate": rate}, decoder
 
@@ -292,18 +334,18 @@ def _train_step(run: Run, progress: Progress, batch: Batch) -> tuple[Tensor, Ten
     progress.optimizer.zero_grad(set_to_none=True)
     value.backward()
     progress.optimizer.step()
-    return _measure(value, logits, target, valid, run.params.threshold)
+    return _measure(value, logits, target, valid)
 
 
-def _fit_temperature(run: Run, decoder: nn.Module) -> float:
-    """The temperature that fits the probabilities on val best."""
+def _count_logits(run: Run, decoder: nn.Module) -> LogitHistogram:
+    """The logits of val, counted: how its temperature is found."""
     decoder.eval()
     histogram = LogitHistogram(run.device)
     with torch.inference_mode():
         for batch in run.loaders["val"].batches():
             logits = decoder(batch.features.float(), batch.pixels)
             histogram.add(logits, batch.target(), batch.counted())
-    return histogram.fit_temperature()
+    return histogram
 
 
 def learning_rate(step: int, n_steps: int, params: TrainParams) -> float:
@@ -318,10 +360,10 @@ def learning_rate(step: int, n_steps: int, params: TrainParams) -> float:
 
 
 def _measure(
-    loss: Tensor, logits: Tensor, target: Tensor, valid: Tensor | None, threshold: float
+    loss: Tensor, logits: Tensor, target: Tensor, valid: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """Loss, and IoU of each image ``(B,)``, left on the device: no step waits for the numbers."""
-    intersection, union = batch_counts(logits.detach(), target, valid, threshold=threshold)
+    intersection, union = batch_counts(logits.detach(), target, valid)
     iou = torch.where(union > 0, intersection / union.clamp(min=1), 1.0)
     return loss.detach(), iou
 
@@ -367,41 +409,8 @@ def _record(
     }
 
 
-def _checkpoint_path(run: Run, manifest: pd.DataFrame) -> Path:
-    name = store.fingerprint(
-        {
-            "params": run.params.model_dump(),
-            "manifest": manifest.to_csv(index=False),
-            "shards": run.cache.digests(),
-            "device": run.device.type,
-        }
-    )
-    return store.folder("training") / f"{name}.pt"
-
-
-def _save(path: Path, progress: Progress) -> None:
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        torch.save(progress.state(), partial)
-        partial.replace(path)
-    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-        partial.unlink(missing_ok=True)
-        log.warning("no checkpoint of epoch %d: %s", len(progress.epochs), error)
-
-
-def _resume(path: Path, progress: Progress, device: torch.device) -> None:
-    if not path.exists():
-        return
-    try:
-        progress.restore(torch.load(path, map_location=device, weights_only=True))
-    except Exception as error:  # a damaged file may raise anything; start afresh then
-        log.warning("the checkpoint %s cannot be used (%s); starting afresh", path.name, error)
-        path.unlink()
-        return
-    log.info("resuming after epoch %d", len(progress.epochs))
-
-
-def _result(run: Run, progress: Progress, temperature: float) -> TrainingResult:
+def _result(run: Run, progress: Progress, logits: LogitHistogram) -> TrainingResult:
+    temperature = logits.fit_temperature()
     epochs = pd.DataFrame(progress.epochs)
     last = run.params.keep == "last"
     kept = len(epochs) - 1 if last else int(epochs["val_iou"].to_numpy().argmax())
@@ -415,6 +424,8 @@ def _result(run: Run, progress: Progress, temperature: float) -> TrainingResult:
             for key in ("train_loss", "val_loss", "train_iou", "val_iou")
         },
         "temperature": temperature,
+        "val_ece": round(logits.ece(temperature), 6),
+        "val_ece_uncalibrated": round(logits.ece(1.0), 6),
         "n_train": len(run.sample_ids["train"]),
         "n_val": len(run.sample_ids["val"]),
         "n_parameters": sum(parameter.numel() for parameter in progress.decoder.parameters()),
@@ -427,8 +438,8 @@ def _result(run: Run, progress: Progress, temperature: float) -> TrainingResult:
         layers=index.layers,
         fit=index.fit,
         image_size=index.image_size,
+        megapixels=index.megapixels,
         dtype=index.dtype,
-        threshold=run.params.threshold,
         temperature=temperature,
     )
     return TrainingResult(progress.average, card, pd.DataFrame(progress.steps), epochs, summary)

@@ -246,12 +246,9 @@ def test_a_fish_that_fills_the_frame_is_not_inside_out(tmp_path: Path) -> None:
     assert resolve(save(tmp_path, close, close)) == ">127"
 
 
-@pytest.mark.parametrize("declared", ["auto", ">127", "fish: 7"])
-def test_masks_without_any_fish_are_refused(declared: str, tmp_path: Path) -> None:
-    paths = save(tmp_path, painted(), painted())
-    with pytest.raises(DataError, match="no mask has any fish") as caught:
-        resolve(paths, declared)
-    assert "fish: 0" not in str(caught.value.remedy)
+@pytest.mark.parametrize(("declared", "rule"), [("auto", "not 0"), (">127", ">127")])
+def test_nothing_but_background_is_a_meaning(declared: str, rule: str, tmp_path: Path) -> None:
+    assert resolve(save(tmp_path, painted(), painted()), declared) == rule
 
 
 def test_a_declared_rule_that_finds_nothing_is_refused(tmp_path: Path) -> None:

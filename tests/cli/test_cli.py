@@ -11,6 +11,7 @@ from PIL import Image
 from fishseg import cli
 from fishseg.audit.inventory import build_inventory
 from fishseg.backbones import load_backbone
+from fishseg.cli.inputs import find_pictures
 from fishseg.decoders.files import save_decoder
 from fishseg.features.extraction import extract
 from fishseg.features.shards import FeatureCache
@@ -68,8 +69,8 @@ def test_predict_averages_over_views_and_starts_anew_for_it(
     trained: list[str], workspace: Path
 ) -> None:
     picture = "data/raw/Fish_Dataset/Fish_Dataset/Trout/Trout/00001.png"
-    segmenter = Segmenter.load(Path("decoder"), Path(trained[-1]), CPU, n_views=4)
-    for options in ([], ["--views", "4"]):
+    segmenter = Segmenter.load(Path("decoder"), Path(trained[-1]), CPU, tta=4)
+    for options in ([], ["--tta", "4"]):
         run("predict", picture, "--out", "out", "--probabilities", "8", *options, *trained)
     found = np.asarray(Image.open("out/probabilities/00001.png")) / 255
     expected = segmenter.probability(read_image(Path(picture)))
@@ -91,10 +92,62 @@ def test_predict_measures_again_after_training(trained: list[str], workspace: Pa
     assert run("predict", picture, "--out", "out", *trained) == 0
     before = Path("out/.fishseg/records/00001.json").read_text()
     card = json.loads(Path("decoder/decoder.json").read_text())
-    Path("decoder/decoder.json").write_text(json.dumps({**card, "threshold": 0.01}))
+    Path("decoder/decoder.json").write_text(json.dumps({**card, "temperature": 100.0}))
     assert run("predict", picture, "--out", "out", *trained) == 0
     assert Path("out/.fishseg/records/00001.json").read_text() != before
-    assert np.asarray(Image.open("out/masks/00001.png")).mean() > 200
+
+
+def test_a_threshold_cuts_the_probability_and_starts_anew(
+    trained: list[str], workspace: Path
+) -> None:
+    picture = "data/raw/Fish_Dataset/Fish_Dataset/Trout/Trout/00001.png"
+    segmenter = Segmenter.load(Path("decoder"), Path(trained[-1]), CPU)
+    probability = segmenter.probability(read_image(Path(picture)))
+    areas = []
+    for threshold in (0.5, 0.7, 0.3):
+        options = [] if threshold == 0.5 else ["--threshold", threshold]
+        assert run("predict", picture, "--out", "out", *options, *trained) == 0
+        mask = np.asarray(Image.open("out/masks/00001.png")) > 0
+        np.testing.assert_array_equal(mask, probability >= threshold)
+        areas.append(mask.sum())
+    assert areas[1] < areas[0] < areas[2]
+
+
+def test_score_cuts_where_it_is_told(
+    trained: list[str], workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = {}
+    for threshold in ("0.5", "0.999"):
+        assert run("score", "data/raw", "--threshold", threshold, *trained) == 0
+        found[threshold] = json.loads(capsys.readouterr().out)["mean_iou"]
+    assert found["0.999"] < found["0.5"]
+
+
+@pytest.mark.parametrize("threshold", ["0", "1", "-0.5", "nan", "inf"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["predict", "x.png", "--out", "out"],
+        ["score", "x"],
+        ["crossvalidate", "x"],
+        ["export", "--out", "x.onnx"],
+        ["app"],
+    ],
+    ids=lambda command: str(command[0]),
+)
+def test_what_is_no_threshold_is_refused(
+    command: list[str], threshold: str, workspace: Path
+) -> None:
+    said = message(*command, f"--threshold={threshold}")
+    assert all(word in said for word in ("--threshold", "above 0 and below 1", "to do:"))
+
+
+@pytest.mark.parametrize("command", [["predict", "x", "--out", "o"], ["score", "x"]])
+def test_an_option_s_old_name_leads_to_the_new_one(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*command, "--views", "8") == 2
+    assert "--views is now called --tta" in capsys.readouterr().err
 
 
 def test_a_decoder_of_another_backbone_is_refused(trained: list[str], workspace: Path) -> None:
@@ -120,7 +173,8 @@ def test_score_prints_the_metrics_and_nothing_else(
     assert printed["n_images"] == 8
     assert 0 < printed["mean_iou"] <= 1
     assert printed["iou_ci_low"] <= printed["mean_iou"] <= printed["iou_ci_high"]
-    assert {path.name for path in Path("look").iterdir()} == {
+    assert find_pictures(["look"]).pictures == []  # no photographs to work on
+    assert {path.name for path in Path("look").glob("*.png")} == {
         "gallery_best.png",
         "gallery_random.png",
         "gallery_worst.png",

@@ -31,9 +31,9 @@ def test_a_run_leaves_numbers_pictures_and_a_clean_status(finished: Path) -> Non
     assert audited["n_groups"] == audited["n_photos"] == 27
     pictures = {path.relative_to(finished).as_posix() for path in finished.glob("plots/**/*.png")}
     assert {
-        "plots/evaluate/pictures/gallery_worst.png",
-        "plots/train/curves/1_train_loss_per_step.png",
-        "plots/robustness/pictures/severity.png",
+        "plots/evaluate/gallery_worst.png",
+        "plots/train/1_train_loss_per_step.png",
+        "plots/robustness/severity.png",
     } <= pictures
     assert "<html" in (finished / "data/report/index.html").read_text(encoding="utf-8")
     manifest = pd.read_csv(finished / "data/manifest.csv")
@@ -67,7 +67,7 @@ def test_an_experiment_runs_what_its_parameter_touches(finished: Path) -> None:
     )
     assert stages_run(done) == BEHIND_TRAIN
     difference = json.loads(in_clone(finished, "dvc", "metrics", "diff", "--json").stdout)
-    assert "val.mean_iou" in difference["metrics/evaluate.json"]
+    assert "val.mean_iou" in difference["metrics/summary.json"]
     split = in_clone(finished, "dvc", "exp", "run", "--name", "other", "-S", "split.seed=7")
     assert stages_run(split) == {"split"} | BEHIND_TRAIN
     table = json.loads(in_clone(finished, "dvc", "exp", "show", "--json").stdout)

@@ -33,13 +33,12 @@ def test_a_killed_run_finishes_with_the_bits_of_an_undisturbed_one(
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    store = clone.parent / "killed-store" / {"features": "shards", "train": "training"}[stage]
+    store = clone.parent / "killed-store"
+    finished_files = {"features": "shards/*.safetensors", "train": "training/*/state.pt"}[stage]
     # All shards of masks and two of features; or one checkpoint.
     n_shards = len(json.loads((finished / "data/features/index.json").read_text())["shards"])
     wanted = {"features": n_shards + 2, "train": 1}[stage]
-    while process.poll() is None and (
-        not store.is_dir() or sum(path.suffix != ".partial" for path in store.iterdir()) < wanted
-    ):
+    while process.poll() is None and len(list(store.glob(finished_files))) < wanted:
         time.sleep(0.001)
     process.send_signal(signal.SIGKILL)
     process.wait()

@@ -56,7 +56,9 @@ def test_every_picture_is_scored_once_by_a_decoder_that_never_saw_it(
     train_params: TrainParams,
     manifests: list[pd.DataFrame],
 ) -> None:
-    scores = cross_validate(inventory, cache, train_params, CPU, folds=4, views=inventory.iloc[:0])
+    scores = cross_validate(
+        inventory, cache, train_params, CPU, threshold=0.5, folds=4, views=inventory.iloc[:0]
+    )
     assert list(scores["sample_id"]) == sorted(inventory["sample_id"])
     assert len(manifests) == 4
     tested = [set(m.loc[m["split"] == "val", "group_id"]) for m in manifests]
@@ -98,8 +100,10 @@ def test_views_are_trained_on_with_their_pictures_side_of_the_split(
     extract(everything, load_backbone(tiny_backbone, (-1,)), features_params, Path("features"), CPU)
     cache = FeatureCache(Path("features"))
     params = train_params.model_copy(update={"epochs": 1})
-    scores = cross_validate(inventory, cache, params, CPU, folds=2, views=views)
-    averaged = cross_validate(inventory, cache, params, CPU, folds=2, views=views, n_views=8)
+    scores = cross_validate(inventory, cache, params, CPU, threshold=0.5, folds=2, views=views)
+    averaged = cross_validate(
+        inventory, cache, params, CPU, threshold=0.5, folds=2, views=views, tta=8
+    )
     assert not averaged["iou"].equals(scores["iou"])
     assert list(scores["sample_id"]) == sorted(inventory["sample_id"])
     for manifest in manifests:
@@ -116,10 +120,10 @@ def test_small_folders_get_recipe_and_no_fold_chooses_its_epoch(
     assert few.epochs == 100  # two steps an epoch
     assert few.keep == "last"
     assert few.learning_rate == train_params.learning_rate
-    going_on = train_params.model_copy(update={"start_from": "decoder"})
-    assert few.start_share == 0
+    going_on = train_params.model_copy(update={"init_from": "decoder"})
+    assert few.wise_ft_alpha == 1
     assert crossvalidation._recipe(going_on, 10).learning_rate == few.learning_rate / 4
-    assert crossvalidation._recipe(going_on, 10).start_share == 0.5
+    assert crossvalidation._recipe(going_on, 10).wise_ft_alpha == 0.5
     many = crossvalidation._recipe(train_params, 10_000)
     assert many.epochs == train_params.epochs
 

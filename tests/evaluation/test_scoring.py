@@ -6,58 +6,62 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.special import expit
+from PIL import Image
 
 from fishseg.evaluation import files, scoring
-from fishseg.metrics.calibration import LogitHistogram
-
-
-def predicted(
-    logits: np.ndarray,
-    truth: np.ndarray,
-    *,
-    split: str = "val",
-    mask_status: str = "ok",
-    temperature: float = 1.0,
-) -> scoring.Predicted:
-    probability = expit(logits / temperature).astype(np.float32)
-    return scoring.Predicted(
-        sample=SimpleNamespace(split=split, mask_status=mask_status),
-        mask=probability >= 0.5,
-        confidence=0.9,
-        working_probability=probability,
-        working_mask=probability >= 0.5,
-        working_truth=truth,
-    )
+from fishseg.prediction.stored import Predicted
 
 
 def scores(confidence: list[float], iou: list[float]) -> pd.DataFrame:
     return pd.DataFrame({"split": "val", "confidence": confidence, "iou": iou})
 
 
-def test_logits_are_counted_as_they_were_before_the_temperature() -> None:
-    logits = np.linspace(-4, 4, 81).reshape(9, 9)
-    truth = logits > 0
-    histograms = {"val": LogitHistogram()}
-    given = [predicted(logits, truth, temperature=0.25)]
-    assert list(scoring.count_logits(given, histograms, 0.25)) == given
-    table = histograms["val"].reliability(1.0)
-    mean = (table["probability"] * table["n_pixels"]).sum() / table["n_pixels"].sum()
-    assert mean == pytest.approx(expit(logits).mean(), abs=1e-3)
-    assert table["n_pixels"].iloc[0] == (expit(logits) < 1 / 15).sum()
+def predicted(folder: Path, name: str, *, split: str = "val", status: str = "ok") -> Predicted:
+    """A prediction of half a picture; the mask's left half is fish, and so is a third of ours."""
+    mask = np.zeros((8, 12), np.uint8)
+    mask[:, :6] = 255
+    Image.fromarray(mask).save(folder / f"{name}.png")
+    levels = np.zeros((4, 6), np.uint8)
+    levels[:, :2] = 204  # 0.8
+    sample = SimpleNamespace(
+        sample_id=name,
+        class_name="Trout",
+        group_id=name,
+        mask_status=status,
+        split=split,
+        mask_path=str(folder / f"{name}.png"),
+        raw_mask_path=str(folder / f"{name}.png"),
+        width=12,
+        height=8,
+    )
+    return Predicted(sample=sample, levels=levels)
 
 
-def test_other_splits_and_rejected_masks_are_passed_on_but_not_counted() -> None:
-    logits, truth = np.zeros((2, 3)), np.zeros((2, 3), np.bool_)
+def test_pixels_are_counted_by_split_without_rejected_masks(tmp_path: Path) -> None:
     given = [
-        predicted(logits, truth),
-        predicted(logits, truth, split="train"),
-        predicted(logits, truth, mask_status="rejected"),
+        predicted(tmp_path, "a"),
+        predicted(tmp_path, "b", split="train"),
+        predicted(tmp_path, "c", status="rejected"),
     ]
-    histograms = {"val": LogitHistogram(), "test": LogitHistogram()}
-    assert list(scoring.count_logits(given, histograms, 1.0)) == given
-    assert histograms["val"].reliability(1.0)["n_pixels"].sum() == 6
-    assert histograms["test"].reliability(1.0)["n_pixels"].sum() == 0
+    found = scoring.score(given, 3, threshold=0.5)
+    assert list(found.table["sample_id"]) == ["a", "b", "c"]
+    # Of the working size's 24 pixels 8 are said to be fish, and are; of the others, 4 are.
+    assert list(found.table["batch_intersection"]) == [8, 8, 8]
+    assert list(found.table["batch_union"]) == [12, 12, 12]
+    table = found.levels["val"].reliability()
+    assert list(table["n_pixels"][table["n_pixels"] > 0]) == [16, 8]
+    assert list(table["fish_fraction"].dropna()) == [0.25, 1.0]
+    assert set(found.levels) == {"val", "train"}
+
+
+def test_the_threshold_decides_what_is_fish(tmp_path: Path) -> None:
+    half, nothing = (
+        scoring.score([predicted(tmp_path, "a")], 1, threshold=threshold).table.iloc[0]
+        for threshold in (0.5, 0.9)
+    )
+    # At the original size the outline lies between columns 4 and 5, of 6 columns of fish.
+    assert half["iou"] == pytest.approx(4 / 6)
+    assert nothing["iou"] == nothing["batch_intersection"] == 0
 
 
 def test_a_confidence_in_the_order_of_the_iou_is_as_good_as_can_be() -> None:
@@ -83,24 +87,29 @@ def test_a_rank_correlation_that_is_not_defined_is_left_out() -> None:
     assert "spearman" not in scoring.summarise_confidence(scores([0.5], [0.8]))
 
 
-def test_the_risk_coverage_table_says_what_is_kept(tmp_path: Path) -> None:
-    files.write_risk_coverage(scores([0.3, 0.2], [0.6, 0.8]), tmp_path)
-    table = pd.read_csv(tmp_path / "risk_coverage.csv")
+def test_the_risk_coverage_table_says_what_is_kept() -> None:
+    table = files.tabulate_risk_coverage(scores([0.3, 0.2], [0.6, 0.8])).round(6)
     assert table.to_dict("list") == {
         "split": ["val", "val"],
         "coverage": [0.5, 1.0],
         "risk": [0.4, 0.3],
         "optimal_risk": [0.2, 0.3],
     }
-    assert (tmp_path / "pictures/risk_coverage.png").exists()
 
 
-def test_the_reliability_table_has_both_temperatures_of_each_split(tmp_path: Path) -> None:
-    histograms = {"val": LogitHistogram(), "test": LogitHistogram()}
-    logits = np.linspace(-4, 4, 80).reshape(8, 10)
-    list(scoring.count_logits([predicted(logits, logits > 0)], histograms, 1.0))
-    files.write_reliability(histograms, 0.5, tmp_path)
-    table = pd.read_csv(tmp_path / "reliability.csv")
-    n_pixels = table.groupby(["split", "calibrated"])["n_pixels"].sum()
-    assert n_pixels.to_dict() == {("test", 0): 0, ("test", 1): 0, ("val", 0): 80, ("val", 1): 80}
-    assert (tmp_path / "pictures/reliability.png").exists()
+def test_the_summary_holds_what_people_compare() -> None:
+    val = {"mean_iou": 0.9, "iou_ci_low": 0.8, "iou_ci_high": 1.0, "boundary_iou": 0.7}
+    more = {"n_groups": 3, "dice": 0.5, "per_class": {"trout": {"mean_iou": 0.9}}}
+    found = files.summarise(
+        {"train": val, "val": {**val, **more}, "test": {"n_images": 0, "n_groups": 0}}
+    )
+    assert found == {
+        "val": {
+            "mean_iou": 0.9,
+            "iou_ci_low": 0.8,
+            "iou_ci_high": 1.0,
+            "boundary_iou": 0.7,
+            "n_groups": 3,
+        },
+        "test": {"n_groups": 0},
+    }

@@ -21,6 +21,7 @@ from fishseg.decoders.files import CARD_NAME, WEIGHTS_NAME, DecoderCard
 from fishseg.decoders.inference import decode
 from fishseg.errors import ModelError
 from fishseg.export import onnx_file
+from fishseg.export.model_card import agreement_lines
 from fishseg.export.onnx_file import Exported
 from fishseg.params import BackboneParams
 from fishseg.prediction.onnx_model import DECODER, WHOLE, ModelFacts, OnnxSegmenter, open_session
@@ -72,14 +73,16 @@ def build_segmenter(
         layers=layers,
         fit="aspect",
         image_size=56,
+        megapixels=0.0042,
         dtype="float16",
-        threshold=0.4,
         temperature=2.5,
     )
     (folder / "decoder").mkdir()
     save_file(network.state_dict(), folder / "decoder" / WEIGHTS_NAME)
     (folder / "decoder" / CARD_NAME).write_text(json.dumps(dataclasses.asdict(card)))
-    return Segmenter.load(folder / "decoder", folder / "backbone", CPU, torch.float32)
+    return Segmenter.load(
+        folder / "decoder", folder / "backbone", CPU, torch.float32, threshold=0.4
+    )
 
 
 @pytest.fixture(scope="module")
@@ -165,15 +168,55 @@ def test_the_file_says_what_it_is_and_not_where_it_was_made(
 ) -> None:
     metadata = open_session(model_file).get_modelmeta().custom_metadata_map
     facts = ModelFacts.of_metadata(metadata, model_file)
-    assert (facts.part, facts.fit, facts.image_size, facts.patch_multiple) == (
-        (WHOLE, "aspect", 56, 14)
-    )
+    assert (facts.part, facts.fit, facts.patch_multiple) == (WHOLE, "aspect", 14)
+    assert (facts.image_size, facts.megapixels) == (56, 0.0042)
     card = json.loads(json.dumps(dataclasses.asdict(segmenter.card)))
     assert facts.card == card
     assert metadata["model_card"] == model_file.with_suffix(".md").read_text() == "# What this is\n"
     content = model_file.read_bytes()
     for trace in (b"/fishseg/", b".py", str(Path.home()).encode()):
         assert trace not in content
+
+
+def test_features_in_eight_bits_are_rounded_in_the_graph_too(segmenter: Segmenter) -> None:
+    card = dataclasses.replace(segmenter.card, dtype="int8")
+    coarse = dataclasses.replace(segmenter, card=card)
+    exported = onnx_file.export(coarse, part=WHOLE, opset=18, pictures=PICTURES)
+    assert exported.agreement.max_difference < onnx_file.MAX_DIFFERENCE["int8"]
+    # What eight bits change is more than where the two differ, or the test could not tell.
+    changed = max(
+        float(np.abs(coarse.probability(image) - segmenter.probability(image)).max())
+        for image in PICTURES
+    )
+    assert changed > 3 * exported.agreement.max_difference
+
+
+def test_a_graph_that_forgets_to_round_is_noticed(
+    segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = dataclasses.replace(segmenter.card, dtype="int8")
+    monkeypatch.setattr(onnx_file, "rounded", lambda features: features)
+    monkeypatch.setitem(onnx_file.MAX_DIFFERENCE, "int8", 1e-3)
+    with pytest.raises(ModelError, match="does not agree"):
+        onnx_file.export(
+            dataclasses.replace(segmenter, card=card), part=WHOLE, opset=18, pictures=PICTURES
+        )
+
+
+def test_bfloat16_is_another_model_by_little_and_that_is_said(tmp_path: Path) -> None:
+    exact = build_segmenter(tmp_path, "dinov2", "detail")
+    in_bf16 = Segmenter.load(tmp_path / "decoder", tmp_path / "backbone", CPU, torch.bfloat16)
+    found = onnx_file.export(exact, part=WHOLE, opset=18, pictures=PICTURES, in_bf16=in_bf16)
+    assert found.in_bf16 is not None
+    assert found.in_bf16.n_pictures == len(PICTURES)
+    expected = max(
+        float(np.abs(in_bf16.working_probability(image) - exact.working_probability(image)).max())
+        for image in PICTURES
+    )
+    assert expected > 10 * found.agreement.max_difference
+    assert found.in_bf16.max_difference == pytest.approx(expected, abs=1e-4)
+    lines = list(agreement_lines(found))
+    assert lines[1].startswith(f"computing in bfloat16, on {len(PICTURES)} pictures")
 
 
 class Deceitful(nn.Module):
@@ -245,7 +288,7 @@ def test_the_command_writes_model_and_card_or_nothing(
 
     def load_with(decoder: nn.Module) -> None:
         loaded = dataclasses.replace(segmenter, decoder=decoder)
-        monkeypatch.setattr(Segmenter, "load", lambda *_: loaded)
+        monkeypatch.setattr(Segmenter, "load", lambda *_, **__: loaded)
 
     monkeypatch.setattr(onnx_file, "comparison_pictures", lambda root: PICTURES[:1])
     load_with(Deceitful())

@@ -123,7 +123,7 @@ def test_a_second_run_computes_nothing_and_a_changed_parameter_everything(
     setting.extract("two")
     assert computed == []
     assert setting.contents("one") == setting.contents("two")
-    setting.extract("three", image_size=70)
+    setting.extract("three", megapixels=0.0066)
     assert sum(computed) == len(setting.samples)
 
 
@@ -164,7 +164,7 @@ RESIZE_DOCSTRING = ("images/resizing.py", "A pixel is an area", "A pixel is no p
     [
         (RESIZE_RULE, True, True),
         (RESIZE_DOCSTRING, False, False),
-        (("features/mask_bits.py", ">= 128", ">= 100"), True, True),
+        (("features/masks.py", ">= 128", ">= 100"), True, True),
         (("backbones/model.py", "import torch\n", "import torch\n\nONE = 1\n"), False, True),
         (("backbones/model.py", "class Backbone", "# Frozen.\nclass Backbone"), False, False),
         (("features/quantisation.py", "STEPS = 127", "STEPS = 63"), False, True),
@@ -272,7 +272,7 @@ def test_images_of_other_proportions_get_shards_of_their_own(
     table.loc[table["class_name"] == "Trout", ["width", "height"]] = [44, 59]
     index = shards.Index.read(_indexed(workspace))
     planned = extraction.plan(table, setting.params, setting.backbone.patch_multiple, index)
-    assert list(dict.fromkeys(item.shard.size for item in planned)) == [(56, 42), (56, 70)]
+    assert list(dict.fromkeys(item.shard.size for item in planned)) == [(56, 70), (70, 56)]
     assert all(len({name.split("/")[0] for name in item.shard.sample_ids}) == 1 for item in planned)
 
 
@@ -365,7 +365,7 @@ def test_an_image_too_large_for_the_memory_is_one_clear_error(
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(extraction, "compute", no_memory)
-    with pytest.raises(CacheError, match=r"(?s)too much for the memory.*features.image_size"):
+    with pytest.raises(CacheError, match=r"(?s)too much for the memory.*features.megapixels"):
         setting.extract("one")
 
 
@@ -432,7 +432,13 @@ from fishseg.features.extraction import extract
 from fishseg.params import FeaturesParams
 folder, backbone = sys.argv[1:]
 params = FeaturesParams(
-    fit="aspect", image_size=56, layers=(-1,), dtype="float16", batch_size=3, shard_size=5
+    fit="aspect",
+    image_size=56,
+    megapixels=0.0042,
+    layers=(-1,),
+    dtype="float16",
+    batch_size=3,
+    shard_size=5,
 )
 torch.set_num_threads(1)
 inventory = pd.read_csv("inventory.csv")
@@ -475,6 +481,7 @@ def _indexed(workspace: Path) -> Path:
         backbone={"name": "tiny", "weights_sha256": "0"},
         fit="aspect",
         image_size=56,
+        megapixels=0.0042,
         layers=(-1,),
         channels=32,
         precision="float32",

@@ -47,6 +47,7 @@ def cache(tmp_path: Path) -> FeatureCache:
         backbone={"name": "none", "weights_sha256": "0"},
         fit="aspect",
         image_size=28,
+        megapixels=0.001,
         layers=(-1,),
         channels=4,
         precision="float32",

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from fishseg.features.quantisation import dequantise, quantise
+from fishseg.features.quantisation import NEXT_HALF, dequantise, quantise, rounded
 
 
 def test_a_channel_worked_by_hand() -> None:
@@ -33,3 +33,17 @@ def test_scales_belong_to_one_channel_of_one_sample() -> None:
 
 def test_zeros_stay_zeros() -> None:
     assert not dequantise(*quantise(torch.zeros(1, 2, 3, 3))).any()
+
+
+def test_the_next_float16_is_found_without_nextafter() -> None:
+    # Every positive normal one but the largest, which has no finite neighbour.
+    normal = torch.arange(1 << 10, (31 << 10) - 1, dtype=torch.int16).view(torch.float16)
+    above = torch.nextafter(normal, torch.full_like(normal, torch.inf))
+    assert torch.equal((normal.float() * NEXT_HALF).half(), above)
+
+
+def test_graphs_round_as_the_cache_does() -> None:
+    torch.manual_seed(0)
+    features = torch.randn(3, 40, 4, 6) * torch.logspace(-6, 4, 40)[:, None, None]
+    features[0, 0] = 0
+    assert torch.equal(rounded(features), dequantise(*quantise(features)).float())

@@ -21,11 +21,7 @@ def table(splits: list[str]) -> pd.DataFrame:
     target = (torch.rand(5000, generator=rng) < (logits / 2).sigmoid()).float()
     histogram = LogitHistogram()
     histogram.add(logits, target)
-    return pd.concat(
-        histogram.reliability(temperature).assign(split=split, calibrated=calibrated)
-        for split in splits
-        for calibrated, temperature in ((1, 2.0), (0, 1.0))
-    )
+    return pd.concat(histogram.reliability(2.0).assign(split=split) for split in splits)
 
 
 def kept(splits: list[str]) -> pd.DataFrame:
@@ -47,7 +43,7 @@ def test_a_column_a_split_and_the_same_bytes_twice(tmp_path: Path, splits: list[
 
 
 def test_nothing_to_draw_is_said(tmp_path: Path) -> None:
-    empty = LogitHistogram().reliability(1.0).assign(split="val", calibrated=1)
+    empty = LogitHistogram().reliability(1.0).assign(split="val")
     plots.reliability(empty, tmp_path / "reliability.png")
     plots.risk_coverage(kept(["val"]).iloc[:0], tmp_path / "risk.png")
     assert (tmp_path / "reliability.png").exists()

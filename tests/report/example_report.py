@@ -3,25 +3,39 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from PIL import Image
 
-from fishseg.evaluation.scoring import Predicted
 from fishseg.params import ReportParams
-from fishseg.report import PAGE_NAME, write_report
+from fishseg.prediction.stored import Predicted, Predictions, write_predictions
+from fishseg.report.page import PAGE_NAME, write_page
 
 WIDTH, HEIGHT = 60, 40
 # Fish in columns 10 to 29, found in columns 20 to 39: ten right, ten missed, ten added.
 TRUTH, PREDICTION = slice(10, 30), slice(20, 40)
 HOSTILE = "<img src=x onerror='window.hostile=1'></script><script>window.hostile=2</script>"
 CLASSES = ("NA", "Sea Bass", HOSTILE)
-PARAMS = ReportParams(picture_px=1024, thumbnail_px=32, quality=90, max_embedded=100)
+PARAMS = ReportParams(
+    gallery_best=2,
+    gallery_random=3,
+    gallery_worst=2,
+    seed=0,
+    picture_px=1024,
+    thumbnail_px=32,
+    quality=90,
+    max_embedded=100,
+)
+ABOUT = {
+    "backbone": "tiny",
+    "layers": [1],
+    "decoder": "cnn3",
+    "working_size": "0.268 MP",
+    "threshold": 0.5,
+}
 
 
 def example_scores(n_images: int = 12) -> pd.DataFrame:
@@ -47,7 +61,7 @@ def example_scores(n_images: int = 12) -> pd.DataFrame:
 
 def write_results(folder: Path, scores: pd.DataFrame) -> None:
     """``metrics/`` and ``plots/`` as the stages leave them."""
-    for name in ("metrics", "plots/train", "plots/evaluate", "plots/audit"):
+    for name in ("metrics/train", "metrics/evaluate", "plots/audit"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     per_class = {
         name: {"mean_iou": 0.9 - 0.1 * number, "boundary_iou": 0.8, "n_images": 4}
@@ -61,7 +75,7 @@ def write_results(folder: Path, scores: pd.DataFrame) -> None:
         "n_images": 6,
         "n_groups": 3,
         "per_class": per_class,
-        "calibration": {"temperature": 1.25, "ece": 0.0123, "ece_uncalibrated": 0.0456},
+        "calibration": {"temperature": 1.25, "ece": 0.0123},
         "confidence": {"spearman": 0.789},
     }
     severities = {str(s): {"mean_iou": 0.9, "iou_retained": 1 - 0.1 * s} for s in range(1, 6)}
@@ -76,37 +90,31 @@ def write_results(folder: Path, scores: pd.DataFrame) -> None:
         (folder / "metrics" / f"{name}.json").write_text(json.dumps(tree))
     epochs = "epoch,train_loss,val_loss,train_iou,val_iou,val_iou_std,best\n"
     epochs += "1,0.9,0.8,0.5,0.6,0.1,0\n2,0.4,0.3,0.8,0.9,0.05,1\n3,0.3,,0.85,0.88,0.05,0\n"
-    (folder / "plots/train/epochs.csv").write_text(epochs)
+    (folder / "metrics/train/epochs.csv").write_text(epochs)
     Image.new("RGB", (900, 300), "white").save(folder / "plots/audit/masks.png")
-    scores.to_csv(folder / "plots/evaluate/images.csv", index=False)
+    scores.to_csv(folder / "metrics/evaluate/images.csv", index=False)
 
 
-def example_predictions(folder: Path, scores: pd.DataFrame) -> Iterator[Predicted]:
-    """A prediction for each validation and test row; image and mask lie in ``folder``."""
+def example_predictions(folder: Path, scores: pd.DataFrame) -> Predictions:
+    """A prediction for each row; image and mask lie in ``folder``."""
     rng = np.random.default_rng(1)
     truth, prediction = np.zeros((2, HEIGHT, WIDTH), bool)
     truth[5:35, TRUTH] = True
     prediction[5:35, PREDICTION] = True
     Image.fromarray(truth).save(folder / "mask.png")
-    shown = scores[scores["split"] != "train"]
-    for number, sample_id in enumerate(shown["sample_id"]):
+    rows = []
+    for number in range(len(scores)):
         image_path = folder / f"{number}.png"
         colour = rng.integers(40, 216, 3, dtype=np.uint8)
         Image.fromarray(np.full((HEIGHT, WIDTH, 3), colour)).save(image_path)
-        sample = SimpleNamespace(
-            sample_id=sample_id,
-            image_path=str(image_path),
-            mask_path=str(folder / "mask.png"),
-            mask_rule=">127",
-        )
-        yield Predicted(
-            sample=sample,
-            mask=prediction,
-            confidence=0.5,
-            working_probability=prediction.astype(np.float32),
-            working_mask=prediction,
-            working_truth=truth,
-        )
+        mask_path = str(folder / "mask.png")
+        rows.append({"image_path": str(image_path), "mask_path": mask_path, "mask_rule": ">127"})
+    samples = pd.concat([scores[["sample_id", "split"]], pd.DataFrame(rows)], axis=1)
+    samples = samples.assign(width=WIDTH, height=HEIGHT)
+    levels = prediction.astype(np.uint8) * 255
+    said = (Predicted(sample=row, levels=levels) for row in samples.itertuples(index=False))
+    write_predictions(said, folder / "predictions", ABOUT)
+    return Predictions(folder / "predictions")
 
 
 def write_example(
@@ -116,11 +124,10 @@ def write_example(
     table = example_scores() if scores is None else scores
     folder.mkdir(parents=True, exist_ok=True)
     write_results(folder, table)
-    write_report(
+    write_page(
+        example_predictions(folder, table),
         metrics=folder / "metrics",
         plots=folder / "plots",
-        setup={"Backbone": "tiny", "Decoder": "cnn3"},
-        predictions=example_predictions(folder, table),
         params=params,
         folder=folder / "report",
     )

@@ -26,9 +26,9 @@ from example_report import (
 from PIL import Image
 
 from fishseg.errors import DataError
-from fishseg.report import write_report
 from fishseg.report.document import render
 from fishseg.report.image_files import size_within, stacked_masks
+from fishseg.report.page import write_page
 from fishseg.report.results import read_results, read_scores
 
 
@@ -127,15 +127,15 @@ def test_numbers_that_json_has_not_become_null(tmp_path: Path) -> None:
 def test_what_was_not_measured_is_left_out(tmp_path: Path) -> None:
     write_results(tmp_path, example_scores().drop(columns="confidence"))
     (tmp_path / "metrics/robustness.json").unlink()
-    assert read_results(tmp_path / "metrics", tmp_path / "plots")["robustness"] is None
-    assert "confidence" not in read_scores(tmp_path / "plots/evaluate/images.csv")
+    assert read_results(tmp_path / "metrics")["robustness"] is None
+    assert "confidence" not in read_scores(tmp_path / "metrics/evaluate/images.csv")
 
 
 def test_a_score_that_is_missing_is_no_number_and_a_name_stays_a_name(tmp_path: Path) -> None:
     scores = example_scores()
     scores.loc[0, "confidence"] = float("nan")
     write_results(tmp_path, scores)
-    read = read_scores(tmp_path / "plots/evaluate/images.csv")
+    read = read_scores(tmp_path / "metrics/evaluate/images.csv")
     assert read["confidence"].isna().sum() == 1
     assert set(read["class_name"]) == {"NA", "Sea Bass", HOSTILE}
 
@@ -143,10 +143,10 @@ def test_a_score_that_is_missing_is_no_number_and_a_name_stays_a_name(tmp_path: 
 @pytest.mark.parametrize(
     ("name", "text", "says"),
     [
-        ("plots/evaluate/images.csv", "sample_id,iou\na,1\n", "class_name"),
-        ("plots/evaluate/images.csv", "", "cannot be read"),
-        ("plots/evaluate/images.csv", "sample_id,iou\na,good\n", "cannot be read"),
-        ("plots/train/epochs.csv", None, "No such file"),
+        ("metrics/evaluate/images.csv", "sample_id,iou\na,1\n", "class_name"),
+        ("metrics/evaluate/images.csv", "", "cannot be read"),
+        ("metrics/evaluate/images.csv", "sample_id,iou\na,good\n", "cannot be read"),
+        ("metrics/train/epochs.csv", None, "No such file"),
         ("metrics/evaluate.json", '{"val": ', "cannot be read"),
         ("metrics/audit.json", None, "No such file"),
     ],
@@ -158,8 +158,8 @@ def test_a_damaged_result_is_named(tmp_path: Path, name: str, text: str | None, 
         (tmp_path / name).write_text(text)
 
     def read() -> None:
-        read_scores(tmp_path / "plots/evaluate/images.csv")
-        read_results(tmp_path / "metrics", tmp_path / "plots")
+        read_scores(tmp_path / "metrics/evaluate/images.csv")
+        read_results(tmp_path / "metrics")
 
     with pytest.raises(DataError, match=says) as raised:
         read()
@@ -171,11 +171,10 @@ def test_a_prediction_without_scores_is_refused(tmp_path: Path) -> None:
     scores = example_scores()
     write_results(tmp_path, scores.iloc[1:])
     with pytest.raises(DataError, match=f"{re.escape(scores['sample_id'][0])} has no scores"):
-        write_report(
+        write_page(
+            example_predictions(tmp_path, scores),
             metrics=tmp_path / "metrics",
             plots=tmp_path / "plots",
-            setup={},
-            predictions=example_predictions(tmp_path, scores),
             params=PARAMS,
             folder=tmp_path / "report",
         )

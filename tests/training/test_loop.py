@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import errno
 import math
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +11,11 @@ import pandas as pd
 import pytest
 import torch
 
-from fishseg import splits
+from fishseg import splits, store
 from fishseg.audit.inventory import build_inventory
 from fishseg.backbones import load_backbone
 from fishseg.decoders.files import WEIGHTS_NAME, load_decoder, save_decoder
-from fishseg.errors import CacheError, ParameterError, TrainingError
+from fishseg.errors import CacheError, ParameterError, StorageError, TrainingError
 from fishseg.features.extraction import extract
 from fishseg.features.shards import FeatureCache
 from fishseg.metrics.masks import batch_counts
@@ -95,6 +98,22 @@ def test_one_seed_one_result(
     pd.testing.assert_frame_equal(first.steps, again.steps)
 
 
+def killed_in_epoch(
+    epoch: int, cache: FeatureCache, manifest: pd.DataFrame, params: TrainParams
+) -> None:
+    """Train until an epoch begins, and no further."""
+    run_epoch = loop._run_epoch
+
+    def die(*args: Any) -> Any:
+        if args[-1] == epoch:
+            raise KeyboardInterrupt
+        return run_epoch(*args)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):  # noqa: PT012
+        patch.setattr(loop, "_run_epoch", die)
+        loop.train(cache, manifest, params, CPU)
+
+
 # linear and detail draw random numbers as they train.
 @pytest.mark.parametrize("decoder", ["cnn3", "linear", "detail"])
 def test_a_run_killed_after_an_epoch_ends_with_the_same_bits(
@@ -110,17 +129,7 @@ def test_a_run_killed_after_an_epoch_ends_with_the_same_bits(
     )
     undisturbed = loop.train(cache, manifest, params, CPU)
 
-    run_epoch = loop._run_epoch
-
-    def die(*args: Any) -> Any:
-        if args[-1] == 3:
-            raise KeyboardInterrupt
-        return run_epoch(*args)
-
-    monkeypatch.setattr(loop, "_run_epoch", die)
-    with pytest.raises(KeyboardInterrupt):
-        loop.train(cache, manifest, params, CPU)
-    monkeypatch.setattr(loop, "_run_epoch", run_epoch)
+    killed_in_epoch(3, cache, manifest, params)
     assert len(list(Path("data/.store/training").iterdir())) == 1
     told: list[int] = []
     resumed = loop.train(
@@ -162,14 +171,14 @@ def test_a_run_goes_on_from_another_decoder(
     first = loop.train(cache, manifest, train_params.model_copy(update={"epochs": 15}), CPU)
     save_decoder(first.decoder, first.card, workspace / "first")
     onward = train_params.model_copy(
-        update={"epochs": 1, "learning_rate": 1e-9, "start_from": str(workspace / "first")}
+        update={"epochs": 1, "learning_rate": 1e-9, "init_from": str(workspace / "first")}
     )
     result = loop.train(cache, manifest, onward, CPU)
     assert result.epochs["train_loss"][0] < first.epochs["train_loss"][3]
     with pytest.raises(ParameterError, match="the decoder to start from is a cnn3"):
         loop.train(cache, manifest, onward.model_copy(update={"decoder": "linear"}), CPU)
     with pytest.raises(CacheError):
-        loop.train(cache, manifest, onward.model_copy(update={"start_from": "nowhere"}), CPU)
+        loop.train(cache, manifest, onward.model_copy(update={"init_from": "nowhere"}), CPU)
 
 
 @pytest.mark.parametrize("ema_decay", [0, 0.9])
@@ -188,11 +197,11 @@ def test_the_start_keeps_its_share_of_the_weights(
             "keep": "last",
             "ema_decay": ema_decay,
             "seed": 7,
-            "start_from": str(workspace / "first"),
+            "init_from": str(workspace / "first"),
         }
     )
     wholly = loop.train(cache, manifest, onward, CPU)
-    partly = loop.train(cache, manifest, onward.model_copy(update={"start_share": 0.25}), CPU)
+    partly = loop.train(cache, manifest, onward.model_copy(update={"wise_ft_alpha": 0.75}), CPU)
     weights = partly.decoder.state_dict()
     for name, start in first.decoder.state_dict().items():
         end = wholly.decoder.state_dict()[name]
@@ -205,7 +214,7 @@ def test_the_start_keeps_its_share_of_the_weights(
     batch = cache.batch(names)
     with torch.inference_mode():
         logits = partly.decoder.eval()(batch.features.float(), batch.pixels)
-    intersection, union = batch_counts(logits, batch.target(), threshold=onward.threshold)
+    intersection, union = batch_counts(logits, batch.target())
     assert partly.epochs["val_iou"].iloc[-1] == pytest.approx(float((intersection / union).mean()))
 
 
@@ -223,26 +232,181 @@ def test_the_temperature_lowers_the_loss_on_val(
     assert calibrated < losses.bce(logits, batch.target())
 
 
+def first_epoch(result: loop.TrainingResult) -> pd.DataFrame:
+    return result.steps[result.steps["epoch"] == 1].reset_index(drop=True)
+
+
+@pytest.mark.parametrize("file", ["state.pt", "00002.json"])
+@pytest.mark.parametrize("damage", ["cut off", "missing", "another"])
 def test_a_damaged_checkpoint_is_left_aside(
+    cache: FeatureCache,
+    manifest: pd.DataFrame,
+    train_params: TrainParams,
+    caplog: pytest.LogCaptureFixture,
+    file: str,
+    damage: str,
+) -> None:
+    undisturbed = loop.train(cache, manifest, train_params, CPU)
+    killed_in_epoch(3, cache, manifest, train_params)
+    (folder,) = Path("data/.store/training").iterdir()
+    if damage == "cut off":
+        (folder / file).write_bytes((folder / file).read_bytes()[:-20])
+    elif damage == "another":
+        (folder / file).write_bytes(b"not a checkpoint")
+    else:
+        (folder / file).unlink()
+    result = loop.train(cache, manifest, train_params, CPU)
+    pd.testing.assert_frame_equal(result.steps, undisturbed.steps)
+    for name, weights in undisturbed.decoder.state_dict().items():
+        assert torch.equal(result.decoder.state_dict()[name], weights)
+    # Without the state nothing says that there was a checkpoint.
+    assert ("starting afresh" in caplog.text) == ((file, damage) != ("state.pt", "missing"))
+
+
+def test_changed_code_goes_on_from_no_old_checkpoint(
+    cache: FeatureCache,
+    manifest: pd.DataFrame,
+    train_params: TrainParams,
+    workspace: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    sources = workspace / "sources"
+    shutil.copytree(store.SOURCES / "fishseg", sources / "fishseg")
+    monkeypatch.setattr(store, "SOURCES", sources)
+    killed_in_epoch(3, cache, manifest, train_params)
+
+    bce_dice = losses.LOSSES["bce_dice"]
+    monkeypatch.setitem(losses.LOSSES, "bce_dice", lambda *args: 2 * bce_dice(*args))
+    file = sources / "fishseg/training/losses.py"
+    text = file.read_text()
+    line = "    return bce(logits, target) + soft_dice("
+    assert line in text
+    file.write_text(text.replace(line, line.replace("return ", "return 2 * ")))
+    store._code_sha256.cache_clear()  # as another run would begin
+    changed = loop.train(cache, manifest, train_params, CPU)
+    assert "resuming" not in caplog.text
+
+    # The old checkpoint is still there, for the old code; a docstring makes no other code of it.
+    monkeypatch.setitem(losses.LOSSES, "bce_dice", bce_dice)
+    file.write_text(text.replace('"""', '"""Said otherwise: ', 1))
+    store._code_sha256.cache_clear()
+    resumed = loop.train(cache, manifest, train_params, CPU)
+    assert "resuming after epoch 2" in caplog.text
+    before, after = first_epoch(resumed)["loss"], first_epoch(changed)["loss"]
+    assert after[0] == pytest.approx(2 * before[0])
+
+
+@pytest.mark.parametrize(
+    ("change", "other_name"),
+    [("elsewhere", False), ("other weights", True), ("precision", True), ("torch", True)],
+)
+def test_what_makes_another_run(
+    cache: FeatureCache,
+    manifest: pd.DataFrame,
+    train_params: TrainParams,
+    workspace: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: str,
+    other_name: bool,
+) -> None:
+    first = loop.train(cache, manifest, train_params.model_copy(update={"epochs": 1}), CPU)
+    save_decoder(first.decoder, first.card, workspace / "first")
+    params = train_params.model_copy(update={"init_from": "first"})
+    monkeypatch.setenv("FISHSEG_PRECISION", "fp32")
+    killed_in_epoch(2, cache, manifest, params)
+    if change == "elsewhere":
+        shutil.move(workspace / "first", workspace / "moved")
+        params = params.model_copy(update={"init_from": str(workspace / "moved")})
+    elif change == "other weights":
+        weights = {name: 2 * value for name, value in first.decoder.state_dict().items()}
+        store.save_tensors(weights, workspace / "first" / WEIGHTS_NAME)
+    elif change == "precision":
+        monkeypatch.setenv("FISHSEG_PRECISION", "bf16")
+    else:
+        monkeypatch.setattr(store, "_version", lambda name: f"{name} 0")
+    killed_in_epoch(2, cache, manifest, params)
+    assert len(list(Path("data/.store/training").iterdir())) == 1 + other_name
+
+
+def test_what_is_written_after_an_epoch_does_not_grow(
+    cache: FeatureCache, manifest: pd.DataFrame, train_params: TrainParams
+) -> None:
+    sizes = []
+    for epoch in (3, 9):
+        params = train_params.model_copy(update={"decoder": "linear", "epochs": 9})
+        killed_in_epoch(epoch, cache, manifest, params)
+        (folder,) = Path("data/.store/training").iterdir()
+        assert len(list(folder.glob("*.json"))) == epoch - 1
+        sizes.append((folder / "state.pt").stat().st_size)
+    assert sizes[0] == sizes[1]
+    lengths = [path.stat().st_size for path in sorted(folder.glob("*.json"))]
+    assert max(lengths) < 1.1 * min(lengths)
+
+
+def test_a_full_disk_costs_the_checkpoint_and_not_the_run(
     cache: FeatureCache,
     manifest: pd.DataFrame,
     train_params: TrainParams,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    save = loop._save
+    params = train_params.model_copy(update={"epochs": 4})
+    undisturbed = loop.train(cache, manifest, params, CPU)
+    fsync, calls = os.fsync, 0
 
-    def save_and_die(path: Path, progress: loop.Progress) -> None:
-        save(path, progress)
-        path.write_bytes(b"not a checkpoint")
-        raise KeyboardInterrupt
+    def full_for_a_while(descriptor: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls in (2, 3):  # the weights after epoch 1, the numbers of epoch 2
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(descriptor)
 
-    monkeypatch.setattr(loop, "_save", save_and_die)
-    with pytest.raises(KeyboardInterrupt):
+    monkeypatch.setattr(os, "fsync", full_for_a_while)
+    killed_in_epoch(4, cache, manifest, params)
+    assert caplog.text.count("no checkpoint of epoch") == 2
+    assert caplog.text.count("No space left") == 2
+    caplog.set_level("INFO")
+    resumed = loop.train(cache, manifest, params, CPU)  # all epochs are there by now
+    assert "resuming after epoch 3" in caplog.text
+    pd.testing.assert_frame_equal(resumed.steps, undisturbed.steps)
+    pd.testing.assert_frame_equal(resumed.epochs, undisturbed.epochs)
+
+
+def test_a_store_that_cannot_be_used_is_said_before_training(
+    cache: FeatureCache,
+    manifest: pd.DataFrame,
+    train_params: TrainParams,
+    workspace: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (workspace / "file").touch()
+    monkeypatch.setenv("FISHSEG_STORE", str(workspace / "file"))
+    with pytest.raises(StorageError, match=r"(?s)Not a directory.*FISHSEG_STORE"):
         loop.train(cache, manifest, train_params, CPU)
-    monkeypatch.setattr(loop, "_save", save)
-    assert len(loop.train(cache, manifest, train_params, CPU).epochs) == train_params.epochs
-    assert "starting afresh" in caplog.text
+
+
+def test_a_decoder_is_written_whole_or_not_at_all(
+    cache: FeatureCache,
+    manifest: pd.DataFrame,
+    train_params: TrainParams,
+    workspace: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    result = loop.train(cache, manifest, train_params.model_copy(update={"epochs": 1}), CPU)
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(StorageError, match=r"(?s)No space left.*decoder\.safetensors"):
+            save_decoder(result.decoder, result.card, workspace / "decoder")
+    assert list((workspace / "decoder").iterdir()) == []
+    (workspace / "file").touch()
+    with pytest.raises(StorageError, match="Not a directory"):
+        save_decoder(result.decoder, result.card, workspace / "file" / "decoder")
 
 
 def test_a_loss_that_is_not_finite_stops_with_a_remedy(

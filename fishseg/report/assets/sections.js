@@ -100,7 +100,6 @@ function retained(level) {
 const CALIBRATION = [
   ["calibration", "temperature", "Temperature", "what the logits are divided by; 1 leaves them as they are"],
   ["calibration", "ece", "Calibration error", "how far the probabilities are from how often pixels are fish"],
-  ["calibration", "ece_uncalibrated", "… before", "the same with a temperature of 1"],
   ["confidence", "spearman", "Confidence against IoU", "rank correlation over images: 1 where the confidence orders them as the IoU does"],
   ["confidence", "aurc", "Risk under coverage", "mean 1 − IoU of the most confident images, over all shares of them: lower is better"],
   ["confidence", "aurc_optimal", "… at best", "with a confidence that orders the images perfectly"],

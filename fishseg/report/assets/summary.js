@@ -3,7 +3,7 @@
 const SPLIT_NAMES = { val: "Validation", test: "Test", train: "Training" };
 const METRICS = [
   ["mean_iou", "Mean IoU", "the mean over images of IoU, each at its original size"],
-  ["raw_mask_iou", "… masks as they came", "the same against the masks before the audit repaired or rejected any"],
+  ["raw_mask_iou", "… raw masks", "the same against the masks before the audit repaired or rejected any"],
   ["boundary_iou", "Boundary IoU", "IoU of the two bands along the outlines: how well the edge is met"],
   ["dice", "Dice", "twice the shared pixels over the pixels of both masks"],
   ["precision", "Precision", "how much of what was called fish is fish"],
