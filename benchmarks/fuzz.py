@@ -4,6 +4,9 @@ Each picture is written whole, read, and then given odd or damaged metadata, or 
 whole must be read, with the very pixels and the right way up; what is cut must be refused, or have
 every pixel all the same; and nothing but a `DataError` may be raised. A picture that breaks this is
 named with its number, by which ``picture(seed, number)`` makes it again.
+
+Each mask is an area or two, written in one of the ways of other tools, in a few files. Either it is
+read as what it shows, or the user is asked; never is it read as anything else.
 """
 
 from __future__ import annotations
@@ -27,8 +30,11 @@ from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin
 from tqdm import tqdm
 
+from fishseg.audit.mask_values import OPTION_CHOICE, read_values, resolve_rule
 from fishseg.errors import DataError
 from fishseg.images.decoding import read_image
+from fishseg.images.mask_rule import AUTO
+from fishseg.images.masks import read_mask
 
 log = logging.getLogger("fuzz")
 
@@ -345,10 +351,77 @@ ADD_METADATA: dict[str, Callable[[bytes, int | None, random.Random], bytes]] = {
 }
 
 
+def mask_set(seed: int, number: int, folder: Path) -> tuple[list[Path], NDArray[np.bool_], str]:
+    """One to three files of one mask, the fish in it, and how it is written."""
+    choose = random.Random(f"mask {seed}/{number}")
+    height, width = choose.randint(30, 90), choose.randint(30, 90)
+    rows, columns = np.mgrid[:height, :width]
+    middle, radius = (height / 2, width / 2), (choose.uniform(0.15, 0.4), choose.uniform(0.15, 0.4))
+    distance = ((rows - middle[0]) / (radius[0] * height)) ** 2
+    distance += ((columns - middle[1]) / (radius[1] * width)) ** 2
+    fish = distance <= 1
+    one, other = fish & (columns < middle[1]), fish & (columns >= middle[1])
+    way = choose.choice(["grey", "deep", "rgb", "palette", "colour", "opacity", "jpeg", "jpeg-png"])
+    # Small numbers do not outlive JPEG: no reader could tell them from its noise.
+    small = [] if way.startswith("jpeg") else [1, 2, 3, 10]
+    levels = [choose.choice([0, *small, 40, 85, 128, 170, 254, 255]) for _ in range(4)]
+    background = choose.choice([0, 0, 0, levels[0]])
+    values = np.full((height, width), background, np.uint16)
+    values[one], values[other] = levels[1], choose.choice([levels[1], levels[1], levels[2]])
+    if choose.random() < 0.3:
+        values[(distance > 1) & (distance < 1.4)] = levels[3]
+    if choose.random() < 0.1:
+        values[0, choose.randrange(width)] = 255
+    grey = Image.fromarray(values.astype(np.uint8))
+    image: Image.Image = grey
+    if way == "deep":
+        image = Image.fromarray(values * choose.choice([1, 1, 257]))
+    elif way == "rgb":
+        image = grey.convert("RGB")
+    elif way == "palette":
+        image = Image.fromarray(values.astype(np.uint8), "P")
+        image.putpalette([0, 0, 0, *(choose.randrange(256) for _ in range(765))])
+    elif way == "colour":
+        image = Image.merge("RGB", [grey, Image.new("L", grey.size), Image.new("L", grey.size)])
+    elif way == "opacity":
+        image = Image.merge("RGBA", [*grey.convert("RGB").split(), grey])
+    elif way.startswith("jpeg"):
+        file = io.BytesIO()
+        grey.save(file, "JPEG", quality=choose.randint(30, 95))
+        image = Image.open(file)
+    suffix = "jpg" if way == "jpeg" else "png"
+    paths = [folder / f"{place}.{suffix}" for place in range(choose.randint(1, 3))]
+    for path in paths:
+        image.save(path)
+    return paths, fish, f"{way} {sorted({int(value) for value in np.unique(values)})}"
+
+
+def check_mask(paths: list[Path], fish: NDArray[np.bool_]) -> tuple[str, str | None]:
+    """``read`` or ``asked``, and what is wrong with that, if anything."""
+    try:
+        found = [read_values(path) for path in paths]
+        names = [path.name for path in paths]
+        rule = resolve_rule(found, names, AUTO, choice=OPTION_CHOICE)
+        mask = read_mask(paths[0], fish.shape, rule)
+    except DataError as error:
+        return "asked", None if error.remedy and error.expected else "asked, without a remedy"
+    except Exception as error:
+        return "asked", f"{type(error).__name__}: {error}"
+    union = int((mask | fish).sum())
+    agrees = int((mask & fish).sum()) / union if union else 1.0
+    # An area beside the fish, or one of two, may well be meant: what must not be is an inversion,
+    # noise for fish or nothing for fish.
+    return (
+        "read",
+        None if agrees > 0.4 or not mask.any() else f"read as something else: {agrees:.2f}",
+    )
+
+
 def main() -> None:
-    """Check as many pictures as asked for; exit 1 where one came out wrong."""
+    """Check as many pictures and masks as asked for; exit 1 where one came out wrong."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--pictures", type=int, default=3000)
+    parser.add_argument("--masks", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -363,6 +436,12 @@ def main() -> None:
             counts[f"{case.outcome}: {came}"] += 1
             if complaint:
                 wrong.append(f"picture {number} ({case.name}): {complaint}")
+        for number in tqdm(range(options.masks), desc="masks", unit="mask"):
+            paths, fish, name = mask_set(options.seed, number, Path(folder))
+            came, complaint = check_mask(paths, fish)
+            counts[f"mask: {came}"] += 1
+            if complaint:
+                wrong.append(f"mask {number} ({name}): {complaint}")
     for name, count in sorted(counts.items()):
         log.info("%5d  %s", count, name)
     if wrong:

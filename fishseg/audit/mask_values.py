@@ -33,6 +33,7 @@ OPTION_CHOICE = '--mask-values "{}"'
 MAX_VALUES = 4096
 # A value is an area's own if so much of it has nothing else around; of soft edges and noise less.
 SOLID_SHARE = 0.25
+LARGE_SHARE = 0.005  # of all pixels
 # Of an interpolated outline: how many levels between dark and bright it leaves, and how few pixels.
 MIN_SOFT_LEVELS = 10
 MAX_SOFT_SHARE = 0.1
@@ -242,8 +243,7 @@ def _only_meaning(pool: _Pool) -> MaskRule | None:
     if pool.kinds == {"grey"} and (white := _two_levels(pool)):
         return MaskRule("above", (white // 2,))
     numbered = np.array_equal(pool.values, np.arange(len(pool.values)))
-    n_objects = pool.pixels[pool.values != 0].sum()
-    solid = pool.solid[pool.values != 0].sum() >= SOLID_SHARE * n_objects
+    solid = (pool.solid >= SOLID_SHARE * pool.pixels).all()
     return labels if numbered and solid and not pool.lossy else None
 
 
@@ -260,6 +260,8 @@ def _two_levels(pool: _Pool) -> int | None:
     n_between, n_pixels = int(pool.pixels[between].sum()), int(pool.pixels.sum())
     if not (dark.any() and bright.any()) or n_between > MAX_SOFT_SHARE * n_pixels:
         return None
+    if not pool.solid[bright].any():
+        return None  # a stray pixel makes no white
     # An area of one value is a class of its own, or compression put it near an end.
     own_area = (pool.solid > 0) & (pool.solid >= SOLID_SHARE * pool.pixels)
     own_exact = (pool.exact_solid > 0) & (pool.exact_solid >= SOLID_SHARE * pool.exact)
@@ -267,7 +269,15 @@ def _two_levels(pool: _Pool) -> int | None:
     was_lossy = (
         int(between.sum()) >= MIN_SOFT_LEVELS and _fades(pool, dark) and _fades(pool, bright)
     )
-    odd = (own_area & between) | (own_exact & ~at_end & (not was_lossy))
+    # Whatever was black or white all over is of one value still, for better or worse compressed.
+    large = own_area & (pool.pixels > LARGE_SHARE * n_pixels)
+    if (large & dark).sum() > 1 or (large & bright).sum() > 1:
+        return None
+    odd = own_area & between
+    if not was_lossy:
+        # Thin areas have no pixel with eight equals: beside so few levels, a number is no noise.
+        number = (pool.exact > 0) & ((values <= noise // 2) | (values >= white - noise // 2))
+        odd |= ~at_end & (own_exact | (number & (len(values) < MIN_SOFT_LEVELS)))
     return None if odd.any() else white
 
 
