@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from ruamel.yaml import YAML
 
+from benchmarks import fuzz
 from fishseg.audit.mask_values import DVC_CHOICE, OPTION_CHOICE, read_values, resolve_rule
 from fishseg.errors import DataError, ParameterError
 from fishseg.images.mask_rule import parse_rule
@@ -330,3 +331,14 @@ def test_areas_of_any_levels_are_read_in_the_one_way_or_asked_about(
     assert one_meaning
     expected = np.isin(image if image.ndim == 2 else image[:, :, 0], [v for v in values if v])
     np.testing.assert_array_equal(read_mask(paths[0], (HEIGHT, WIDTH), rule), expected)
+
+
+def test_masks_at_random_are_read_as_drawn_or_asked_about(tmp_path: Path) -> None:
+    """The first of those that `python -m benchmarks.fuzz` goes on with."""
+    came = set()
+    for number in range(80):
+        paths, drawn, name = fuzz.mask_set(0, number, tmp_path)
+        outcome, complaint = fuzz.check_mask(paths, drawn)
+        came.add(outcome)
+        assert complaint is None, f"mask {number} ({name})"
+    assert came == {"read", "asked"}
