@@ -407,8 +407,8 @@ def check_mask(paths: list[Path], drawn: NDArray[np.bool_]) -> tuple[str, str | 
         return "asked", None if error.remedy and error.expected else "asked, without a remedy"
     except Exception as error:
         return "asked", f"{type(error).__name__}: {error}"
-    # What has one meaning has fish wherever it is not 0. Compression moves edges, and a band of grey
-    # as thin as it blurs an edge is taken for an edge.
+    # What has one meaning has fish wherever it is not 0. Compression moves edges, and a band of
+    # grey as thin as it blurs an edge is taken for an edge.
     union = int((mask | drawn).sum())
     agrees = int((mask & drawn).sum()) / union if union else 1.0
     same = agrees > (0.65 if mask_is_lossy(found) else 0.99)
