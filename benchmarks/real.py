@@ -37,6 +37,7 @@ from fishseg import devices
 from fishseg.decoders.files import CARD_NAME
 from fishseg.errors import CacheError, FishsegError
 from fishseg.images.decoding import read_image
+from fishseg.images.mask_rule import ZERO_255
 from fishseg.images.masks import read_mask
 from fishseg.measurement.instances import Instance, find_fish
 from fishseg.measurement.size import measure
@@ -174,7 +175,7 @@ def _score_picture(
     fish = find_fish(probability, model.threshold)
     row: dict[str, Any] = {}
     if picture.mask_path:
-        truth = read_mask(picture.mask_path, answer.shape)
+        truth = read_mask(picture.mask_path, answer.shape, ZERO_255)
         scores = score_image(answer, truth)
         row |= {"iou": scores["iou"], "boundary_iou": scores["boundary_iou"]}
         shown = scores["iou"]

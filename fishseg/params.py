@@ -95,6 +95,9 @@ class DataParams(_Section):
     wrong_mask_share: Fraction = Field(
         description="source sample: share of copies whose mask was turned otherwise than its image"
     )
+    mask_values: str = Field(
+        description="which values of the masks are fish: auto, or a rule such as 'not 0'"
+    )
 
     def model_post_init(self, _context: object) -> None:
         """Refuse values that do not go together."""

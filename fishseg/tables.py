@@ -1,7 +1,8 @@
 """The two tables that stages hand on, inventory and manifest: columns, writing, reading.
 
 In the inventory ``mask_path`` is the mask to use and ``raw_mask_path`` the one that came with the
-image. They differ where the audit has repaired a mask.
+image. They differ where the audit has repaired a mask. ``mask_rule`` and ``raw_mask_rule`` say
+which of their values are fish (see `fishseg.images.mask_rule`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ COLUMNS = {
     "image_path": "str",
     "mask_path": "str",
     "raw_mask_path": "str",
+    "mask_rule": "str",
+    "raw_mask_rule": "str",
     "width": "int64",
     "height": "int64",
     "image_sha256": "str",

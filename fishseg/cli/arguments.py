@@ -63,6 +63,17 @@ def add_tta(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_mask_values(command: argparse.ArgumentParser) -> None:
+    """``--mask-values``: which values of the masks are fish."""
+    command.add_argument(
+        "--mask-values",
+        default="auto",
+        metavar="RULE",
+        help="which values of the masks are fish, for example 'fish: 1; ignore: 255', '>127' or "
+        "'not 0' (default: %(default)s, which asks where there is more than one meaning)",
+    )
+
+
 def add_threshold(command: argparse.ArgumentParser, *, of_model: bool = False) -> None:
     """``--threshold``: the probability from which a pixel is fish.
 

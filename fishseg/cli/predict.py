@@ -199,13 +199,13 @@ def _write_tables(results: Results, wanted: Wanted) -> None:
 
 def _with_outlines(results: Results) -> Iterator[Record]:
     """The records with the outlines of their fish, made of the masks where they lack."""
+    from fishseg.audit.mask_values import read_lone_mask
     from fishseg.cli.streaming import outlines
-    from fishseg.images.masks import read_mask
     from fishseg.measurement.instances import fish_of_mask
 
     for name, record in results.records():
         if "outlines" not in record:
-            mask = read_mask(results.mask(name), (record["height"], record["width"]))
+            mask = read_lone_mask(results.mask(name), (record["height"], record["width"]))
             record["outlines"] = outlines(fish_of_mask(mask, min_share=record["min_share"]), mask)
             results.write_record(name, record)
         yield record

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fishseg.audit.mask_values import read_lone_mask
 from fishseg.cli.results import Content, DiskFullError
 from fishseg.errors import DataError, FishsegError
 from fishseg.images.decoding import read_image
-from fishseg.images.masks import read_mask
 from fishseg.measurement.instances import find_fish, fish_of_mask
 from fishseg.measurement.size import measure
 from fishseg.measurement.table import outlines_of, row_of
@@ -128,7 +128,7 @@ def _read(picture: InputFile, results: Results, wanted: Wanted) -> _Job:
                 "delete it to have it predicted"
             )
         if not is_known or record["by_hand"]:
-            by_hand = read_mask(mask, image.shape[:2])
+            by_hand = read_lone_mask(mask, image.shape[:2])
             return dataclasses.replace(
                 job, image=image, mask_by_hand=by_hand, mask_sha256=digest, remark=remark
             )

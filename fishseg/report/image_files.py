@@ -92,7 +92,7 @@ def add_pictures(
                 f"the sample {sample.sample_id} has no scores", remedy="dvc repro -f evaluate"
             )
         image = read_image(Path(sample.image_path))
-        truth = read_mask(Path(sample.mask_path), image.shape[:2])
+        truth = read_mask(Path(sample.mask_path), image.shape[:2], sample.mask_rule)
         prediction = predicted.mask(threshold)
         size = size_within(image.shape[:2], params.picture_px)
         small = size_within(image.shape[:2], params.thumbnail_px)

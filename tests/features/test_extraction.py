@@ -28,6 +28,7 @@ from fishseg.features.compute import ImageFile, Row
 from fishseg.features.shard_file import is_intact
 from fishseg.features.shards import FeatureCache
 from fishseg.images.decoding import read_image
+from fishseg.images.mask_rule import ZERO_255
 from fishseg.images.masks import read_mask
 from fishseg.images.resizing import resize_mask, to_pixels
 from fishseg.params import FeaturesParams
@@ -86,7 +87,7 @@ def test_the_cache_holds_what_the_backbone_says_of_each_file(setting: Setting) -
         assert batch.features.dtype == torch.float16
         expected = setting.backbone(pixels).clone()
         torch.testing.assert_close(batch.features.float(), expected, atol=2e-3, rtol=2e-3)
-        mask = read_mask(Path(str(sample.mask_path)), (image.shape[0], image.shape[1]))
+        mask = read_mask(Path(str(sample.mask_path)), (image.shape[0], image.shape[1]), ZERO_255)
         expected = torch.from_numpy(resize_mask(mask, (pixels.shape[2], pixels.shape[3])))
         assert torch.equal(batch.target()[0, 0].bool(), expected >= 128)
 
