@@ -29,8 +29,8 @@ from tqdm import tqdm
 from fishseg import store
 from fishseg.backbones.loading import Backbone
 from fishseg.backbones.model import LIBRARIES
-from fishseg.features import masks, ranks
-from fishseg.features.compute import ImageFile, Row, compute_rows
+from fishseg.features import compute, masks, ranks
+from fishseg.features.compute import ImageFile, Row
 from fishseg.features.shard_file import is_intact, write_shard
 from fishseg.features.shards import Index, Shard
 from fishseg.images.resizing import working_size
@@ -170,7 +170,7 @@ def _cuts(image_hashes: list[str], shard_size: int) -> list[tuple[int, int]]:
 def _features_name(size: tuple[int, int], samples: pd.DataFrame, facts: dict[str, Any]) -> str:
     name = store.fingerprint(
         {"size": size, "images": list(samples["image_sha256"]), **facts},
-        modules=["fishseg.features.compute"],
+        modules=[compute.__name__],
         libraries=[*LIBRARIES, "numpy", "pillow", "pillow-heif"],
     )
     return f"{name}.safetensors"
@@ -232,7 +232,7 @@ def _store_features(
         for item in missing
         for path in item.samples["image_path"]
     )
-    rows = compute_rows(images, backbone, device, params.dtype, params.batch_size)
+    rows = compute.compute_rows(images, backbone, device, params.dtype, params.batch_size)
     with (
         tqdm(total=n_images, desc="features", unit="image") as progress,
         ThreadPoolExecutor(WRITERS) as writers,

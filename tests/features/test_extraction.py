@@ -125,7 +125,7 @@ def test_a_second_run_computes_nothing_and_a_changed_parameter_everything(
 
         return real(counted(), *args)
 
-    monkeypatch.setattr(extraction, "compute_rows", count)
+    monkeypatch.setattr(compute, "compute_rows", count)
     setting.extract("two")
     assert computed == []
     assert setting.contents("one") == setting.contents("two")
@@ -137,7 +137,7 @@ def test_a_changed_mask_costs_no_backbone_pass(
     setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     setting.extract("one")
-    monkeypatch.setattr(extraction, "compute_rows", None)
+    monkeypatch.setattr(compute, "compute_rows", None)
     repaired, columns = setting.inventory.copy(), ["mask_path", "mask_sha256"]
     repaired.loc[0, columns] = repaired.loc[1, columns]
     cache = setting.extract("two", inventory=repaired)
@@ -261,7 +261,7 @@ def test_a_killed_run_keeps_its_finished_shards(
         yield from itertools.islice(real(*args), len(index.shards[0].sample_ids) + 1)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(extraction, "compute_rows", die_in_the_second_shard)
+    monkeypatch.setattr(compute, "compute_rows", die_in_the_second_shard)
     with pytest.raises(KeyboardInterrupt):
         setting.extract("one")
     kept = stored()
@@ -273,7 +273,7 @@ def test_a_killed_run_keeps_its_finished_shards(
         assert len(wanted) == len(setting.samples) - len(index.shards[0].sample_ids)
         return real(wanted, *args)
 
-    monkeypatch.setattr(extraction, "compute_rows", compute_the_rest)
+    monkeypatch.setattr(compute, "compute_rows", compute_the_rest)
     setting.extract("one")
     assert setting.contents("one") == setting.contents("whole")
 
