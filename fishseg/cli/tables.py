@@ -5,62 +5,67 @@ from __future__ import annotations
 import csv
 import dataclasses
 import logging
-import math
 from typing import TYPE_CHECKING, Any
 
-from fishseg.errors import ParameterError
 from fishseg.measurement import coco
+from fishseg.measurement.instances import fish_of_mask
 from fishseg.measurement.table import (
     COLUMNS,
     MM_COLUMNS,
     PLAUSIBLE_MM,
     in_millimetres,
     is_plausible,
+    outlines_of,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
+    from fishseg.cli.results import Results, Wanted
     from fishseg.measurement.table import Row
 
 log = logging.getLogger(__name__)
 
+TABLE = "measurements.csv"
 # File and kind of outline.
 COCO_FILES = {"annotations.json": "rle", "annotations_polygons.json": "polygons"}
 
 
-def scale(
-    mm_per_px: float | None, reference_px: float | None, reference_mm: float | None
-) -> float | None:
-    """Millimetres in a pixel, given as such or by something of known length; None if not given.
-
-    Raises:
-        ParameterError: a number is not above zero, or there are too many or too few of them.
-    """
-    given = {
-        "--mm-per-px": mm_per_px,
-        "--reference-px": reference_px,
-        "--reference-mm": reference_mm,
-    }
-    for option, value in given.items():
-        if value is not None and not (math.isfinite(value) and value > 0):
-            raise ParameterError(
-                f"the scale cannot be {value:g}",
-                where=option,
-                expected="a number above 0",
-                remedy="--mm-per-px 0.25, if four pixels are one millimetre",
-            )
-    if (reference_px is None) != (reference_mm is None) or None not in (mm_per_px, reference_px):
-        raise ParameterError(
-            "the scale is not clear",
-            where=", ".join(option for option, value in given.items() if value is not None),
-            expected="--mm-per-px, or both --reference-px and --reference-mm",
-            remedy="--reference-px 812 --reference-mm 300, if a ruler of 300 mm is 812 pixels long",
+def write_tables(results: Results, wanted: Wanted) -> None:
+    """Put the tables together from all records, also those of earlier runs."""
+    table = table_of(record for _, record in results.records())
+    with results.replacing(results.folder / TABLE) as part:
+        table.write_csv(part)
+    # Once there, they are kept up to date.
+    if wanted.coco or all((results.folder / name).exists() for name in COCO_FILES):
+        for name, kind in COCO_FILES.items():
+            with results.replacing(results.folder / name) as part:
+                write_coco(part, lambda: _with_outlines(results), kind)
+    table.report()
+    n_other = sum(
+        record["mask_from"] == "model" and record["made_with"] != wanted.made_with("model")
+        for _, record in results.records()
+    )
+    if n_other and wanted.model:
+        log.warning(
+            "%d of %d images were predicted with another model or other options, in an earlier "
+            "run: give them again to bring them up to date",
+            n_other,
+            table.n_images,
         )
-    if reference_px is not None and reference_mm is not None:
-        return reference_mm / reference_px
-    return mm_per_px
+
+
+def _with_outlines(results: Results) -> Iterator[Row]:
+    """The records with the outlines of their fish, made of the masks where they lack."""
+    for name, record in results.records():
+        if "outlines" not in record:
+            size = (record["height"], record["width"])
+            mask = results.read_mask(name, size)
+            fish = fish_of_mask(mask, min_share=record["min_share"])
+            record["outlines"] = [outlines_of(one, size) for one in fish]
+            results.write_record(name, record)
+        yield record
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -90,7 +95,7 @@ class Table:
     def columns(self) -> list[str]:
         """Those of millimetres only where a scale is known."""
         has_scale = any(row["mm_per_px"] is not None for row in self.rows)
-        with_scale = ("mm_per_px", *MM_COLUMNS) if has_scale else ()
+        with_scale = ("mm_per_px", "scale_from", *MM_COLUMNS) if has_scale else ()
         return ["image", "fish", *COLUMNS, "mask_from", *with_scale]
 
     def report(self) -> None:
@@ -127,8 +132,9 @@ def table_of(records: Iterable[Row]) -> Table:
                     "image": record["source"],
                     "fish": number,
                     **fish,
-                    "mask_from": "hand" if record["by_hand"] else "model",
+                    "mask_from": record["mask_from"],
                     "mm_per_px": scale,
+                    "scale_from": record["scale_from"],
                     **in_mm,
                 }
             )
