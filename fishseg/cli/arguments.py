@@ -121,6 +121,9 @@ def add_results(command: argparse.ArgumentParser) -> None:
         help="a scale for each picture: a table with the columns image and mm_per_px",
     )
     command.add_argument(
+        "--excel", action="store_true", help="also write measurements.xlsx, a sheet for Excel"
+    )
+    command.add_argument(
         "--coco",
         action="store_true",
         help="also write annotations.json (exact run lengths) and annotations_polygons.json",

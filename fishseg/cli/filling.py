@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import logging
 from typing import TYPE_CHECKING
 
@@ -40,8 +41,19 @@ def wanted_of(options: argparse.Namespace) -> tuple[Wanted, Scales]:
             expected="0 to 1",
             remedy="--min-share 0.03",
         )
+    if options.excel and importlib.util.find_spec("openpyxl") is None:
+        raise ParameterError(
+            "a sheet needs openpyxl, which is not installed",
+            where="--excel",
+            remedy="pip install '.[excel]'",
+        )
     wanted = Wanted(
-        model="", min_share=options.min_share, probability_bits=0, coco=options.coco, scales={}
+        model="",
+        min_share=options.min_share,
+        probability_bits=0,
+        coco=options.coco,
+        excel=options.excel,
+        scales={},
     )
     return wanted, scales_of(options)
 

@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 from PIL import Image
 
 from fishseg.cli.inputs import InputFile
-from fishseg.cli.tables import COCO_FILES, TABLE
+from fishseg.cli.tables import COCO_FILES, EXCEL, TABLE
 from fishseg.errors import DataError
 from fishseg.images.decoding import read_image
 from fishseg.images.folders import RESULT_FOLDERS, STATE, mark_results, result_names
@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 
 Record: TypeAlias = dict[str, Any]
 
-OURS = frozenset({*RESULT_FOLDERS, TABLE, *COCO_FILES})
+OURS = frozenset({*RESULT_FOLDERS, TABLE, EXCEL, *COCO_FILES})
 # Where a mask comes from.
 MODEL, GIVEN, HAND = "model", "given", "hand"
 # Changes with anything that makes old records wrong.
@@ -66,6 +66,7 @@ class Wanted:
         min_share: see `fishseg.measurement.instances.find_fish`.
         probability_bits: of the probabilities' PNG, 8 or 16; 0 for none.
         coco: whether outlines are needed; those that are missing are made of the masks later.
+        excel: whether the table is written as a sheet, too.
         scales: of the pictures that have one; the others keep what an earlier run gave them.
     """
 
@@ -73,6 +74,7 @@ class Wanted:
     min_share: float
     probability_bits: int
     coco: bool
+    excel: bool
     scales: Mapping[Path, Scale]
 
     def made_with(self, mask_from: str, given: str = "") -> str:

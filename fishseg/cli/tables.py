@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import logging
+import re
 from typing import TYPE_CHECKING, Any
 
 from fishseg.measurement import coco
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-TABLE = "measurements.csv"
+TABLE, EXCEL = "measurements.csv", "measurements.xlsx"
 # File and kind of outline.
 COCO_FILES = {"annotations.json": "rle", "annotations_polygons.json": "polygons"}
 
@@ -38,6 +39,9 @@ def write_tables(results: Results, wanted: Wanted) -> None:
     with results.replacing(results.folder / TABLE) as part:
         table.write_csv(part)
     # Once there, they are kept up to date.
+    if wanted.excel or (results.folder / EXCEL).exists():
+        with results.replacing(results.folder / EXCEL) as part:
+            table.write_excel(part)
     if wanted.coco or all((results.folder / name).exists() for name in COCO_FILES):
         for name, kind in COCO_FILES.items():
             with results.replacing(results.folder / name) as part:
@@ -90,6 +94,35 @@ class Table:
             writer = csv.DictWriter(file, self.columns, extrasaction="ignore", lineterminator="\n")
             writer.writeheader()
             writer.writerows(self.rows)
+
+    def write_excel(self, path: Path) -> None:
+        """Write the rows as a sheet; numbers are numbers, whatever the country's decimal mark."""
+        from openpyxl import Workbook
+        from openpyxl.cell import WriteOnlyCell
+        from openpyxl.styles import Font
+        from openpyxl.utils import get_column_letter
+
+        def cell(value: Any, *, bold: bool = False) -> Any:
+            text = isinstance(value, str)
+            # XML has no control characters.
+            made = WriteOnlyCell(sheet, re.sub(r"[\x00-\x1f]", "\ufffd", value) if text else value)
+            if text:
+                made.data_type = "s"  # a name that begins with = is no formula
+            if bold:
+                made.font = Font(bold=True)
+            return made
+
+        book = Workbook(write_only=True)
+        sheet = book.create_sheet("measurements")
+        columns = self.columns
+        sheet.freeze_panes = "C2"
+        for number, name in enumerate(columns, start=1):
+            sheet.column_dimensions[get_column_letter(number)].width = max(9, len(name) + 2)
+        sheet.auto_filter.ref = f"A1:{get_column_letter(len(columns))}{len(self.rows) + 1}"
+        sheet.append([cell(name, bold=True) for name in columns])
+        for row in self.rows:
+            sheet.append([cell(row[name]) for name in columns])
+        book.save(path)
 
     @property
     def columns(self) -> list[str]:

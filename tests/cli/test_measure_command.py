@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 from pathlib import Path
 
 import numpy as np
+import openpyxl
 import pytest
 from measured_masks import mask, photograph, run, table
 from PIL import Image
@@ -110,3 +112,32 @@ def test_masks_that_do_not_fit_or_are_none(caplog: pytest.LogCaptureFixture) -> 
     assert "drawn/b.png: the mask does not fit" in last
     assert "drawn/c.png: the file is no image" in last
     assert "no such mask" in str(run("in", "nowhere", "--out", "out"))
+
+
+def test_a_sheet_for_excel(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("=1+1", "a\x07b", "plain"):
+        photograph(f"in/{name}.png")
+        mask(f"drawn/{name}.png", (20, 20, 40, 10))
+    assert run("in", "drawn", "--out", "out", "--excel", "--mm-per-px", "0.21") == 0
+    book = openpyxl.load_workbook("out/measurements.xlsx")
+    assert book.sheetnames == ["measurements"]
+    head, *lines = book["measurements"].iter_rows()
+    rows = table()
+    assert [cell.value for cell in head] == list(rows[0])
+    assert len(lines) == len(rows)
+    for line, row in zip(lines, rows, strict=True):
+        for cell, (column, text) in zip(line, row.items(), strict=True):
+            if column in ("image", "mask_from", "scale_from", "check"):
+                assert cell.data_type in ("s", "n")
+                assert (cell.value or "") == text.replace("\x07", "\ufffd")
+            elif text:
+                assert cell.data_type == "n"
+                assert float(cell.value) == float(text)
+    # Once there it is kept up to date; without the library that is said before the work begins.
+    photograph("in/z.png")
+    mask("drawn/z.png", (20, 20, 40, 10))
+    assert run("in", "drawn", "--out", "out") == 0
+    assert openpyxl.load_workbook("out/measurements.xlsx")["measurements"].max_row == 5
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert "pip install '.[excel]'" in str(run("in", "drawn", "--out", "other", "--excel"))
+    assert not Path("other").exists()
