@@ -165,6 +165,7 @@ def _predict(model: ProbabilityModel, paths: Sequence[Path], folder: Path) -> Ca
             probability_bits=0,
             coco=False,
             excel=False,
+            min_confidence=0,
             scales={},
         )
         pictures = find_pictures([str(path) for path in paths]).pictures

@@ -53,6 +53,7 @@ def wanted_of(options: argparse.Namespace) -> tuple[Wanted, Scales]:
         probability_bits=0,
         coco=options.coco,
         excel=options.excel,
+        min_confidence=0,
         scales={},
     )
     return wanted, scales_of(options)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import hashlib
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from fishseg.cli.arguments import (
     Commands,
@@ -18,13 +16,10 @@ from fishseg.cli.arguments import (
     add_tta,
     check_threshold,
     conclude,
+    decimal,
     one_line,
 )
-from fishseg.errors import ModelError
-from fishseg.prediction.model import THRESHOLD
-
-if TYPE_CHECKING:
-    from fishseg.prediction.model import ProbabilityModel
+from fishseg.errors import ParameterError
 
 log = logging.getLogger("fishseg")
 
@@ -73,6 +68,13 @@ def add_parser(commands: Commands) -> None:
         metavar="BITS",
         help="also write probabilities/NAME.png, of 8 (default) or 16 bits; full white is 1",
     )
+    predict.add_argument(
+        "--min-confidence",
+        type=decimal,
+        default=0.0,
+        metavar="C",
+        help="leave fish of less confidence, 0 to 1, out of the table (default: %(default)s)",
+    )
     add_tta(predict)
     add_threshold(predict, of_model=True)
     add_model(predict)
@@ -86,46 +88,26 @@ def run(options: argparse.Namespace) -> int:
     """Write everything; 1 where a file could not be used."""
     from fishseg.cli.filling import fill, wanted_of
     from fishseg.cli.inputs import find_pictures
+    from fishseg.cli.models import load_model
 
     check_threshold(options.threshold)
+    if not 0 <= options.min_confidence <= 1:
+        raise ParameterError(
+            f"no confidence is {options.min_confidence:g}",
+            where="--min-confidence",
+            expected="0 to 1",
+            remedy="--min-confidence 0.8",
+        )
     wanted, scales = wanted_of(options)
     found = find_pictures(options.paths)
     if not found.pictures:
         return conclude(0, [one_line(problem) for problem in found.problems], found.remarks)
-    model, identity = _load_model(options)
-    wanted = dataclasses.replace(wanted, model=identity, probability_bits=options.probabilities)
-    return fill(options.out, found, model, wanted, scales)
-
-
-def _load_model(options: argparse.Namespace) -> tuple[ProbabilityModel, str]:
-    """The model, and what tells it apart from others."""
-    if options.model is not None:
-        from fishseg.prediction.onnx_model import OnnxSegmenter
-
-        model = OnnxSegmenter.load(options.model, tta=options.tta, threshold=options.threshold)
-        return model, f"{_hash([options.model])} {options.tta} {model.threshold}"
-    try:
-        from fishseg import devices
-        from fishseg.prediction.segmenter import Segmenter
-    except ModuleNotFoundError as error:
-        raise ModelError(
-            f"a trained decoder needs {error.name}, which is not installed",
-            where=options.decoder,
-            remedy="pip install fishseg with its dependencies, or give an exported model: "
-            "--model model.onnx",
-        ) from None
-    segmenter = Segmenter.load(
-        options.decoder,
-        options.backbone,
-        devices.select(),
-        tta=options.tta,
-        threshold=THRESHOLD if options.threshold is None else options.threshold,
+    loaded = load_model(options, tta=options.tta)
+    log.info("%s", loaded.about)
+    wanted = dataclasses.replace(
+        wanted,
+        model=loaded.identity,
+        probability_bits=options.probabilities,
+        min_confidence=options.min_confidence,
     )
-    # The decoder's card holds the hash of the backbone's weights, which loading has checked.
-    identity = f"{_hash(sorted(options.decoder.iterdir()))} {options.tta} {segmenter.threshold}"
-    return segmenter, identity
-
-
-def _hash(files: list[Path]) -> str:
-    digests = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()]
-    return " ".join(digests)
+    return fill(options.out, found, loaded.model, wanted, scales)

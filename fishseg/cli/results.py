@@ -67,6 +67,7 @@ class Wanted:
         probability_bits: of the probabilities' PNG, 8 or 16; 0 for none.
         coco: whether outlines are needed; those that are missing are made of the masks later.
         excel: whether the table is written as a sheet, too.
+        min_confidence: fish of less are left out of the table.
         scales: of the pictures that have one; the others keep what an earlier run gave them.
     """
 
@@ -75,6 +76,7 @@ class Wanted:
     probability_bits: int
     coco: bool
     excel: bool
+    min_confidence: float
     scales: Mapping[Path, Scale]
 
     def made_with(self, mask_from: str, given: str = "") -> str:

@@ -14,7 +14,7 @@ from fishseg.images.decoding import read_image
 from fishseg.images.masks import read_mask
 from fishseg.measurement.instances import find_fish, fish_of_mask
 from fishseg.measurement.size import measure
-from fishseg.measurement.table import outlines_of, row_of
+from fishseg.measurement.table import outlines_of, rows_of
 from fishseg.parallel import ordered_map
 from fishseg.plots.measured import measured_overlay
 from fishseg.store import file_sha256
@@ -225,7 +225,7 @@ def _finish(job: _Job, results: Results, wanted: Wanted) -> Record:
         "files": [f"masks/{job.picture.name}.png"],
         "height": mask.shape[0],
         "width": mask.shape[1],
-        "fish": [row_of(one, its_size) for one, its_size in zip(fish, measured, strict=True)],
+        "fish": rows_of(fish, measured, mask),
     }
     if wanted.coco:
         size = (mask.shape[0], mask.shape[1])

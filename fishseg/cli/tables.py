@@ -35,7 +35,9 @@ COCO_FILES = {"annotations.json": "rle", "annotations_polygons.json": "polygons"
 
 def write_tables(results: Results, wanted: Wanted) -> None:
     """Put the tables together from all records, also those of earlier runs."""
-    table = table_of(record for _, record in results.records())
+    table = table_of(
+        (record for _, record in results.records()), min_confidence=wanted.min_confidence
+    )
     with results.replacing(results.folder / TABLE) as part:
         table.write_csv(part)
     # Once there, they are kept up to date.
@@ -81,12 +83,14 @@ class Table:
         n_images: how many pictures there are.
         n_empty: how many of them are without a fish.
         n_implausible: fish of a length that fish do not have.
+        n_unsure: fish that were left out because of their confidence.
     """
 
     rows: list[Row]
     n_images: int
     n_empty: int
     n_implausible: int
+    n_unsure: int
 
     def write_csv(self, path: Path) -> None:
         """Write the rows, below a line of names."""
@@ -139,6 +143,11 @@ class Table:
             self.n_images,
             self.n_empty,
         )
+        n_odd = sum(bool(row["check"]) for row in self.rows)
+        if n_odd:
+            log.info("%d fish to look at: the column check says why", n_odd)
+        if self.n_unsure:
+            log.info("%d fish below --min-confidence are left out of the table", self.n_unsure)
         if self.n_implausible:
             shortest, longest = PLAUSIBLE_MM
             log.warning(
@@ -149,15 +158,23 @@ class Table:
             )
 
 
-def table_of(records: Iterable[Row]) -> Table:
-    """The table of these records, in their order; fish are numbered from 1 in each picture."""
+def table_of(records: Iterable[Row], *, min_confidence: float = 0) -> Table:
+    """The table of these records, in their order; fish are numbered from 1 in each picture.
+
+    Args:
+        records: as `fishseg.cli.streaming` makes them.
+        min_confidence: fish of less are left out; those of masks that no model made stay.
+    """
     rows: list[Row] = []
-    n_images = n_empty = n_implausible = 0
+    n_images = n_empty = n_implausible = n_unsure = 0
     for record in records:
         scale = record["mm_per_px"]
         n_images += 1
         n_empty += not record["fish"]
         for number, fish in enumerate(record["fish"], start=1):
+            if fish["confidence"] is not None and fish["confidence"] < min_confidence:
+                n_unsure += 1
+                continue
             in_mm = dict.fromkeys(MM_COLUMNS) if scale is None else in_millimetres(fish, scale)
             n_implausible += scale is not None and not is_plausible(fish, scale)
             rows.append(
@@ -171,7 +188,13 @@ def table_of(records: Iterable[Row]) -> Table:
                     **in_mm,
                 }
             )
-    return Table(rows=rows, n_images=n_images, n_empty=n_empty, n_implausible=n_implausible)
+    return Table(
+        rows=rows,
+        n_images=n_images,
+        n_empty=n_empty,
+        n_implausible=n_implausible,
+        n_unsure=n_unsure,
+    )
 
 
 def write_coco(path: Path, records: Callable[[], Iterable[Row]], kind: str) -> None:

@@ -18,7 +18,7 @@ from scipy.sparse.csgraph import dijkstra
 from fishseg.measurement import coco
 from fishseg.measurement.instances import find_fish, fish_of_mask
 from fishseg.measurement.size import measure
-from fishseg.measurement.table import COLUMNS, row_of
+from fishseg.measurement.table import COLUMNS, rows_of
 
 Mask = NDArray[np.bool_]
 
@@ -190,8 +190,10 @@ def test_instances_and_their_rows(mask: Mask, seed: int, share: float) -> None:
         assert fish.cut_off == at_border
         assert fish.confidence is not None
         assert 0 <= fish.confidence <= 1
-        row = row_of(fish, measure(fish.mask, origin=fish.origin))
+    measured = [measure(fish.mask, origin=fish.origin) for fish in found]
+    for row in rows_of(found, measured, predicted):
         assert list(row) == list(COLUMNS)
+        assert isinstance(row.pop("check"), str)
         assert all(math.isfinite(value) for value in row.values())
         assert 0 <= row["orientation_degrees"] < 180
     areas = [np.count_nonzero(fish.mask) for fish in found]
