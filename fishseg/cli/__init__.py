@@ -16,10 +16,10 @@ from collections.abc import Sequence
 
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from fishseg.cli import app, compare, crossvalidate, export, predict, score
+from fishseg.cli import app, compare, crossvalidate, export, measure, predict, score
 from fishseg.errors import one_message
 
-COMMANDS = (predict, score, crossvalidate, compare, export, app)
+COMMANDS = (predict, measure, score, crossvalidate, compare, export, app)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -11,6 +11,7 @@ import copy
 import dataclasses
 import logging
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -475,8 +476,14 @@ def _result(run: Run, progress: Progress, logits: LogitHistogram) -> TrainingRes
         megapixels=index.megapixels,
         dtype=index.dtype,
         temperature=temperature,
+        # A sample is called CLASS/STEM.
+        trained_on=dict(sorted(Counter(map(_class_of, run.sample_ids["train"])).items())),
     )
     return TrainingResult(progress.average, card, pd.DataFrame(progress.steps), epochs, summary)
+
+
+def _class_of(sample_id: str) -> str:
+    return sample_id.rpartition("/")[0]
 
 
 def write_curves(result: TrainingResult, folder: Path) -> None:
