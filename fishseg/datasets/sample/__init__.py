@@ -142,7 +142,7 @@ def _lay_out(raw: Path) -> None:
         for folder in (
             _copy_folder(raw, species),
             _mask_folder(raw, species),
-            raw / "NA_Fish_Dataset" / species.source_name,
+            raw / "NA_Fish_Dataset" / species.source_folder,
             raw / "truth" / species.name,
         ):
             folder.mkdir(parents=True, exist_ok=True)
@@ -163,7 +163,7 @@ def _render(seed: int, raw: Path, job: _Job) -> tuple[_Row, list[_Row]]:
     species = SPECIES[job.class_index]
     photo = render_photo(species, _rng(_PHOTO, seed, job.class_index, job.index))
     name = f"{job.index + 1:05d}.png"
-    path = raw / "NA_Fish_Dataset" / species.source_name / name
+    path = raw / "NA_Fish_Dataset" / species.source_folder / name
     _write_png(path, photo.picture)
     _write_png(raw / "truth" / species.name / name, photo.coverage)
     photo_row: _Row = {

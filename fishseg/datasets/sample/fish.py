@@ -37,8 +37,10 @@ def grow_fish(fish: Fish, rng: np.random.Generator) -> Anatomy:
     trunk = _trunk(fish, rng)
     spread = float(rng.beta(1.2, 1.6))
     parts = [_tail(fish.tail, trunk, rng)]
-    parts += [_median_fin(fin, trunk, spread, rng) for fin in fish.median_fins]
-    parts += [_paired_fin(fin, trunk, rng) for fin in fish.paired_fins]
+    parts += [_median_fin(fin, -1, trunk, spread, rng) for fin in fish.dorsal_fins]
+    parts += [_median_fin(fin, 1, trunk, spread, rng) for fin in fish.anal_fins]
+    parts.append(_paired_fin(fish.pectoral_fin, trunk, rng, over_body=True))
+    parts.append(_paired_fin(fish.pelvic_fin, trunk, rng, over_body=False))
     if fish.barbels:
         parts += [_barbel(trunk, rng) for _ in range(2)]
     return Anatomy(trunk=trunk, parts=tuple(parts))
@@ -110,8 +112,10 @@ def _tail(tail: Tail, trunk: Trunk, rng: np.random.Generator) -> Part:
     return Part(outline=np.concatenate(outline), rays=np.concatenate(rays))
 
 
-def _median_fin(fin: MedianFin, trunk: Trunk, spread: float, rng: np.random.Generator) -> Part:
-    side = -1 if fin.edge == "dorsal" else 1
+def _median_fin(
+    fin: MedianFin, side: int, trunk: Trunk, spread: float, rng: np.random.Generator
+) -> Part:
+    """A fin on the back (``side`` -1) or under the belly (1)."""
     u = np.linspace(0, 1, 12 * max(fin.spines, 3))
     s = fin.start + (fin.end - fin.start) * u
     rise = np.where(
@@ -128,7 +132,7 @@ def _median_fin(fin: MedianFin, trunk: Trunk, spread: float, rng: np.random.Gene
     return Part(outline=np.concatenate([base, tips[::-1]]), rays=np.stack([base, tips], axis=1))
 
 
-def _paired_fin(fin: PairedFin, trunk: Trunk, rng: np.random.Generator) -> Part:
+def _paired_fin(fin: PairedFin, trunk: Trunk, rng: np.random.Generator, *, over_body: bool) -> Part:
     root = np.array([fin.at, trunk.edge(np.array([fin.at]), fin.height)[0]])
     angle = math.radians(fin.angle_degrees * rng.uniform(0.2, 1.9))
     length = fin.length * rng.uniform(0.8, 1.1)
@@ -140,7 +144,7 @@ def _paired_fin(fin: PairedFin, trunk: Trunk, rng: np.random.Generator) -> Part:
     turn = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
     outline = leaf @ turn + root
     rays = np.stack([np.broadcast_to(root, (20, 2)), outline[5:25]], axis=1)
-    return Part(outline=outline, rays=rays, over_body=fin.over_body)
+    return Part(outline=outline, rays=rays, over_body=over_body)
 
 
 def _barbel(trunk: Trunk, rng: np.random.Generator) -> Part:
