@@ -17,10 +17,9 @@ from tqdm import tqdm
 
 from fishseg.audit.grey_image import Affine, GreyImage, load_grey_image
 from fishseg.audit.polar import candidate_map, find_candidates, spectrum
-from fishseg.audit.processes import process_map, single_threaded
 from fishseg.audit.registration import register
 from fishseg.audit.sift import Features, detect, find_similarity
-from fishseg.parallel import ordered_map
+from fishseg.parallel import ordered_map, process_map, single_threaded
 from fishseg.store import folder as store_folder
 
 if TYPE_CHECKING:

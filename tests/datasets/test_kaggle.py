@@ -83,7 +83,13 @@ def raw(tmp_path: Path) -> Path:
 @pytest.fixture
 def params() -> DataParams:
     return DataParams(
-        source="kaggle", path="", seed=0, photos_per_class=1, copies_per_photo=1, wrong_mask_share=0
+        source="kaggle",
+        path="",
+        seed=0,
+        photos_per_class=1,
+        copies_per_photo=1,
+        scene="market",
+        wrong_mask_share=0,
     )
 
 

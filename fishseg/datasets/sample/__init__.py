@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from fishseg.datasets.sample.anywhere import draw_set
 from fishseg.datasets.sample.camera import Picture
 from fishseg.datasets.sample.copies import Transform, draw_transform, draw_wrong_transform
 from fishseg.datasets.sample.photo import Photo, render_photo
@@ -66,9 +67,14 @@ def download(params: DataParams, raw: Path) -> None:
     `fishseg.datasets.sample.photo.Photo`, and ``truth/<Class>/<stem>.png`` its exact coverage.
 
     Args:
-        params: ``seed``, ``photos_per_class``, ``copies_per_photo`` and ``wrong_mask_share`` count.
+        params: ``scene`` chooses; ``anywhere`` is `fishseg.datasets.sample.anywhere.draw_set`. For
+            ``market``, ``seed``, ``photos_per_class``, ``copies_per_photo`` and
+            ``wrong_mask_share`` count.
         raw: the folder to fill.
     """
+    if params.scene == "anywhere":
+        draw_set(params.seed, params.photos_per_class, raw)
+        return
     _lay_out(raw)
     jobs = _plan(params)
     render = functools.partial(_render, params.seed, raw)

@@ -52,7 +52,8 @@ class Tail(_Model):
 
     start: float
     span: float
-    fork: float  # depth of the notch as a share of the fin's length
+    fork: float = 0.0  # depth of the notch as a share of the fin's length
+    rounded: bool = False  # a paddle without corners
 
 
 class Spots(_Model):
@@ -69,6 +70,16 @@ class Stripe(_Model):
 
     height: float
     width: float
+    colour: Colour
+    strength: float
+
+
+class Bar(_Model):
+    """A bar across the body at ``at``, from the back's outline down to ``reach`` (1: all of it)."""
+
+    at: float
+    width: float
+    reach: float
     colour: Colour
     strength: float
 
@@ -104,33 +115,46 @@ class _Kind(_Model):
         return self.source_name or self.name
 
 
-class Fish(_Kind):
-    """A bony fish.
+class Body(_Model):
+    """The shape of a bony fish.
 
     Args:
         dorsal: outline of the back. ventral: outline of the belly.
         eye: distance from the snout, height over the axis (negative: above) and radius.
         head: where the gill cover ends. mouth: length of the gape.
         scale: size of a scale; 0 where scales are too small to be seen.
-        back, flank, belly, fin, iris: colours.
-        back_edge: height at which the back's colour ends (-1 back .. 1 belly), and its softness.
-        mottle: a second colour in irregular patches, and their strength.
         scutes: a line of large scales runs along the flank.
         barbels: two feelers hang from the chin.
+        whiskers: so many long feelers, too thin for the mask.
     """
 
-    kind: Literal["fish"] = "fish"
     dorsal: Profile
     ventral: Profile
     tail: Tail
-    dorsal_fins: tuple[MedianFin, ...]
-    anal_fins: tuple[MedianFin, ...]
-    pectoral_fin: PairedFin
-    pelvic_fin: PairedFin
+    dorsal_fins: tuple[MedianFin, ...] = ()
+    anal_fins: tuple[MedianFin, ...] = ()
+    pectoral_fin: PairedFin | None = None
+    pelvic_fin: PairedFin | None = None
     eye: tuple[float, float, float]
     head: float
     mouth: float
     scale: float
+    scutes: bool = False
+    barbels: bool = False
+    whiskers: int = 0
+
+
+class Coat(_Model):
+    """The colours of a bony fish.
+
+    Args:
+        back, flank, belly, fin, iris: colours.
+        back_edge: height at which the back's colour ends (-1 back .. 1 belly), and its softness.
+        mottle: a second colour in irregular patches, and their strength.
+        tail_edge: colour of the tail's end, and its strength.
+        fin_opacity: range of what the skin of a fin hides of the ground, 0 to 1.
+    """
+
     back: Colour
     flank: Colour
     belly: Colour
@@ -140,9 +164,17 @@ class Fish(_Kind):
     mottle: tuple[Colour, float]
     spots: Spots | None = None
     stripes: tuple[Stripe, ...] = ()
+    bars: tuple[Bar, ...] = ()
     patches: tuple[Patch, ...] = ()
-    scutes: bool = False
-    barbels: bool = False
+    tail_edge: tuple[Colour, float] | None = None
+    fin_opacity: tuple[float, float] = (0.8, 1.0)
+
+
+class Fish(_Kind, Body, Coat):
+    """A bony fish. Seen from above or below, ``dorsal`` and ``ventral`` are its two sides."""
+
+    kind: Literal["fish"] = "fish"
+    seen_from: Literal["side", "above", "below"] = "side"
 
 
 class Shrimp(_Kind):
