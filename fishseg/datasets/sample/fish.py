@@ -121,7 +121,10 @@ def _paddle(tail: Tail, trunk: Trunk, rng: np.random.Generator) -> Part:
     root = np.array([[root_s, side * trunk.edge(np.array([root_s]), 1)[0]] for side in (-1, 1)])
     turn = np.linspace(-np.pi / 2, np.pi / 2, 48)
     reach = 1 - rng.uniform(0, 0.06) * np.abs(rng.standard_normal(48)) * np.abs(np.sin(turn))
-    s = tail.start + (1 - tail.start) * np.cos(turn) ** rng.uniform(0.4, 0.8) * reach
+    # A fan: widest well behind its root.
+    widest = rng.uniform(0.3, 0.7)
+    along = widest + (1 - widest) * np.cos(turn) ** rng.uniform(0.4, 0.8) * reach
+    s = tail.start + (1 - tail.start) * along
     t = tail.span / 2 * rng.uniform(0.6, 1.05) * np.sin(turn)
     edge = np.stack([s / s.max(), t], axis=1)
     starts = np.linspace(root[0], root[1], 48)

@@ -37,6 +37,8 @@ class _Stock(BaseModel):
 
     bodies: dict[str, Body]
     coats: dict[str, Coat]
+    everyday: tuple[str, ...]
+    everyday_share: float
     inks: tuple[Colour, ...]
 
 
@@ -152,6 +154,8 @@ def _turned_over(body: Body) -> Body:
 def _draw_coat(rng: np.random.Generator) -> Coat:
     """Colours of a coat in another tint, with markings of its own or none."""
     coat = _COATS[rng.integers(len(_COATS))]
+    if rng.random() < STOCK.everyday_share:
+        coat = STOCK.coats[STOCK.everyday[rng.integers(len(STOCK.everyday))]]
     tint = np.exp(rng.normal(0, 0.1, 3) + rng.normal(0, 0.16))
     changes: dict[str, Any] = {
         name: _tinted(getattr(coat, name), rng, tint)
