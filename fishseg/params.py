@@ -87,7 +87,7 @@ class DataParams(_Section):
     photos_per_class: Int = Field(
         ge=1,
         le=1000,
-        description="source sample: photographs of each species; pictures of each place of anywhere",
+        description="source sample: photographs of each species; of anywhere, of each place",
     )
     copies_per_photo: Int = Field(
         ge=1, le=1000, description="source sample: flipped and rotated copies of each photograph"
