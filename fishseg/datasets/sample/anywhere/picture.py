@@ -154,7 +154,7 @@ class Scene:
 def draw_picture(place_name: str, rng: np.random.Generator) -> tuple[bytes, Picture]:
     """A picture of a place as a JPEG file, and its mask, 0 or 255, ``(H, W)`` uint8."""
     place = SCENES.places[place_name]
-    shape = _frame(rng)
+    shape = frame_shape(rng)
     surface = SCENES.surfaces[_choice(place.surfaces, rng)]
     ground = lay_ground(surface, shape, rng)
     scene = Scene(ground, _light(shape, place, rng), rng)
@@ -433,7 +433,7 @@ def _wide_blur(field: Field, sigma: float) -> Field:
 # The frame
 
 
-def _frame(rng: np.random.Generator) -> tuple[int, int]:
+def frame_shape(rng: np.random.Generator) -> tuple[int, int]:
     """Height and width: landscape, upright or square."""
     ratio = float(rng.choice([1.0, 1.2, 4 / 3, 3 / 2, 16 / 9], p=[0.15, 0.1, 0.4, 0.2, 0.15]))
     area = rng.uniform(0.2, 0.34) * 1e6

@@ -69,17 +69,19 @@ class Place(_Model):
     fine: float = 0.25
 
 
-class _Scenes(_Model):
+class Scenes(_Model):
+    """All surfaces and places; a place knows the surfaces it names."""
+
     surfaces: dict[str, Surface]
     places: dict[str, Place]
 
     @model_validator(mode="after")
-    def _names_are_known(self) -> _Scenes:
+    def _names_are_known(self) -> Scenes:
         for name, place in self.places.items():
             if unknown := place.surfaces.keys() - self.surfaces.keys():
                 raise ValueError(f"place {name} has unknown surfaces: {', '.join(sorted(unknown))}")
         return self
 
 
-SCENES = _Scenes.model_validate(YAML(typ="safe").load(Path(__file__).with_name("scenes.yaml")))
+SCENES = Scenes.model_validate(YAML(typ="safe").load(Path(__file__).with_name("scenes.yaml")))
 """Surfaces and places by name."""
