@@ -52,10 +52,20 @@ def summarise(study: Study) -> pd.DataFrame:
             "n_groups": rows["group_id"].nunique(),
         }
         for metric in METRICS:
-            draws = {"samples": settings.bootstrap_samples, "seed": settings.seed}
-            low, high = bootstrap_interval(rows[metric], rows["group_id"], **draws)
+            low, high = bootstrap_interval(
+                rows[metric],
+                rows["group_id"],
+                samples=settings.bootstrap_samples,
+                seed=settings.seed,
+            )
             row |= {metric: rows[metric].mean(), f"{metric}_low": low, f"{metric}_high": high}
-            gain = paired_difference(first[metric], rows[metric], rows["group_id"], **draws)
+            gain = paired_difference(
+                first[metric],
+                rows[metric],
+                rows["group_id"],
+                samples=settings.bootstrap_samples,
+                seed=settings.seed,
+            )
             if gain is not None:
                 row |= {
                     f"{metric}_gain": gain.mean,

@@ -19,6 +19,13 @@ Result = TypeVar("Result")
 _MIN_ITEMS = 4
 
 
+def n_cpus() -> int:
+    """How many processors this process may use, where the system tells; else all there are."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def ordered_map(
     function: Callable[[Item], Result],
     items: Iterable[Item],
@@ -37,10 +44,10 @@ def ordered_map(
         function: of an item.
         items: taken by the calling thread.
         ahead: how many results may wait; twice the number of threads unless told.
-        workers: the number of threads; that of the processors unless told.
+        workers: the number of threads; `n_cpus` unless told.
         initializer: called by each thread before anything else.
     """
-    workers = workers or os.cpu_count() or 1
+    workers = workers or n_cpus()
     window = ahead if ahead is not None else 2 * workers
     pending: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(workers, initializer=initializer) as pool:
@@ -66,7 +73,7 @@ def process_map(
         items: what can be pickled.
         workers: processes, if not as many as there are cores; 1 is this process.
     """
-    workers = min(workers or os.cpu_count() or 1, len(items))
+    workers = min(workers or n_cpus(), len(items))
     if workers <= 1 or len(items) < _MIN_ITEMS:
         yield from map(function, items)
         return

@@ -326,7 +326,13 @@ class RobustnessParams(_Section):
     images: Int = Field(
         ge=1,
         le=100_000,
-        description="val images to corrupt, each of another photograph, spread over the classes",
+        description="val photographs to corrupt, at most; spread over the classes",
+    )
+    corruptions: Int = Field(
+        ge=1,
+        le=33,
+        description="corruptions of each photograph, at least; together they meet all kinds and "
+        "degrees",
     )
     seed: Seed = Field(description="seed of the choice and of the corruptions")
 

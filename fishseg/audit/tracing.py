@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import logging
 from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pandas as pd
+
+log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -109,8 +112,40 @@ def samples_of(table: pd.DataFrame) -> list[Sample]:
     ]
 
 
+def group_copies(
+    table: pd.DataFrame,
+    raw: Path,
+    *,
+    min_likeness: float,
+    kept_in: Path | None = None,
+    workers: int | None = None,
+) -> pd.DataFrame:
+    """The inventory with the copies of one photograph in one group; all else stays as it is.
+
+    What measuring needs of the audit: else copies stand on both sides of a fold, and count as
+    evidence of their own. Groups that the inventory has already stay together.
+
+    Args:
+        table: an inventory, see `fishseg.tables.COLUMNS`.
+        raw: see `trace`.
+        min_likeness: see `trace`.
+        kept_in: see `trace`.
+        workers: see `trace`.
+    """
+    traced = trace(
+        samples_of(table), raw, min_likeness=min_likeness, kept_in=kept_in, workers=workers
+    )
+    log.info("%d pictures show %d photographs", len(table), len(set(traced.group_ids)))
+    return table.assign(group_id=traced.group_ids)
+
+
 def trace(
-    samples: Sequence[Sample], raw: Path, *, min_likeness: float, workers: int | None = None
+    samples: Sequence[Sample],
+    raw: Path,
+    *,
+    min_likeness: float,
+    kept_in: Path | None = None,
+    workers: int | None = None,
 ) -> Traced:
     """Find the source of each sample among the photographs, and else among the samples.
 
@@ -119,15 +154,17 @@ def trace(
         raw: the folder that may hold photographs.
         min_likeness: from which two pictures show the same, see
             `fishseg.audit.registration.likeness`.
+        kept_in: the folder for what an interrupted run goes on from; the store unless given.
         workers: processes; as many as there are cores if not given.
     """
+    how = _How(min_likeness, kept_in, workers)
     photos, problems = _read_photos(raw)
     placements: list[Placement | None] = [None] * len(samples)
     near: list[NearDuplicate] = []
     if photos:
-        placements, near = _trace_to_photos(samples, photos, min_likeness, workers)
+        placements, near = _trace_to_photos(samples, photos, how)
     left = [number for number, placement in enumerate(placements) if placement is None]
-    linked = _link([samples[number] for number in left], min_likeness, workers)
+    linked = _link([samples[number] for number in left], how)
     for number, placement in zip(left, linked.placements, strict=True):
         if placement:
             moved = dataclasses.replace(placement, source=placement.source + len(photos))
@@ -145,6 +182,13 @@ def trace(
         ),
         problems=problems,
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class _How:
+    min_likeness: float
+    kept_in: Path | None
+    workers: int | None
 
 
 def _read_photos(raw: Path) -> tuple[list[Source], list[Problem]]:
@@ -175,40 +219,43 @@ def _size_or_problem(path: Path) -> tuple[int, int] | str:
 def _trace_to_photos(
     samples: Sequence[Sample],
     photos: Sequence[Source],
-    min_likeness: float,
-    workers: int | None,
+    how: _How,
 ) -> tuple[list[Placement | None], list[NearDuplicate]]:
-    prepared = prepare_sources([photo.file for photo in photos])
-    same, near = _compare(photos, prepared, min_likeness, workers)
+    prepared = prepare_sources([photo.file for photo in photos], how.kept_in)
+    same, near = _compare(photos, prepared, how)
     of_class = defaultdict(list)
     for number, photo in enumerate(photos):
         of_class[photo.class_name].append(number)
     queries = [
         Query(sample.image, preferred=tuple(of_class[sample.class_name])) for sample in samples
     ]
-    found = match(queries, prepared, as_a_whole, description="find photographs", workers=workers)
-    placements = [place(matches, same, min_likeness) for matches in found]
+    found = match(
+        queries, prepared, as_a_whole, description="find photographs", workers=how.workers
+    )
+    placements = [place(matches, same, how.min_likeness) for matches in found]
     left = [number for number, placement in enumerate(placements) if placement is None]
     again = [queries[number] for number in left]
-    found = match(again, prepared, by_features, description="look again", workers=workers)
+    found = match(again, prepared, by_features, description="look again", workers=how.workers)
     for number, matches in zip(left, found, strict=True):
-        placements[number] = place(matches, same, min_likeness)
+        placements[number] = place(matches, same, how.min_likeness)
     return placements, near
 
 
 def _compare(
-    sources: Sequence[Source], prepared: Path, min_likeness: float, workers: int | None
+    sources: Sequence[Source], prepared: Path, how: _How
 ) -> tuple[Aligned, list[NearDuplicate]]:
     """Which sources show the same."""
     queries = [Query(source.file, itself=number) for number, source in enumerate(sources)]
-    found = match(queries, prepared, as_a_whole, description="compare photographs", workers=workers)
+    found = match(
+        queries, prepared, as_a_whole, description="compare photographs", workers=how.workers
+    )
     near = {
         _near_duplicate(source.name, sources[twin.source].name, twin)
         for source, matches in zip(sources, found, strict=True)
         for twin in matches
-        if twin.likeness >= min_likeness
+        if twin.likeness >= how.min_likeness
     }
-    return align(found, min_likeness), _strongest(near)
+    return align(found, how.min_likeness), _strongest(near)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -221,26 +268,27 @@ class _Linked:
     near_duplicates: list[NearDuplicate]
 
 
-def _link(samples: Sequence[Sample], min_likeness: float, workers: int | None) -> _Linked:
+def _link(samples: Sequence[Sample], how: _How) -> _Linked:
     """Find the samples that show the same, and lay them on one of them."""
     if len(samples) < 2:
         return _Linked([], [None] * len(samples), [None] * len(samples), [])
-    prepared = prepare_sources([sample.image for sample in samples])
+    prepared = prepare_sources([sample.image for sample in samples], how.kept_in)
     queries = [Query(sample.image, itself=number) for number, sample in enumerate(samples)]
-    found = match(queries, prepared, as_a_whole, description="link copies", workers=workers)
+    found = match(queries, prepared, as_a_whole, description="link copies", workers=how.workers)
     near = {
         _near_duplicate(sample.sample_id, samples[link.source].sample_id, link)
         for sample, matches in zip(samples, found, strict=True)
         for link in matches
-        if link.likeness >= min_likeness and samples[link.source].class_name != sample.class_name
+        if link.likeness >= how.min_likeness
+        and samples[link.source].class_name != sample.class_name
     }
-    linked = align(found, min_likeness)
+    linked = align(found, how.min_likeness)
     members = defaultdict(list)
     for number, root in enumerate(linked.root):
         members[root].append(number)
     together = [numbers for numbers in members.values() if len(numbers) > 1]
     examples = _most_complete(together, prepared)
-    placements = _lay_on_examples(samples, together, examples, min_likeness, workers)
+    placements = _lay_on_examples(samples, together, examples, how)
     components: list[str | None] = [None] * len(samples)
     for numbers in together:
         for number in numbers:
@@ -271,28 +319,27 @@ def _lay_on_examples(
     samples: Sequence[Sample],
     components: Sequence[Sequence[int]],
     examples: Sequence[int],
-    min_likeness: float,
-    workers: int | None,
+    how: _How,
 ) -> list[Placement | None]:
     """Register every member on its component's example, or on another's if that is the same."""
     placements: list[Placement | None] = [None] * len(samples)
     if not examples:
         return placements
-    prepared = prepare_sources([samples[example].image for example in examples])
+    prepared = prepare_sources([samples[example].image for example in examples], how.kept_in)
     number_of = {example: number for number, example in enumerate(examples)}
     members = [number for numbers in components for number in numbers]
     queries = [Query(samples[number].image, itself=number_of.get(number)) for number in members]
     matches_of_all = match(
-        queries, prepared, as_a_whole, description="join groups", workers=workers
+        queries, prepared, as_a_whole, description="join groups", workers=how.workers
     )
     found = dict(zip(members, matches_of_all, strict=True))
-    same = align([found[example] for example in examples], min_likeness)
+    same = align([found[example] for example in examples], how.min_likeness)
     for number, matches in found.items():
         if number in number_of:
             itself = Match(number_of[number], np.eye(3), likeness=1.0, residual_px=0.0)
-            placements[number] = place([itself], same, min_likeness)
+            placements[number] = place([itself], same, how.min_likeness)
         else:
-            placements[number] = place(matches, same, min_likeness)
+            placements[number] = place(matches, same, how.min_likeness)
     return placements
 
 

@@ -13,6 +13,7 @@ from fishseg.cli.arguments import (
     add_threshold,
     add_tta,
     check_threshold,
+    conclude,
 )
 from fishseg.errors import ParameterError
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 log = logging.getLogger("fishseg")
+
+COLUMNS = ("sample_id", "group_id", "iou", "boundary_iou")  # of --out
 
 EXAMPLES = """\
   fishseg crossvalidate my-pictures                    from scratch, and from data/decoder
@@ -36,7 +39,7 @@ def add_parser(commands: Commands) -> None:
         commands,
         "crossvalidate",
         summary="how good a decoder trained on a labelled folder would be",
-        description="Deal the pictures of a labelled folder to folds, score each fold with a\n"
+        description="Deal the photographs of a labelled folder to folds, score each fold with a\n"
         "decoder trained on the others, and print one table: trained from scratch, and\n"
         "going on from the decoder in data/decoder, which stays as it is. Parameters are\n"
         "those of params.yaml, so run it where that file lies.",
@@ -62,19 +65,21 @@ def add_parser(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the table."""
+    """Print the table; 1 where a file could not be used."""
     import tempfile
 
     import pandas as pd
 
     from fishseg import devices, params, store
     from fishseg.audit.inventory import build_inventory
+    from fishseg.audit.tracing import group_copies
     from fishseg.backbones import load_backbone
     from fishseg.datasets.local import opened
     from fishseg.decoders.files import CARD_NAME
     from fishseg.evaluation.crossvalidation import cross_validate, score_masks, write_views
     from fishseg.features.extraction import extract
     from fishseg.features.shards import FeatureCache
+    from fishseg.tables import write_csv
 
     if options.folds < 2:
         raise ParameterError(
@@ -83,21 +88,27 @@ def run(options: argparse.Namespace) -> int:
             expected="2 or more",
         )
     check_threshold(options.threshold)
+    if options.out:
+        # Better now than after all the work.
+        options.out.parent.mkdir(parents=True, exist_ok=True)
     features_params = params.load(params.FeaturesParams)
     train_params = params.load(params.TrainParams).model_copy(update={"init_from": ""})
     device = devices.select()
     starts = {"from scratch": ""}
     if (options.decoder / CARD_NAME).exists():
         starts[f"from {options.decoder}"] = str(options.decoder)
-    measured: dict[str, pd.DataFrame] = {}
     with (
         opened(options.folder) as folder,
         tempfile.TemporaryDirectory(dir=store.folder("crossvalidation")) as features,
         tempfile.TemporaryDirectory() as views_folder,
     ):
-        inventory = build_inventory(folder, max_broken_share=1).table
+        found = build_inventory(folder, max_broken_share=1)
+        found.require_fish()
+        min_likeness = params.load(params.AuditParams).min_likeness
+        inventory = group_copies(found.table, folder, min_likeness=min_likeness)
+        table = _Table()
         if options.masks:
-            measured[str(options.masks)] = score_masks(inventory, options.masks)
+            table.add(str(options.masks), score_masks(inventory, options.masks))
         views = write_views(inventory, Path(views_folder))
         backbone = load_backbone(
             options.backbone, features_params.layers, devices.precision(device), device
@@ -107,7 +118,7 @@ def run(options: argparse.Namespace) -> int:
         cache = FeatureCache(Path(features))
         for name, start in starts.items():
             wanted = train_params.model_copy(update={"init_from": start})
-            measured[name] = cross_validate(
+            scores = cross_validate(
                 inventory,
                 cache,
                 wanted,
@@ -117,23 +128,37 @@ def run(options: argparse.Namespace) -> int:
                 threshold=options.threshold,
                 tta=options.tta,
             )
-    _print_table(measured)
+            table.add(name, scores)
     if options.out:
-        tables = [table.assign(decoder=name) for name, table in measured.items()]
-        columns = ["decoder", "sample_id", "iou", "boundary_iou"]
-        pd.concat(tables)[columns].round(6).to_csv(options.out, index=False, lineterminator="\n")
-    return 0
+        write_csv(table.scores()[["decoder", *COLUMNS]].round(6), options.out)
+    return conclude(*found.use())
 
 
-def _print_table(measured: dict[str, pd.DataFrame]) -> None:
-    from fishseg.metrics.bootstrap import bootstrap_interval
+class _Table:
+    """The table, printed row by row: what is measured is not lost with what fails later."""
 
-    print("| masks | pictures | mean IoU [95% interval] | median | worst | boundary IoU |")
-    print("|---|---|---|---|---|---|")
-    for name, table in measured.items():
-        low, high = bootstrap_interval(table["iou"], table["group_id"])
+    def __init__(self) -> None:
+        self._measured: dict[str, pd.DataFrame] = {}
+
+    def add(self, name: str, scores: pd.DataFrame) -> None:
+        """Print the row of some masks."""
+        from fishseg.metrics.bootstrap import bootstrap_interval
+
+        if not self._measured:
+            columns = "masks | pictures (photographs) | mean IoU [95% interval] | median | worst"
+            print(f"| {columns} | boundary IoU |\n|---|---|---|---|---|---|")
+        self._measured[name] = scores
+        low, high = bootstrap_interval(scores["iou"], scores["group_id"])
         print(
-            f"| {name} | {len(table)} | **{table['iou'].mean():.3f}** [{low:.3f}, {high:.3f}] "
-            f"| {table['iou'].median():.3f} | {table['iou'].min():.3f} "
-            f"| {table['boundary_iou'].mean():.3f} |"
+            f"| {name} | {len(scores)} ({scores['group_id'].nunique()}) "
+            f"| **{scores['iou'].mean():.3f}** [{low:.3f}, {high:.3f}] "
+            f"| {scores['iou'].median():.3f} | {scores['iou'].min():.3f} "
+            f"| {scores['boundary_iou'].mean():.3f} |",
+            flush=True,
         )
+
+    def scores(self) -> pd.DataFrame:
+        """The scores of every picture, with what they are of as ``decoder``."""
+        import pandas as pd
+
+        return pd.concat([table.assign(decoder=name) for name, table in self._measured.items()])

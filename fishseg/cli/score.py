@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,19 +14,17 @@ from fishseg.cli.arguments import (
     add_threshold,
     add_tta,
     check_threshold,
-    exit_status,
+    conclude,
 )
 
 if TYPE_CHECKING:
     import argparse
 
-    from fishseg.datasets.layout import Problem
-
-log = logging.getLogger("fishseg")
 
 # This works in any folder, without a params.yaml.
 BOOTSTRAP_SAMPLES = 2000
 SEED = 42
+MIN_LIKENESS = 0.4  # as params.yaml has it: audit.min_likeness
 GALLERIES = {"best": 5, "random": 20, "worst": 5}
 
 EXAMPLES = """\
@@ -44,7 +41,8 @@ def add_parser(commands: Commands) -> None:
         "score",
         summary="metrics of the decoder on a labelled folder",
         description="Measure the decoder on pictures with masks and print the metrics as JSON on\n"
-        "standard output; progress and log go to standard error.",
+        "standard output; progress and log go to standard error. Copies of one photograph are\n"
+        "found, and intervals are over photographs.",
         examples=EXAMPLES,
     )
     score.add_argument(
@@ -68,21 +66,22 @@ def add_parser(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the metrics; 1 where a file could not be used."""
     from fishseg import devices
-    from fishseg.audit.inventory import (
-        KINDS_KEPT,
-        KINDS_REDUNDANT,
-        build_inventory,
-    )
+    from fishseg.audit.inventory import build_inventory
+    from fishseg.audit.tracing import group_copies
     from fishseg.datasets.local import opened
     from fishseg.evaluation.files import describe
     from fishseg.evaluation.predicting import predict_files
     from fishseg.evaluation.scoring import score
+    from fishseg.images.folders import mark_results
     from fishseg.metrics.masks import summarise
     from fishseg.prediction.segmenter import Segmenter
     from fishseg.prediction.stored import Predictions, write_predictions
     from fishseg.report.figures import draw_galleries
 
     check_threshold(options.threshold)
+    if options.galleries:
+        # Better now than after all the work.
+        options.galleries.mkdir(parents=True, exist_ok=True)
     segmenter = Segmenter.load(
         options.decoder,
         options.backbone,
@@ -92,26 +91,22 @@ def run(options: argparse.Namespace) -> int:
     )
     threshold = segmenter.threshold
     with opened(options.folder) as folder, tempfile.TemporaryDirectory() as kept:
+        told = Path(kept) / "predictions"
         # Whatever is broken is left out and listed, but never ends the run.
         inventory = build_inventory(folder, max_broken_share=1)
-        samples = inventory.table
-        write_predictions(
-            predict_files(samples, segmenter), Path(kept), describe(segmenter.card, threshold)
+        samples = group_copies(
+            inventory.table, folder, min_likeness=MIN_LIKENESS, kept_in=Path(kept)
         )
-        predictions = Predictions(Path(kept))
+        write_predictions(
+            predict_files(samples, segmenter), told, describe(segmenter.card, threshold)
+        )
+        predictions = Predictions(told)
         scores = score(predictions, len(samples), threshold=threshold).table
         summary = summarise(scores, bootstrap_samples=BOOTSTRAP_SAMPLES, seed=SEED)
-        print(json.dumps(summary, indent=2))
+        print(json.dumps(summary, indent=2), flush=True)
         if options.galleries:
             draw_galleries(scores, predictions, options.galleries, seed=SEED, **GALLERIES)
-    unusable = []
-    for problem in inventory.problems:
-        if problem.kind in KINDS_KEPT + KINDS_REDUNDANT:
-            log.info("%s", _line(problem))
-        else:
-            unusable.append(_line(problem))
-    return exit_status(unusable)
-
-
-def _line(problem: Problem) -> str:
-    return f"{problem.path}: {problem.message}"
+            # A later `fishseg predict` must not take them for photographs.
+            drawn = [file.name for file in options.galleries.glob("gallery_*.png")]
+            mark_results(options.galleries, drawn)
+    return conclude(*inventory.use())

@@ -21,6 +21,7 @@ def bootstrap_interval(
     values: pd.Series[float],
     groups: pd.Series[str],
     *,
+    of: pd.Series[float] | None = None,
     samples: int = SAMPLES,
     seed: int = SEED,
     confidence: float = 0.95,
@@ -32,12 +33,14 @@ def bootstrap_interval(
     Args:
         values: the score of each image, any order.
         groups: the source photo of each image.
+        of: what each score is a share of, if the interval is that of a share: the sum of the scores
+            over the sum of these, of which that over any group is above 0.
         samples: number of resamples, each of as many groups as there are, with replacement.
         seed: seed of the draws.
         confidence: share of the resampled means inside the interval.
     """
     codes, _ = pd.factorize(groups, sort=True)
-    group_sizes = np.bincount(codes)
+    group_sizes = np.bincount(codes, weights=None if of is None else of.to_numpy(np.float64))
     group_sums = np.bincount(codes, weights=values.to_numpy(dtype=np.float64))
     n_groups = len(group_sizes)
     chunk = max(1, DRAWS_PER_CHUNK // n_groups)

@@ -1,31 +1,42 @@
-"""What a model still finds in photographs that are worse than those it has learned from."""
+"""What a model still finds in photographs that are worse than those it has learned from.
+
+Each photograph is tried as it is and in a few of the ways there are to spoil one; the ways go
+round, so that together the photographs meet every corruption at every degree. Many photographs
+with few corruptions each tell more than few with all: how well a photograph keeps is its own
+matter, and the interval over photographs says how far theirs speaks for others.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
+from PIL import Image
 from tqdm import tqdm
 
 from fishseg.images.decoding import read_image
 from fishseg.images.masks import read_mask
 from fishseg.images.resizing import resize_image, resize_mask
+from fishseg.metrics.bootstrap import bootstrap_interval
 from fishseg.metrics.masks import score_image
-from fishseg.robustness.corruptions import CORRUPTIONS, SEVERITIES, corrupt
+from fishseg.robustness.corruptions import CORRUPTIONS, corrupt
+from fishseg.store import make_folder
 from fishseg.tables import write_csv
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from fishseg.params import RobustnessParams
     from fishseg.prediction.model import ProbabilityModel
 
 CLEAN = "clean"
+# Just visible, in the middle, hard: what lies between tells little more.
+DEGREES = (1, 3, 5)
 # Examples are kept this small, so that the photographs may be of any size.
 EXAMPLE_HEIGHT = 240
 
@@ -36,8 +47,9 @@ class Trial:
 
     Attributes:
         sample_id: which image.
+        group_id: of which photograph.
         corruption: a name of `CORRUPTIONS`, or ``clean``.
-        severity: from 1 to 5; 0 where it is clean.
+        severity: one of `DEGREES`; 0 where it is clean.
         image: ``(H, W, 3)`` uint8 RGB, corrupted.
         truth: ``(H, W)`` bool; it has moved with the image.
         prediction: ``(H, W)`` bool.
@@ -45,6 +57,7 @@ class Trial:
     """
 
     sample_id: str
+    group_id: str
     corruption: str
     severity: int
     image: NDArray[np.uint8]
@@ -59,7 +72,7 @@ class RobustnessResult:
 
     Attributes:
         table: a row a corruption and severity (see `tabulate`).
-        examples: all trials of one image, made small.
+        examples: the first trial of each, in the table's order, made small.
         summary: the numbers of ``metrics/robustness.json``.
     """
 
@@ -74,7 +87,7 @@ def measure(
     model: ProbabilityModel,
     params: RobustnessParams,
 ) -> RobustnessResult:
-    """Try a model on some val images, as they are and corrupted.
+    """Try a model on val photographs, as they are and corrupted.
 
     Raises:
         DataError: a file that can no longer be read.
@@ -83,14 +96,31 @@ def measure(
     samples = choose_samples(
         inventory[inventory["sample_id"].isin(val)], params.images, seed=params.seed
     )
-    n_trials = len(samples) * (1 + len(CORRUPTIONS) * len(SEVERITIES))
-    rows, examples = [], []
-    for trial in tqdm(trials(samples, model, params.seed), total=n_trials, desc="robustness"):
-        rows.append({"corruption": trial.corruption, "severity": trial.severity, **trial.scores})
-        if trial.sample_id == samples["sample_id"].iloc[0]:
-            examples.append(_made_small(trial))
-    table = tabulate(pd.DataFrame(rows))
-    return RobustnessResult(table, examples, summarise(table, len(samples)))
+    ways = deal(len(samples), params.corruptions, seed=params.seed)
+    n_trials = sum(1 + len(one) for one in ways)
+    rows = []
+    examples: dict[tuple[str, int], Trial] = {}
+    clean: dict[str, float] = {}
+    for trial in tqdm(trials(samples, ways, model, params.seed), total=n_trials, desc="robustness"):
+        if trial.corruption == CLEAN:
+            clean = {f"clean_{key}": trial.scores[key] for key in ("iou", "boundary_iou")}
+            continue
+        rows.append(
+            {
+                "group_id": trial.group_id,
+                "corruption": trial.corruption,
+                "severity": trial.severity,
+                **trial.scores,
+                **clean,
+            }
+        )
+        cell = (trial.corruption, trial.severity)
+        if cell not in examples:
+            examples[cell] = _made_small(trial)
+    scores = pd.DataFrame(rows)
+    table = tabulate(scores)
+    cells = zip(table["corruption"], table["severity"], strict=True)
+    return RobustnessResult(table, [examples[cell] for cell in cells], summarise(scores, table))
 
 
 def choose_samples(samples: pd.DataFrame, n_images: int, *, seed: int) -> pd.DataFrame:
@@ -105,17 +135,46 @@ def choose_samples(samples: pd.DataFrame, n_images: int, *, seed: int) -> pd.Dat
     return photos.loc[chosen].sort_values("sample_id", ignore_index=True)
 
 
-def trials(samples: pd.DataFrame, model: ProbabilityModel, seed: int) -> Iterator[Trial]:
-    """What a model finds in each sample: clean, then by corruption and severity.
+def deal(n_photos: int, n_corruptions: int, *, seed: int) -> list[list[tuple[str, int]]]:
+    """The corruptions and severities that each photograph is tried with.
+
+    They go round in an order that the seed decides, in which one corruption follows another at
+    another degree: a photograph gets different corruptions (of up to as many as there are), and
+    each corruption and degree is met as often as any other, or once more.
+
+    Args:
+        n_photos: how many photographs there are, at least 1.
+        n_corruptions: how many each gets; more where together they would not meet all there are.
+        seed: at least 0.
+    """
+    names = list(np.random.default_rng(seed).permutation(list(CORRUPTIONS)))
+    cells = [
+        (str(name), DEGREES[(number + turn) % len(DEGREES)])
+        for turn in range(len(DEGREES))
+        for number, name in enumerate(names)
+    ]
+    each = max(n_corruptions, math.ceil(len(cells) / n_photos))
+    return [
+        [cells[(photo * each + number) % len(cells)] for number in range(each)]
+        for photo in range(n_photos)
+    ]
+
+
+def trials(
+    samples: pd.DataFrame,
+    ways: list[list[tuple[str, int]]],
+    model: ProbabilityModel,
+    seed: int,
+) -> Iterator[Trial]:
+    """What a model finds in each sample: clean, then in each of its ways.
 
     The same path as prediction from a file, one image after the other.
     """
-    attempts = [(CLEAN, 0), *itertools.product(CORRUPTIONS, SEVERITIES)]
     sample: Any
-    for sample in samples.itertuples(index=False):
+    for sample, own_ways in zip(samples.itertuples(index=False), ways, strict=True):
         image = read_image(Path(sample.image_path))
         truth = read_mask(Path(sample.mask_path), (sample.height, sample.width))
-        for name, severity in attempts:
+        for name, severity in [(CLEAN, 0), *own_ways]:
             seen, visible = image, truth
             if name != CLEAN:
                 seen, visible = corrupt(
@@ -124,6 +183,7 @@ def trials(samples: pd.DataFrame, model: ProbabilityModel, seed: int) -> Iterato
             prediction = model.probability(seen) >= model.threshold
             yield Trial(
                 sample_id=sample.sample_id,
+                group_id=sample.group_id,
                 corruption=name,
                 severity=severity,
                 image=seen,
@@ -134,62 +194,114 @@ def trials(samples: pd.DataFrame, model: ProbabilityModel, seed: int) -> Iterato
 
 
 def tabulate(scores: pd.DataFrame) -> pd.DataFrame:
-    """Means over the images.
+    """Means over the trials of each corruption and severity.
 
     Args:
-        scores: a row a trial: ``corruption, severity, iou, boundary_iou``.
+        scores: a row a trial: ``corruption, severity, iou, boundary_iou`` and ``clean_iou``, that
+            of the same photograph as it is.
 
     Returns:
-        A row a corruption and severity, ``clean`` first and then in the order of `CORRUPTIONS`:
-        ``corruption, severity, mean_iou, worst_iou, best_iou, boundary_iou`` and ``iou_retained``,
-        the mean IoU as a share of that of the clean images (0 where that is 0).
+        A row a corruption and severity, in the order of `CORRUPTIONS`: ``corruption, severity,
+        n_images, mean_iou, clean_iou, boundary_iou`` and ``iou_retained``, the mean IoU as a share
+        of that of the same photographs as they are (0 where that is 0).
     """
     table = (
-        scores.groupby(["corruption", "severity"], sort=False)
+        scores.groupby(["corruption", "severity"])
         .agg(
+            n_images=("iou", "size"),
             mean_iou=("iou", "mean"),
-            worst_iou=("iou", "min"),
-            best_iou=("iou", "max"),
+            clean_iou=("clean_iou", "mean"),
             boundary_iou=("boundary_iou", "mean"),
         )
         .reset_index()
     )
-    clean_iou = table.loc[table["corruption"] == CLEAN, "mean_iou"].iloc[0]
-    table["iou_retained"] = table["mean_iou"] / clean_iou if clean_iou else 0.0
+    table["iou_retained"] = (table["mean_iou"] / table["clean_iou"]).where(
+        table["clean_iou"] > 0, 0
+    )
+    order = {name: number for number, name in enumerate(CORRUPTIONS)}
+    table = table.sort_values(
+        ["corruption", "severity"],
+        key=lambda values: values.map(order) if values.name == "corruption" else values,
+        ignore_index=True,
+    )
     return table.round(6)
 
 
-def summarise(table: pd.DataFrame, n_images: int) -> dict[str, Any]:
-    """What ``metrics/robustness.json`` says, of the table that `tabulate` gives.
+def summarise(scores: pd.DataFrame, table: pd.DataFrame) -> dict[str, Any]:
+    """What ``metrics/robustness.json`` says, of all trials and of their table.
 
     Returns:
-        ``n_images``; ``mean_iou_retained``, over all corruptions and severities;
-        ``clean.mean_iou``, ``clean.boundary_iou``; and for each corruption ``<severity>.mean_iou``
-        and ``<severity>.iou_retained``.
+        ``n_images`` and ``n_trials``; ``mean_iou_retained``, over all trials, with its 95% interval
+        over photographs ``retained_ci_low`` and ``retained_ci_high``; ``clean.mean_iou`` and
+        ``clean.boundary_iou`` of the photographs as they are; and for each corruption its
+        ``iou_retained``, ``ci_low``, ``ci_high``, and ``<severity>.mean_iou`` and
+        ``<severity>.iou_retained``.
     """
-    clean = table[table["corruption"] == CLEAN].iloc[0]
-    corrupted = table[table["corruption"] != CLEAN]
+    retained, low, high = _retained(scores)
+    photos = scores.drop_duplicates("group_id")
     return {
-        "n_images": n_images,
-        "mean_iou_retained": round(float(corrupted["iou_retained"].mean()), 6),
-        CLEAN: {key: float(clean[key]) for key in ("mean_iou", "boundary_iou")},
+        "n_images": len(photos),
+        "n_trials": len(scores),
+        "mean_iou_retained": retained,
+        "retained_ci_low": low,
+        "retained_ci_high": high,
+        CLEAN: {
+            "mean_iou": round(float(photos["clean_iou"].mean()), 6),
+            "boundary_iou": round(float(photos["clean_boundary_iou"].mean()), 6),
+        },
         **{
             str(name): {
-                str(severity): {"mean_iou": float(mean_iou), "iou_retained": float(retained)}
-                for severity, mean_iou, retained in zip(
-                    rows["severity"], rows["mean_iou"], rows["iou_retained"], strict=True
-                )
+                **dict(
+                    zip(
+                        ("iou_retained", "ci_low", "ci_high"),
+                        _retained(scores[scores["corruption"] == name]),
+                        strict=True,
+                    )
+                ),
+                **{
+                    str(row["severity"]): {key: row[key] for key in ("mean_iou", "iou_retained")}
+                    for row in rows.to_dict("records")
+                },
             }
-            for name, rows in corrupted.groupby("corruption", sort=False)
+            for name, rows in table.groupby("corruption", sort=False)
         },
     }
 
 
+def _retained(scores: pd.DataFrame) -> tuple[float, float, float]:
+    """The share of the IoU that trials keep, and its interval over photographs."""
+    # A photograph in which nothing is found to begin with has nothing to lose.
+    scores = scores[scores["clean_iou"] > 0]
+    if scores.empty:
+        return 0.0, 0.0, 0.0
+    share = scores["iou"].sum() / scores["clean_iou"].sum()
+    low, high = bootstrap_interval(scores["iou"], scores["group_id"], of=scores["clean_iou"])
+    return round(float(share), 6), round(low, 6), round(high, 6)
+
+
 def write_table(table: pd.DataFrame, folder: Path) -> None:
-    """Write ``severity.csv``, which DVC compares between experiments; the corrupted rows alone."""
+    """Write ``severity.csv``, which DVC compares between experiments."""
     folder.mkdir(parents=True, exist_ok=True)
-    corrupted = table[table["corruption"] != CLEAN]
-    write_csv(corrupted, folder / "severity.csv")
+    write_csv(table, folder / "severity.csv")
+
+
+def write_examples(examples: list[Trial], folder: Path) -> None:
+    """Write what a model saw and found, for pictures of it.
+
+    Args:
+        examples: small trials.
+        folder: gets ``examples.csv``, a row each with its ``corruption``, ``severity`` and ``iou``
+            and the names of two files, ``image`` and ``prediction``, and those.
+    """
+    make_folder(folder)
+    rows = []
+    for number, trial in enumerate(examples):
+        names = {"image": f"{number:02d}.png", "prediction": f"{number:02d}-prediction.png"}
+        Image.fromarray(trial.image).save(folder / names["image"])
+        Image.fromarray(trial.prediction).save(folder / names["prediction"])
+        facts = {"corruption": trial.corruption, "severity": trial.severity}
+        rows.append({**facts, "iou": round(trial.scores["iou"], 6), **names})
+    write_csv(pd.DataFrame(rows), folder / "examples.csv")
 
 
 def _made_small(trial: Trial) -> Trial:

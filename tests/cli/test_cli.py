@@ -2,16 +2,23 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+import yaml
+from conftest import draw_fish
 from PIL import Image
 
 from fishseg import cli
 from fishseg.audit.inventory import build_inventory
 from fishseg.backbones import load_backbone
+from fishseg.cli.inputs import find_pictures
 from fishseg.decoders.files import save_decoder
+from fishseg.evaluation import crossvalidation
 from fishseg.features.extraction import extract
 from fishseg.features.shards import FeatureCache
 from fishseg.images.decoding import read_image
@@ -172,11 +179,89 @@ def test_score_prints_the_metrics_and_nothing_else(
     assert printed["n_images"] == 8
     assert 0 < printed["mean_iou"] <= 1
     assert printed["iou_ci_low"] <= printed["mean_iou"] <= printed["iou_ci_high"]
-    assert {path.name for path in Path("look").iterdir()} == {
+    assert find_pictures(["look"]).pictures == []  # no photographs to work on
+    assert {path.name for path in Path("look").glob("*.png")} == {
         "gallery_best.png",
         "gallery_random.png",
         "gallery_worst.png",
     }
+
+
+@pytest.fixture
+def copies(workspace: Path) -> Path:
+    """Four photographs in three turned copies each, as labelled pictures without further word."""
+    folder = workspace / "mine"
+    for kind in ("images", "masks"):
+        (folder / kind).mkdir(parents=True)
+    for seed in range(4):
+        image, mask = draw_fish(100 + seed, 200, 150)
+        # Noise of single pixels is nothing to be recognised by; stains and scales are.
+        grain = np.random.default_rng(seed).normal(0, 1, image.shape[:2])
+        stains = cv2.GaussianBlur(grain, (0, 0), 2)[..., None] * 250
+        image = np.clip(cv2.GaussianBlur(image, (0, 0), 1) + stains, 0, 255).astype(np.uint8)
+        for turns in range(3):
+            name = f"{turns}{seed}.png"  # copies are no neighbours
+            Image.fromarray(np.rot90(image, turns)).save(folder / "images" / name)
+            Image.fromarray(np.rot90(mask, turns)).save(folder / "masks" / name)
+    return folder
+
+
+def test_copies_are_one_photograph_to_score(
+    trained: list[str], copies: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sorted(path.name for path in Path().iterdir())
+    assert run("score", copies, *trained) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert (printed["n_images"], printed["n_groups"]) == (12, 4)
+    assert sorted(path.name for path in Path().iterdir()) == before  # nothing is left lying about
+
+
+def test_copies_are_on_one_side_of_every_fold(
+    trained: list[str],
+    copies: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    manifests = []
+    train = loop.train
+
+    def spy(cache: FeatureCache, manifest: pd.DataFrame, *rest: Any) -> Any:
+        manifests.append(manifest)
+        return train(cache, manifest, *rest)
+
+    monkeypatch.setattr(loop, "train", spy)
+    monkeypatch.setattr(crossvalidation, "MIN_STEPS", 1)
+    tree = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text())
+    tree["features"] |= {"image_size": 56, "layers": [-1]}
+    tree["train"] |= {"decoder": "cnn3", "epochs": 1}
+    Path("params.yaml").write_text(yaml.safe_dump(tree))
+    arguments = ["--folds", "2", "--masks", str(copies / "masks"), "--out", "deeper/scores.csv"]
+    assert run("crossvalidate", copies, *arguments, *trained) == 0
+    assert len(manifests) == 4  # two folds, from scratch and from the decoder
+    for manifest in manifests:
+        # The number of the photograph is the last letter of the name, before that of a view.
+        photo = manifest["sample_id"].str.partition("~")[0].str[-1]
+        assert (manifest.groupby(photo)["split"].nunique() == 1).all()
+        assert set(manifest["split"]) == {"train", "val"}
+    printed = capsys.readouterr().out
+    assert f"| {copies / 'masks'} | 12 (4) | **1.000**" in printed
+    assert printed.count("| 12 (4) |") == 3
+    assert pd.read_csv("deeper/scores.csv", dtype=str)["group_id"].nunique() == 4
+
+
+def test_what_is_measured_is_printed_before_something_fails(
+    trained: list[str], copies: Path, capsys: pytest.CaptureFixture[str], workspace: Path
+) -> None:
+    Path("look").mkdir()
+    for name in ("best", "random", "worst"):
+        Path(f"look/gallery_{name}.png").mkdir()  # a folder where a file is wanted
+    said = message("score", copies, "--galleries", "look", *trained)
+    assert "this cannot be written: Is a directory" in said
+    assert json.loads(capsys.readouterr().out)["n_images"] == 12
+    Path("look.png").write_text("")
+    said = message("score", copies, "--galleries", "look.png", *trained)
+    assert "File exists" in said
+    assert capsys.readouterr().out == ""  # said before any work
 
 
 def test_score_leaves_out_what_is_broken_and_says_so(

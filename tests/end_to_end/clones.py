@@ -20,7 +20,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "train": {"epochs": 3},
     "evaluate": {"bootstrap_samples": 50},
     "report": {"gallery_random": 2},
-    "robustness": {"images": 1},
+    "robustness": {"images": 1, "corruptions": 1},
 }
 
 

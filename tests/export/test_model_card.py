@@ -35,10 +35,14 @@ def root(tmp_path: Path) -> Path:
         "metrics/split.json": {"train": {"n_images": 180, "n_groups": 36}, "val_leak": 0.0},
         "metrics/audit.json": {"masks": {"ok": 262, "repaired": 8, "rejected": 0}},
         "metrics/robustness.json": {
-            "n_images": 3,
+            "n_images": 9,
+            "n_trials": 36,
             "mean_iou_retained": 0.85,
-            "defocus_blur": {"5": {"iou_retained": 0.62}},
-            "glare": {"5": {"iou_retained": 0.95}},
+            "retained_ci_low": 0.79,
+            "retained_ci_high": 0.9,
+            "clean": {"mean_iou": 0.97},
+            "defocus_blur": {"iou_retained": 0.62, "ci_low": 0.5, "ci_high": 0.7},
+            "glare": {"iou_retained": 0.95, "ci_low": 0.9, "ci_high": 0.99},
         },
         "data/backbone/source.json": {
             "name": params(tmp_path)["backbone"]["name"],
@@ -91,7 +95,8 @@ def test_the_card_says_what_the_tracked_numbers_say(root: Path) -> None:
         "Split whole photographs at a time: train 180 images of 36 photographs",
         "262 kept raw, 8 repaired",
         "Backbone weights: Apache-2.0 or so",
-        "keeps 85% of its IoU on average; at the worst degree the least with defocus blur (62%)",
+        "keeps 85% [79%, 90%] of the IoU (95%, over photographs); the least with defocus blur 62% "
+        "[50%, 70%], glare",
         "fish from 0.5 on",
         "masks have an IoU of at least 0.99987",
         "drawn by a program",
@@ -128,6 +133,18 @@ def test_without_a_run_there_are_no_numbers(root: Path, tmp_path_factory: Any) -
     card = model_card(exported(root), tmp_path_factory.mktemp("elsewhere"))
     assert "Not known here." in card
     assert "Backbone weights: not known here" in card
+
+
+@pytest.mark.parametrize("lacking", ["retained_ci_low", "photographs"])
+def test_robustness_is_quoted_with_its_interval_or_not_at_all(root: Path, lacking: str) -> None:
+    path = root / "metrics/robustness.json"
+    metrics = json.loads(path.read_text())
+    if lacking == "photographs":
+        metrics["n_images"] = 1
+    else:
+        del metrics[lacking]
+    path.write_text(json.dumps(metrics))
+    assert "spoiled" not in model_card(exported(root), root)
 
 
 def test_missing_metrics_are_no_hindrance(root: Path) -> None:

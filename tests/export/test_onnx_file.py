@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from fishseg import cli, decoders
-from fishseg.backbones import load_backbone, materialise
+from fishseg.backbones import load_torch_backbone, materialise
 from fishseg.decoders.files import CARD_NAME, WEIGHTS_NAME, DecoderCard
 from fishseg.decoders.inference import decode
 from fishseg.errors import ModelError
@@ -62,7 +62,7 @@ def build_segmenter(
     torch.manual_seed(0)
     ARCHITECTURES[architecture]().save_pretrained(folder / "hub")
     materialise(BackboneParams(name=str(folder / "hub"), revision=""), folder / "backbone")
-    backbone = load_backbone(folder / "backbone", layers)
+    backbone = load_torch_backbone(folder / "backbone", layers)
     network = decoders.build(decoder, backbone.channels)
     for parameter in network.parameters():
         nn.init.normal_(parameter, std=0.3)
@@ -81,7 +81,12 @@ def build_segmenter(
     save_file(network.state_dict(), folder / "decoder" / WEIGHTS_NAME)
     (folder / "decoder" / CARD_NAME).write_text(json.dumps(dataclasses.asdict(card)))
     return Segmenter.load(
-        folder / "decoder", folder / "backbone", CPU, torch.float32, threshold=0.4
+        folder / "decoder",
+        folder / "backbone",
+        CPU,
+        torch.float32,
+        load=load_torch_backbone,
+        threshold=0.4,
     )
 
 

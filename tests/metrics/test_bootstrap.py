@@ -73,6 +73,15 @@ def test_a_single_photo_gives_no_spread() -> None:
     assert interval(np.array([0.25, 0.75]), ["a", "a"]) == (0.5, 0.5)
 
 
+def test_an_interval_of_a_share_is_that_of_the_sums() -> None:
+    # Photograph a keeps half, b all: between all a and all b lies every resample.
+    kept, whole = pd.Series([0.2, 0.3, 0.9]), pd.Series([0.4, 0.6, 0.9])
+    groups = pd.Series(["a", "a", "b"])
+    assert bootstrap_interval(kept, groups, of=whole) == pytest.approx((0.5, 1.0))
+    ones = pd.Series([1.0, 1.0, 1.0])
+    assert bootstrap_interval(kept, groups, of=ones) == bootstrap_interval(kept, groups)
+
+
 def scores(**ious: float) -> pd.Series[float]:
     return pd.Series(ious)
 

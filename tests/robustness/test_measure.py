@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,9 +13,10 @@ from PIL import Image
 from fishseg.errors import DataError
 from fishseg.params import RobustnessParams
 from fishseg.robustness import measure
-from fishseg.robustness.corruptions import CORRUPTIONS, SEVERITIES
+from fishseg.robustness.corruptions import CORRUPTIONS
+from fishseg.robustness.measure import DEGREES
 
-PARAMS = RobustnessParams(images=3, seed=0)
+PARAMS = RobustnessParams(images=9, corruptions=4, seed=0)
 
 
 class RedderThanBlue:
@@ -93,56 +96,118 @@ def test_only_val_is_looked_at(inventory: pd.DataFrame, manifest: pd.DataFrame) 
     assert {trial.sample_id[0] for trial in result.examples} == {"b"}
 
 
-def test_every_corruption_at_every_severity(result: measure.RobustnessResult) -> None:
-    expected = [
-        ("clean", 0),
-        *((name, severity) for name in CORRUPTIONS for severity in SEVERITIES),
-    ]
-    assert list(zip(result.table["corruption"], result.table["severity"], strict=True)) == expected
-    assert [(trial.corruption, trial.severity) for trial in result.examples] == expected
-    assert len({trial.sample_id for trial in result.examples}) == 1
+def test_examples_are_kept_as_the_model_saw_them(
+    result: measure.RobustnessResult, tmp_path: Path
+) -> None:
+    measure.write_examples(result.examples, tmp_path / "examples")
+    table = pd.read_csv(tmp_path / "examples/examples.csv")
+    assert list(zip(table["corruption"], table["severity"], strict=True)) == CELLS
+    for row, trial in zip(table.itertuples(), result.examples, strict=True):
+        assert row.iou == pytest.approx(trial.scores["iou"], abs=1e-6)
+        image = np.asarray(Image.open(tmp_path / "examples" / str(row.image)))
+        prediction = np.asarray(Image.open(tmp_path / "examples" / str(row.prediction)))
+        np.testing.assert_array_equal(image, trial.image)
+        np.testing.assert_array_equal(prediction, trial.prediction)
+
+
+CELLS = [(name, severity) for name in CORRUPTIONS for severity in DEGREES]
+
+
+@pytest.mark.parametrize("seed", [0, 1, 42])
+@pytest.mark.parametrize("n_corruptions", [1, 4, 11, 33])
+@pytest.mark.parametrize("n_photos", [1, 2, 9, 11, 33, 50])
+def test_photographs_together_meet_every_corruption_equally_often(
+    n_photos: int, n_corruptions: int, seed: int
+) -> None:
+    ways = measure.deal(n_photos, n_corruptions, seed=seed)
+    assert len(ways) == n_photos
+    assert {len(own) for own in ways} == {max(n_corruptions, -(-33 // n_photos))}
+    for own in ways:
+        assert len(set(own)) == len(own)
+        if len(own) <= len(CORRUPTIONS):
+            assert len({name for name, _ in own}) == len(own)
+    counts = Counter(cell for own in ways for cell in own)
+    assert set(counts) == set(CELLS)
+    assert max(counts.values()) - min(counts.values()) <= 1
+
+
+def test_the_deal_follows_the_seed() -> None:
+    assert measure.deal(9, 4, seed=1) == measure.deal(9, 4, seed=1)
+    assert measure.deal(9, 4, seed=1) != measure.deal(9, 4, seed=2)
+
+
+def test_every_corruption_at_every_degree(result: measure.RobustnessResult) -> None:
+    assert list(zip(result.table["corruption"], result.table["severity"], strict=True)) == CELLS
+    assert [(trial.corruption, trial.severity) for trial in result.examples] == CELLS
+    assert result.table["n_images"].sum() == result.summary["n_trials"] == 9 * 4
+    assert result.summary["n_images"] == 9
+    assert len({trial.sample_id for trial in result.examples}) == 9
 
 
 def test_a_model_is_measured_against_what_is_to_be_seen(
-    result: measure.RobustnessResult,
+    inventory: pd.DataFrame, manifest: pd.DataFrame
 ) -> None:
-    summary = result.summary
-    assert summary["n_images"] == 3
+    every = RobustnessParams(images=3, corruptions=33, seed=0)
+    summary = measure.measure(inventory, manifest, RedderThanBlue(), every).summary
+    assert (summary["n_images"], summary["n_trials"]) == (3, 99)
     assert summary["clean"] == {"mean_iou": 1.0, "boundary_iou": 1.0}
     # The truth turns and shrinks with the image; this model does not mind where fish are.
     assert summary["rotation"]["5"]["mean_iou"] > 0.95
-    assert summary["zoom_out"]["4"]["mean_iou"] > 0.9
+    assert summary["zoom_out"]["3"]["mean_iou"] > 0.9
     # It minds their colour.
     assert summary["colour_cast"]["5"]["mean_iou"] < summary["rotation"]["5"]["mean_iou"]
     assert summary["glare"]["5"]["iou_retained"] < summary["glare"]["1"]["iou_retained"]
-    kept = [
-        summary[name][str(level)]["iou_retained"] for name in CORRUPTIONS for level in SEVERITIES
-    ]
+    kept = [summary[name][str(degree)]["iou_retained"] for name, degree in CELLS]
     assert summary["mean_iou_retained"] == pytest.approx(np.mean(kept), abs=1e-5)
+    for one in (summary[name] for name in CORRUPTIONS):
+        assert one["ci_low"] <= one["iou_retained"] <= one["ci_high"]
+    assert summary["retained_ci_low"] < summary["mean_iou_retained"] < summary["retained_ci_high"]
+
+
+def trial(photo: str, name: str, severity: int, iou: float, clean: float) -> dict[str, Any]:
+    return {
+        "group_id": photo,
+        "corruption": name,
+        "severity": severity,
+        "iou": iou,
+        "boundary_iou": 0.5,
+        "clean_iou": clean,
+        "clean_boundary_iou": 0.6,
+    }
 
 
 def test_the_share_retained_of_a_case_worked_by_hand() -> None:
-    rows = [("clean", 0, 0.9), ("clean", 0, 0.7), ("noise", 1, 0.8), ("noise", 1, 0.4)]
-    scores = pd.DataFrame(rows, columns=["corruption", "severity", "iou"])
-    table = measure.tabulate(scores.assign(boundary_iou=0.5))
-    assert list(table["mean_iou"]) == [0.8, 0.6]
-    assert list(table["worst_iou"]) == [0.7, 0.4]
-    assert list(table["best_iou"]) == [0.9, 0.8]
-    assert list(table["iou_retained"]) == [1.0, 0.75]
-    summary = measure.summarise(table, 2)
-    assert summary == {
-        "n_images": 2,
-        "mean_iou_retained": 0.75,
-        "clean": {"mean_iou": 0.8, "boundary_iou": 0.5},
-        "noise": {"1": {"mean_iou": 0.6, "iou_retained": 0.75}},
+    scores = pd.DataFrame(
+        [
+            trial("a", "noise", 1, 0.8, 0.9),
+            trial("b", "noise", 1, 0.4, 0.7),
+            trial("b", "glare", 5, 0.35, 0.7),
+        ]
+    )
+    table = measure.tabulate(scores)
+    assert list(table["corruption"]) == ["glare", "noise"]  # the order of the corruptions
+    assert list(table["n_images"]) == [1, 2]
+    assert list(table["mean_iou"]) == [0.35, 0.6]
+    assert list(table["iou_retained"]) == [0.5, 0.75]
+    summary = measure.summarise(scores, table)
+    # Of 0.9 + 0.7 + 0.7 it keeps 0.8 + 0.4 + 0.35; photograph b alone 0.75 of 1.4, a 0.8 of 0.9.
+    assert summary["mean_iou_retained"] == pytest.approx(1.55 / 2.3, abs=1e-6)
+    assert summary["retained_ci_low"] == pytest.approx(0.75 / 1.4, abs=1e-6)
+    assert summary["retained_ci_high"] == pytest.approx(0.8 / 0.9, abs=1e-6)
+    assert summary["clean"] == {"mean_iou": 0.8, "boundary_iou": 0.6}
+    assert summary["glare"] == {
+        "iou_retained": 0.5,
+        "ci_low": 0.5,
+        "ci_high": 0.5,
+        "5": {"mean_iou": 0.35, "iou_retained": 0.5},
     }
 
 
 def test_a_model_that_finds_nothing_retains_nothing() -> None:
-    rows = [("clean", 0, 0.0), ("noise", 1, 0.3)]
-    scores = pd.DataFrame(rows, columns=["corruption", "severity", "iou"])
-    table = measure.tabulate(scores.assign(boundary_iou=0.0))
+    scores = pd.DataFrame([trial("a", "noise", 1, 0.3, 0.0), trial("b", "noise", 3, 0.0, 0.0)])
+    table = measure.tabulate(scores)
     assert list(table["iou_retained"]) == [0.0, 0.0]
+    assert measure.summarise(scores, table)["mean_iou_retained"] == 0.0
 
 
 def test_the_table_holds_the_corruptions_alone_and_the_same_bytes_twice(
@@ -155,7 +220,7 @@ def test_the_table_holds_the_corruptions_alone_and_the_same_bytes_twice(
     for name, found in (("first", result), ("second", again)):
         measure.write_table(found.table, tmp_path / name)
     written = pd.read_csv(tmp_path / "first/severity.csv")
-    assert len(written) == len(CORRUPTIONS) * len(SEVERITIES)
+    assert len(written) == len(CELLS)
     first, second = (
         (tmp_path / name / "severity.csv").read_bytes() for name in ("first", "second")
     )

@@ -74,8 +74,9 @@ function showRobustness(robustness, figures) {
     ...severities.map((severity) => retained(levels[severity])),
   ]);
   const clean = isNumber(robustness.clean?.mean_iou) ? ` Undisturbed, it is ${decimal(robustness.clean.mean_iou)}.` : "";
-  const some = isNumber(robustness.n_images) ? ` Measured on ${count(robustness.n_images, "validation image")}.` : "";
-  const all = isNumber(robustness.mean_iou_retained) ? ` Over all of them: ${percent(robustness.mean_iou_retained)}.` : "";
+  const some = isNumber(robustness.n_images) ? ` Measured on ${count(robustness.n_images, "validation photograph")}, each in some of these ways.` : "";
+  const interval = isNumber(robustness.retained_ci_low) ? ` [${percent(robustness.retained_ci_low)}, ${percent(robustness.retained_ci_high)}]` : "";
+  const all = isNumber(robustness.mean_iou_retained) ? ` Over all of them: ${percent(robustness.mean_iou_retained)}${interval}.` : "";
   section(
     "robustness",
     "Robustness",
