@@ -24,12 +24,15 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import platformdirs
+
 from fishseg.errors import StorageError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 DEFAULT_PLACE = Path("data/.store")
+PROJECT_FILE = Path("dvc.yaml")
 # The folder of the packages whose code fingerprints tell apart.
 SOURCES = Path(__file__).parents[1]
 # Modules that decide how something fails, waits, is asked for or kept, never what it is.
@@ -49,8 +52,9 @@ def folder(name: str) -> Path:
     """The folder ``name`` of the store, made if missing.
 
     The place comes from ``FISHSEG_STORE``, because ignored files do not travel into the copies
-    that ``dvc exp run --temp`` and ``--queue`` work in; without it, it is ``data/.store``. What
-    killed runs left there half-written goes once it is a day old.
+    that ``dvc exp run --temp`` and ``--queue`` work in; without it, it is ``data/.store`` of the
+    project, and outside of one a part of the user's cache folder. What killed runs left there
+    half-written goes once it is a day old.
 
     Raises:
         StorageError: it cannot be made.
@@ -74,9 +78,13 @@ def make_folder(path: Path) -> Path:
 
 
 def _place() -> Path:
-    place = Path(os.environ.get("FISHSEG_STORE") or DEFAULT_PLACE)
+    place = os.environ.get("FISHSEG_STORE")
     try:
-        return place.expanduser()
+        if place:
+            return Path(place).expanduser()
+        if PROJECT_FILE.exists() or DEFAULT_PLACE.exists():
+            return DEFAULT_PLACE
+        return platformdirs.user_cache_path("fishseg") / "store"
     except RuntimeError as error:
         raise StorageError(
             f"there is no such home directory: {error}",

@@ -65,10 +65,10 @@ def _load(options: argparse.Namespace) -> ProbabilityModel:
         return OnnxSegmenter.load(options.model, threshold=options.threshold)
     from fishseg import devices
     from fishseg.prediction.segmenter import Segmenter
+    from fishseg.prediction.shipped import locate
 
     return Segmenter.load(
-        options.decoder,
-        options.backbone,
+        *locate(options.decoder, options.backbone),
         devices.select(),
         threshold=THRESHOLD if options.threshold is None else options.threshold,
     )

@@ -34,18 +34,12 @@ def add_command(
 
 
 def add_model(command: argparse.ArgumentParser) -> None:
-    """``--decoder`` and ``--backbone``: the folders that `dvc repro` fills."""
+    """``--decoder`` and ``--backbone``: see `fishseg.prediction.shipped.locate`."""
     for name, meaning in (
-        ("decoder", "the trained decoder"),
-        ("backbone", "the backbone it was trained on"),
+        ("decoder", "a trained decoder (default: data/decoder, else the one that ships)"),
+        ("backbone", "the backbone it was trained on (default: data/backbone, else it is fetched)"),
     ):
-        command.add_argument(
-            f"--{name}",
-            type=Path,
-            default=Path("data") / name,
-            metavar="DIR",
-            help=f"{meaning} (default: %(default)s)",
-        )
+        command.add_argument(f"--{name}", type=Path, metavar="DIR", help=meaning)
 
 
 class _Renamed(argparse.Action):

@@ -79,6 +79,7 @@ def run(options: argparse.Namespace) -> int:
     from fishseg.evaluation.crossvalidation import cross_validate, score_masks, write_views
     from fishseg.features.extraction import extract
     from fishseg.features.shards import FeatureCache
+    from fishseg.prediction.shipped import BACKBONE, DECODER
     from fishseg.tables import write_csv
 
     if options.folds < 2:
@@ -95,8 +96,9 @@ def run(options: argparse.Namespace) -> int:
     train_params = params.load(params.TrainParams).model_copy(update={"init_from": ""})
     device = devices.select()
     starts = {"from scratch": ""}
-    if (options.decoder / CARD_NAME).exists():
-        starts[f"from {options.decoder}"] = str(options.decoder)
+    decoder = options.decoder or DECODER
+    if (decoder / CARD_NAME).exists():
+        starts[f"from {decoder}"] = str(decoder)
     with (
         opened(options.folder) as folder,
         tempfile.TemporaryDirectory(dir=store.folder("crossvalidation")) as features,
@@ -111,7 +113,7 @@ def run(options: argparse.Namespace) -> int:
             table.add(str(options.masks), score_masks(inventory, options.masks))
         views = write_views(inventory, Path(views_folder))
         backbone = load_backbone(
-            options.backbone, features_params.layers, devices.precision(device), device
+            options.backbone or BACKBONE, features_params.layers, devices.precision(device), device
         )
         everything = pd.concat([inventory, views], ignore_index=True)
         extract(everything, backbone, features_params, Path(features), device)

@@ -74,6 +74,7 @@ def run(options: argparse.Namespace) -> int:
     from fishseg.export.model_card import agreement_lines, model_card
     from fishseg.export.onnx_file import comparison_pictures, export, write
     from fishseg.prediction.segmenter import Segmenter
+    from fishseg.prediction.shipped import locate
 
     check_threshold(options.threshold)
     if options.out.suffix != ".onnx":
@@ -83,10 +84,10 @@ def run(options: argparse.Namespace) -> int:
             expected="a name that ends in .onnx",
             remedy=f"--out {options.out.with_suffix('.onnx')}",
         )
+    folders = locate(options.decoder, options.backbone)
     exact, in_bf16 = (
         Segmenter.load(
-            options.decoder,
-            options.backbone,
+            *folders,
             torch.device("cpu"),
             dtype,
             load=load,

@@ -235,22 +235,23 @@ def _load_model(options: argparse.Namespace) -> tuple[ProbabilityModel, str]:
     try:
         from fishseg import devices
         from fishseg.prediction.segmenter import Segmenter
+        from fishseg.prediction.shipped import locate
     except ModuleNotFoundError as error:
         raise ModelError(
             f"a trained decoder needs {error.name}, which is not installed",
-            where=options.decoder,
+            where="fishseg predict",
             remedy="pip install fishseg with its dependencies, or give an exported model: "
             "--model model.onnx",
         ) from None
+    folders = locate(options.decoder, options.backbone)
     segmenter = Segmenter.load(
-        options.decoder,
-        options.backbone,
+        *folders,
         devices.select(),
         tta=options.tta,
         threshold=THRESHOLD if options.threshold is None else options.threshold,
     )
     # The decoder's card holds the hash of the backbone's weights, which loading has checked.
-    identity = f"{_hash(sorted(options.decoder.iterdir()))} {options.tta} {segmenter.threshold}"
+    identity = f"{_hash(sorted(folders[0].iterdir()))} {options.tta} {segmenter.threshold}"
     return segmenter, identity
 
 

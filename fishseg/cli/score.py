@@ -75,6 +75,7 @@ def run(options: argparse.Namespace) -> int:
     from fishseg.images.folders import mark_results
     from fishseg.metrics.masks import summarise
     from fishseg.prediction.segmenter import Segmenter
+    from fishseg.prediction.shipped import locate
     from fishseg.prediction.stored import Predictions, write_predictions
     from fishseg.report.figures import draw_galleries
 
@@ -83,8 +84,7 @@ def run(options: argparse.Namespace) -> int:
         # Better now than after all the work.
         options.galleries.mkdir(parents=True, exist_ok=True)
     segmenter = Segmenter.load(
-        options.decoder,
-        options.backbone,
+        *locate(options.decoder, options.backbone),
         devices.select(),
         tta=options.tta,
         threshold=options.threshold,

@@ -62,29 +62,38 @@ def save_decoder(decoder: nn.Module, card: DecoderCard, folder: Path) -> None:
         new.write_text(text + "\n", encoding="utf-8")
 
 
+def read_card(folder: Path) -> DecoderCard:
+    """What belongs to a decoder.
+
+    Raises:
+        CacheError: the card is missing or damaged.
+    """
+    try:
+        tree = json.loads((folder / CARD_NAME).read_text(encoding="utf-8"))
+        return DecoderCard(**{**tree, "layers": tuple(tree["layers"])})
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _unusable(folder, error) from None
+
+
 def load_decoder(folder: Path, device: torch.device) -> tuple[nn.Module, DecoderCard]:
     """A decoder in evaluation mode, and its card.
 
     Raises:
         CacheError: the files are missing or damaged.
     """
+    card = read_card(folder)
     try:
-        tree = json.loads((folder / CARD_NAME).read_text(encoding="utf-8"))
-        card = DecoderCard(**{**tree, "layers": tuple(tree["layers"])})
         decoder = decoders.build(card.decoder, card.in_channels)
         decoder.load_state_dict(load_file(folder / WEIGHTS_NAME))
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        RuntimeError,
-        SafetensorError,
-    ) as error:
-        raise CacheError(
-            f"there is no usable decoder: {' '.join(str(error).split())[:300]}",
-            where=folder,
-            expected=f"{CARD_NAME} and {WEIGHTS_NAME}, as the train stage writes them",
-            remedy="dvc repro train, or dvc pull where a remote holds them",
-        ) from None
+    except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
+        raise _unusable(folder, error) from None
     return decoder.to(device).eval(), card
+
+
+def _unusable(folder: Path, error: Exception) -> CacheError:
+    return CacheError(
+        f"there is no usable decoder: {' '.join(str(error).split())[:300]}",
+        where=folder,
+        expected=f"{CARD_NAME} and {WEIGHTS_NAME}, as the train stage writes them",
+        remedy="dvc repro train, or dvc pull where a remote holds them",
+    )

@@ -281,7 +281,7 @@ def test_without_a_decoder_there_is_one_message(
     workspace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as stopped:
-        cli.main(["predict", "a.png", "--out", "out"])
+        cli.main(["predict", "a.png", "--out", "out", "--decoder", "nowhere"])
     assert "dvc repro train" in str(stopped.value.code)
     with pytest.raises(SystemExit) as stopped:
         cli.main(["--help"])
