@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Experiments that run in a copy of the repository share what is computed already.
 export FISHSEG_STORE ?= $(CURDIR)/data/.store
 
-.PHONY: help setup repro test test-fast lint type format studies cnn3 baseline compare report leak refresh clean-store verify benchmarks real
+.PHONY: help setup repro test test-fast lint type format studies pretrained cnn3 baseline compare report leak refresh clean-store verify benchmarks real
 
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 14
@@ -68,6 +68,10 @@ report: setup  ## one page with all numbers and pictures, to open in a browser
 
 studies: setup  ## every study of experiments/studies.yaml, and docs/results.md (hours)
 	python -m experiments
+
+pretrained: setup  ## draw pictures and train the decoder that ships (up to two hours)
+	dvc repro backbone
+	python -m experiments.pretrained
 
 leak: setup  ## what a random split hides: siblings of val images in train, val IoU of both splits
 	python -m benchmarks.leak

@@ -117,8 +117,10 @@ def runs(study: Study) -> Iterator[Run]:
             )
 
 
-def changed(base: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """A parameter tree with some values changed, each as ``section.key=value``.
+def changed(
+    base: Mapping[str, Any], overrides: Sequence[str], *, where: Path = DECLARED
+) -> dict[str, Any]:
+    """A parameter tree with some values changed, each as ``section.key=value``; ``where`` says so.
 
     Raises:
         ParameterError: there is no such parameter.
@@ -130,7 +132,7 @@ def changed(base: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]
         if name not in tree.get(section, {}):
             raise ParameterError(
                 f"there is no parameter {key}",
-                where=DECLARED,
+                where=where,
                 remedy="compare with params.yaml",
             )
         tree[section][name] = yaml.safe_load(value)

@@ -62,6 +62,21 @@ class Individual:
     bend: float
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Plan:
+    """How the fish of one picture lie.
+
+    Args:
+        axis: their angle to the frame in radians, or None for any.
+        framed: each fits into the frame.
+        overlap: the share of a fish that may lie over others.
+    """
+
+    axis: float | None
+    framed: bool
+    overlap: float
+
+
 class Scene:
     """A picture while it is built up: light that reaches the camera, and where there is fish."""
 
@@ -154,7 +169,7 @@ class Scene:
 def draw_picture(place_name: str, rng: np.random.Generator) -> tuple[bytes, Picture]:
     """A picture of a place as a JPEG file, and its mask, 0 or 255, ``(H, W)`` uint8."""
     place = SCENES.places[place_name]
-    shape = _frame(rng)
+    shape = frame_shape(rng)
     surface = SCENES.surfaces[_choice(place.surfaces, rng)]
     ground = lay_ground(surface, shape, rng)
     scene = Scene(ground, _light(shape, place, rng), rng)
@@ -201,18 +216,22 @@ def _lay_fish(scene: Scene, place: Place) -> None:
     typical = rng.uniform(shortest, longest)
     individuals: list[tuple[Individual, Pose]] = []
     species = draw_species(rng)
-    one_kind, level = rng.random() < place.one_kind, rng.random() < place.level
-    axis = float(rng.normal(0, 0.15))
+    one_kind = rng.random() < place.one_kind
+    plan = _Plan(
+        axis=float(rng.normal(0, 0.15)) if rng.random() < place.level else None,
+        framed=bool(rng.random() < place.framed),
+        overlap=0.45 if place.arrangement == "pile" else 0.03,
+    )
     for number in range(count):
         size = math.exp(float(np.clip(typical + rng.normal(0, 0.15), shortest, longest)))
         if number < _MAX_SKINS:
             if number and not one_kind:
                 species = draw_species(rng)
-            upright = _pose(scene, size, species.bend, axis if level else None)
+            upright = _pose(scene, size, species.bend, plan)
             fish = _grow(species, upright, scene.lamp, rng)
         else:
             fish = individuals[int(rng.integers(_MAX_SKINS))][0]
-        pose = _place_for(scene, place, fish, size, axis if level else None)
+        pose = _place_for(scene, fish, size, plan)
         individuals.append((fish, pose))
         scene.add_fish(fish, pose)
     for fish, pose in individuals:
@@ -255,20 +274,15 @@ def _grow(species: Fish | Shrimp, pose: Pose, lamp: Lamp, rng: np.random.Generat
     return Individual(anatomy=anatomy, chart=chart, shaded=shaded, bend=species.bend)
 
 
-def _place_for(
-    scene: Scene, place: Place, fish: Individual, length_px: float, axis: float | None
-) -> Pose:
+def _place_for(scene: Scene, fish: Individual, length_px: float, plan: _Plan) -> Pose:
     """A pose that shows enough of the animal, and where it hides little of others if it should."""
-    best, least = _pose(scene, length_px, fish.bend, axis), math.inf
+    best, least = _pose(scene, length_px, fish.bend, plan), math.inf
     for _ in range(6):
-        pose = _pose(scene, length_px, fish.bend, axis)
+        pose = _pose(scene, length_px, fish.bend, plan)
         cover = coverage_of(fish.anatomy, pose, scene.shape, step=4)
         shown = float(cover.mean())
-        overlap = float(
-            (cover * scene.coverage[::4, ::4][: cover.shape[0], : cover.shape[1]]).mean()
-        )
-        allowed = 0.45 if place.arrangement == "pile" else 0.03
-        cost = max(0.0, overlap / max(shown, 1e-6) - allowed) + (shown < 0.002) * 10
+        overlap = float((cover * scene.coverage[::4, ::4]).mean())
+        cost = max(0.0, overlap / max(shown, 1e-6) - plan.overlap) + (shown < 0.002) * 10
         if cost < least:
             best, least = pose, cost
         if cost == 0:
@@ -276,21 +290,26 @@ def _place_for(
     return best
 
 
-def _pose(scene: Scene, length_px: float, bend: float, axis: float | None) -> Pose:
+def _pose(scene: Scene, length_px: float, bend: float, plan: _Plan) -> Pose:
     """Somewhere in the frame; what is longer than the frame reaches over its borders."""
     rng = scene.rng
     height, width = scene.shape
-    if axis is None:
+    if plan.axis is None:
         heading = float(rng.uniform(0, 2 * math.pi))
     else:
         upright = height > width if rng.random() < 0.85 else height <= width
-        heading = axis + float(rng.normal(0, 0.08)) + math.pi * float(rng.integers(2))
+        heading = plan.axis + float(rng.normal(0, 0.08)) + math.pi * float(rng.integers(2))
         heading += math.pi / 2 if upright else 0
-    # Long fish are framed by their middle, short ones lie anywhere.
+    size = np.array([width, height], np.float64)
     along = np.abs([math.cos(heading), math.sin(heading)])
-    room = np.array([width, height]) - 0.75 * length_px * along
-    spread = np.where(room > 0, 0.5 * room, 0.12 * np.abs(room) + 0.08 * scene.side)
-    middle = np.array([width, height]) / 2 + rng.uniform(-1, 1, 2) * spread
+    if plan.framed:
+        length_px = min(length_px, 0.97 * float(np.min(size / np.maximum(along, 1e-6))))
+        spread = 0.5 * (size - length_px * along)
+    else:
+        # Long fish are framed by their middle, short ones lie anywhere.
+        room = size - 0.75 * length_px * along
+        spread = np.where(room > 0, 0.5 * room, 0.12 * np.abs(room) + 0.08 * scene.side)
+    middle = size / 2 + rng.uniform(-1, 1, 2) * spread * (0.8 if plan.framed else 1.0)
     curl = 2.2 if rng.random() < 0.12 else 1.0
     return Pose(
         centre=(float(middle[0]), float(middle[1])),
@@ -433,7 +452,7 @@ def _wide_blur(field: Field, sigma: float) -> Field:
 # The frame
 
 
-def _frame(rng: np.random.Generator) -> tuple[int, int]:
+def frame_shape(rng: np.random.Generator) -> tuple[int, int]:
     """Height and width: landscape, upright or square."""
     ratio = float(rng.choice([1.0, 1.2, 4 / 3, 3 / 2, 16 / 9], p=[0.15, 0.1, 0.4, 0.2, 0.15]))
     area = rng.uniform(0.2, 0.34) * 1e6

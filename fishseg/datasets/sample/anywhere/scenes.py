@@ -44,6 +44,7 @@ class Place(_Model):
         length: shortest and longest fish as shares of the frame's longer side.
         things: mean number of each thing that is no fish.
         arrangement: fish lie apart where they find room, or in a pile.
+        framed: share of pictures whose fish fit into the frame.
         level: share of pictures with fish along the frame.
         one_kind: share of pictures with fish of one species.
         hands_on: share of pictures with hands that hold the fish.
@@ -59,6 +60,7 @@ class Place(_Model):
     length: tuple[float, float]
     things: dict[str, float]
     arrangement: Literal["scattered", "pile"] = "scattered"
+    framed: float = 0.75
     level: float = 0.5
     one_kind: float = 0.5
     hands_on: float = 0.03
@@ -69,17 +71,19 @@ class Place(_Model):
     fine: float = 0.25
 
 
-class _Scenes(_Model):
+class Scenes(_Model):
+    """All surfaces and places; a place knows the surfaces it names."""
+
     surfaces: dict[str, Surface]
     places: dict[str, Place]
 
     @model_validator(mode="after")
-    def _names_are_known(self) -> _Scenes:
+    def _names_are_known(self) -> Scenes:
         for name, place in self.places.items():
             if unknown := place.surfaces.keys() - self.surfaces.keys():
                 raise ValueError(f"place {name} has unknown surfaces: {', '.join(sorted(unknown))}")
         return self
 
 
-SCENES = _Scenes.model_validate(YAML(typ="safe").load(Path(__file__).with_name("scenes.yaml")))
+SCENES = Scenes.model_validate(YAML(typ="safe").load(Path(__file__).with_name("scenes.yaml")))
 """Surfaces and places by name."""

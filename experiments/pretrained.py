@@ -1,0 +1,199 @@
+"""Draw pictures, train the decoder that ships, and write it to ``fishseg/pretrained/``.
+
+``python -m experiments.pretrained`` (``make pretrained``) takes up to two hours on two cores. What
+it does stands in ``experiments/pretrained.yaml``. Pictures and features stay in the store: a run
+that was interrupted goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import logging
+import tempfile
+from pathlib import Path
+
+import pandas as pd
+import yaml
+from pydantic import BaseModel, ConfigDict
+
+import fishseg
+from experiments.study import changed
+from fishseg import devices, params, store
+from fishseg.audit.inventory import build_inventory
+from fishseg.backbones import load_backbone
+from fishseg.datasets.sample import anywhere
+from fishseg.datasets.sample.anywhere.photographs import PHOTOGRAPHS
+from fishseg.decoders.files import save_decoder
+from fishseg.errors import FishsegError
+from fishseg.evaluation.predicting import predict_cached
+from fishseg.evaluation.scoring import score
+from fishseg.features.extraction import extract
+from fishseg.features.shards import FeatureCache
+from fishseg.tables import MANIFEST_COLUMNS
+from fishseg.training import loop
+from stages import BACKBONE
+
+log = logging.getLogger(__name__)
+
+DECLARED = Path("experiments/pretrained.yaml")
+OUT = Path(fishseg.__file__).parent / "pretrained"
+CARD_NAME = "MODEL_CARD.md"
+_LIBRARIES = ("numpy", "opencv-python-headless", "scipy")  # what draws the pictures
+
+
+class DrawnSet(BaseModel):
+    """Pictures of `anywhere`: the seed they are drawn from, and how many of each place."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    seed: int
+    pictures_per_place: int
+
+
+class Recipe(BaseModel):
+    """What ``experiments/pretrained.yaml`` says; ``overrides`` are ``section.key=value``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    train: DrawnSet
+    val: DrawnSet
+    overrides: tuple[str, ...]
+
+
+def main() -> None:
+    """Do the experiment."""
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.pretrained", description=(__doc__ or "").partition("\n")[0]
+    )
+    parser.add_argument("--recipe", type=Path, default=DECLARED, metavar="FILE")
+    parser.add_argument("--out", type=Path, default=OUT, metavar="FOLDER")
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        pretrain(read_recipe(options.recipe), options.out)
+    except FishsegError as error:
+        raise SystemExit(f"ERROR: {error}") from None
+
+
+def read_recipe(path: Path) -> Recipe:
+    """The recipe of a file."""
+    return Recipe.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+
+
+def pretrain(recipe: Recipe, out: Path) -> None:
+    """Draw the pictures that are missing, compute features, train, measure on val, and write."""
+    device = devices.select()
+    train, val = drawn(recipe.train, "train"), drawn(recipe.val, "val")
+    inventory = pd.concat([train, val], ignore_index=True)
+    manifest = inventory[MANIFEST_COLUMNS]
+    base = yaml.safe_load(params.DEFAULT_PATH.read_text(encoding="utf-8"))
+    with tempfile.TemporaryDirectory(dir=store.folder("pretrained")) as folder:
+        parameters = Path(folder) / "params.yaml"
+        tree = changed(base, recipe.overrides, where=DECLARED)
+        parameters.write_text(yaml.safe_dump(tree), encoding="utf-8")
+        wanted = params.load(params.FeaturesParams, parameters)
+        backbone = load_backbone(BACKBONE, wanted.layers, devices.precision(device), device)
+        extract(inventory, backbone, wanted, Path(folder) / "features", device)
+        cache = FeatureCache(Path(folder) / "features")
+        result = loop.train(cache, manifest, params.load(params.TrainParams, parameters), device)
+        threshold = params.load(params.EvaluateParams, parameters).threshold
+        predictions = predict_cached(val, cache, result.decoder.eval(), result.card, device)
+        scores = score(predictions, len(val), threshold=threshold).table
+    save_decoder(result.decoder, result.card, out)
+    n_parameters = sum(parameter.numel() for parameter in result.decoder.parameters())
+    (out / CARD_NAME).write_text(
+        model_card(recipe, scores, len(train), n_parameters, result.card.backbone["name"]),
+        encoding="utf-8",
+    )
+    log.info("val: mean IoU %.4f; written to %s", scores["iou"].mean(), out)
+
+
+def drawn(pictures: DrawnSet, split: str) -> pd.DataFrame:
+    """The inventory of a set of drawn pictures, with the split they belong to."""
+    facts = {**pictures.model_dump(), "data": _data_sha256()}
+    modules = ["fishseg.datasets.sample.anywhere"]
+    name = store.fingerprint(facts, modules=modules, libraries=_LIBRARIES)
+    folder = store.folder("pretrained") / name[:16]
+    if not folder.exists():
+        with store.write_whole(folder) as new:
+            anywhere.draw_set(pictures.seed, pictures.pictures_per_place, new)
+    table = build_inventory(folder, max_broken_share=0).table
+    # Both sets number their pictures alike.
+    names = table["class_name"] + f"/{split}-" + table["sample_id"].str.rpartition("/")[2]
+    return table.assign(sample_id=names, group_id=names, split=split)
+
+
+def _data_sha256() -> str:
+    """A checksum of what pictures are drawn from beside code: scenes, bodies, photographs."""
+    digest = hashlib.sha256()
+    folder = Path(anywhere.__file__).parent
+    for path in sorted([*folder.parent.rglob("*.yaml"), *folder.rglob("*.jpg")]):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def model_card(
+    recipe: Recipe, scores: pd.DataFrame, n_train: int, n_parameters: int, backbone: str
+) -> str:
+    """What a user of the decoder should know, as Markdown."""
+    places = scores.groupby("class_name")[["iou", "boundary_iou"]].mean()
+    rows = [
+        f"| {place} | {row.iou:.3f} | {row.boundary_iou:.3f} |" for place, row in places.iterrows()
+    ]
+    means = scores[["iou", "boundary_iou"]].mean()
+    photographs = [
+        f"- {shown.title}, by {shown.author} ({shown.licence}; {shown.package})"
+        for shown in PHOTOGRAPHS.values()
+    ]
+    return "\n".join(
+        [
+            "# The decoder that ships",
+            "",
+            f"It finds the pixels of fish in photographs, from features of `{backbone}`; "
+            f"{n_parameters:,} parameters. `fishseg predict` uses it where nobody has trained "
+            "another.",
+            "",
+            "## Data",
+            "",
+            f"{n_train} pictures drawn by `fishseg.datasets.sample.anywhere` (seed "
+            f"{recipe.train.seed}): fish of no species in particular, and shrimps, on steel, "
+            "plastic, wood, ice, gravel, grass, concrete, cloth and light boxes, in hands and "
+            "under water, among rulers, labels, tools, people and leaves. **No photograph of a "
+            "fish was trained on**, nor chosen by. Parts of these photographs are in some "
+            "pictures, as grounds and as what is no fish:",
+            "",
+            *photographs,
+            "",
+            "## Numbers",
+            "",
+            f"On {len(scores)} drawn pictures of another seed ({recipe.val.seed}), at their own "
+            "resolution, a mean over pictures. Val chose the epoch and the temperature. What it "
+            "is worth on photographs: `make real`, docs/results.md.",
+            "",
+            "| place | mean IoU | boundary IoU |",
+            "|---|--:|--:|",
+            *rows,
+            f"| all | **{means.iou:.3f}** | {means.boundary_iou:.3f} |",
+            "",
+            "## Limits",
+            "",
+            "- It has seen drawings only: measure it on some of your own pictures before you rely "
+            "on it, and train on them where it is not good enough.",
+            "- It tells fish from what is not fish; it neither counts nor names them. Feelers and "
+            "antennae are left out of the masks it learned from.",
+            "- It was not made to decide alone: look at pictures of low confidence.",
+            "",
+            "## Licences",
+            "",
+            "fishseg and these weights: MIT. The backbone's weights are not part of this folder "
+            "and have a licence of their own.",
+            "",
+            "`make pretrained` makes it anew.",
+            "",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""The experiment behind the decoder that ships."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from experiments import pretrained
+from experiments.study import changed
+from fishseg import params
+from fishseg.datasets.sample import anywhere
+from fishseg.datasets.sample.anywhere.photographs import PHOTOGRAPHS
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+def test_the_recipe_has_valid_parameters(tmp_path: Path) -> None:
+    recipe = pretrained.read_recipe(REPOSITORY / pretrained.DECLARED)
+    assert recipe.train.seed != recipe.val.seed
+    base = yaml.safe_load((REPOSITORY / params.DEFAULT_PATH).read_text(encoding="utf-8"))
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(changed(base, recipe.overrides)), encoding="utf-8")
+    params.load(params.FeaturesParams, path)
+    assert params.load(params.TrainParams, path).init_from == ""
+
+
+def draw_two(seed: int, pictures_per_place: int, folder: Path) -> None:
+    """Stands in for the renderer: two pictures, one without fish."""
+    rng = np.random.default_rng(seed)
+    for place, number in (("Ice", 1), ("Nothing", 1)):
+        for part, suffix in (("images", "jpg"), ("masks", "png")):
+            target = folder / part / place
+            target.mkdir(parents=True)
+            picture = rng.integers(0, 256, (20, 30, 3), np.uint8)
+            if part == "masks":
+                picture = np.zeros((20, 30), np.uint8)
+                picture[5:10, 5:20] = 255 if place == "Ice" else 0
+            cv2.imwrite(str(target / f"{number:05d}.{suffix}"), picture)
+
+
+def test_pictures_are_drawn_once_and_kept_apart_by_split(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FISHSEG_STORE", str(tmp_path))
+    monkeypatch.setattr(anywhere, "draw_set", draw_two)
+    sets = {
+        split: pretrained.DrawnSet(seed=seed, pictures_per_place=1)
+        for split, seed in (("train", 1), ("val", 2))
+    }
+    found = pd.concat([pretrained.drawn(pictures, split) for split, pictures in sets.items()])
+    assert list(found["sample_id"]) == [
+        "Ice/train-00001",
+        "Nothing/train-00001",
+        "Ice/val-00001",
+        "Nothing/val-00001",
+    ]
+    assert list(found["split"]) == ["train", "train", "val", "val"]
+    assert found["image_sha256"].nunique() == 4
+
+    def draw_again(seed: int, pictures_per_place: int, folder: Path) -> None:
+        raise AssertionError("drawn twice")
+
+    monkeypatch.setattr(anywhere, "draw_set", draw_again)
+    again = pretrained.drawn(sets["train"], "train")
+    assert list(again["image_sha256"]) == list(found["image_sha256"][:2])
+    with pytest.raises(AssertionError, match="drawn twice"):
+        pretrained.drawn(pretrained.DrawnSet(seed=3, pictures_per_place=1), "train")
+
+
+def test_the_model_card_names_every_photograph_and_what_was_measured() -> None:
+    recipe = pretrained.read_recipe(REPOSITORY / pretrained.DECLARED)
+    scores = pd.DataFrame(
+        {"class_name": ["Ice", "Ice", "Wood"], "iou": [0.5, 0.7, 1.0], "boundary_iou": [0, 0.5, 1]}
+    )
+    card = pretrained.model_card(recipe, scores, 640, 123456, "dinov2_vits14")
+    assert "640 pictures" in card
+    assert "123,456 parameters" in card
+    assert "| Ice | 0.600 | 0.250 |" in card
+    assert "| all | **0.733** | 0.500 |" in card
+    for photograph in PHOTOGRAPHS.values():
+        assert f"{photograph.title}, by {photograph.author} ({photograph.licence};" in card
