@@ -42,6 +42,7 @@ from fishseg.measurement.instances import Instance, find_fish
 from fishseg.measurement.size import measure
 from fishseg.metrics.masks import score_image
 from fishseg.plots.galleries import GalleryItem, gallery
+from fishseg.prediction.fine import FineModel
 from fishseg.prediction.segmenter import Segmenter
 
 if TYPE_CHECKING:
@@ -94,8 +95,8 @@ def main() -> None:
     print("\n".join(table))
     OUT.mkdir(parents=True, exist_ok=True)
     pd.concat(tables).to_csv(OUT / "pictures.csv", index=False)
-    if options.readme:
-        write_between_marks("real: make real", table)
+    for page in options.write:
+        write_between_marks("real: make real", table, page)
 
 
 def _parse_arguments() -> argparse.Namespace:
@@ -110,12 +111,17 @@ def _parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--backbone", type=Path, default=Path("data/backbone"), metavar="FOLDER")
     parser.add_argument("--tta", type=int, choices=(1, 2, 4, 8), default=1)
+    parser.add_argument(
+        "--fine", action="store_true", help="also with a second look, as predict --fine"
+    )
     parser.add_argument("--peer", type=Path, metavar="FILE", help="another model, as ONNX")
     parser.add_argument("--peer-size", type=int, default=1024, help="side of its input")
     parser.add_argument("--peer-mean", type=float, default=128, help="of 255")
     parser.add_argument("--peer-scale", type=float, default=256, help="of 255")
     parser.add_argument("--peer-threshold", type=float, default=0.5)
-    parser.add_argument("--readme", action="store_true", help="write the table into README.md, too")
+    parser.add_argument(
+        "--write", type=Path, nargs="+", metavar="PAGE", default=(), help="pages for the table, too"
+    )
     return parser.parse_args()
 
 
@@ -130,6 +136,8 @@ def _models(options: argparse.Namespace) -> dict[str, ProbabilityModel]:
         name: Segmenter.load(folder, options.backbone, device, tta=options.tta)
         for name, folder in decoders.items()
     }
+    if options.fine:
+        models |= {f"{name}, fine": FineModel(model=model) for name, model in models.items()}
     if options.peer:
         models[options.peer.stem] = Peer.load(
             options.peer,

@@ -48,6 +48,7 @@ EXAMPLES = """\
   fishseg predict 'trip/**/*.jpg' --out fish --reference-px 812 --reference-mm 300
   fishseg predict photos --out fish --coco --probabilities 16
   fishseg predict photos --out fish --tta 8
+  fishseg predict photos --out fish --fine
   fishseg predict photos --out fish --model model.onnx
 """
 
@@ -97,6 +98,12 @@ def add_parser(commands: Commands) -> None:
         help="leave out parts smaller than this share of a picture's largest fish "
         "(default: %(default)s)",
     )
+    predict.add_argument(
+        "--fine",
+        action="store_true",
+        help="look a second time, closer, at each fish that was found: for small ones; a picture "
+        "takes twice as long or longer",
+    )
     add_tta(predict)
     add_threshold(predict, of_model=True)
     add_model(predict)
@@ -111,6 +118,7 @@ def run(options: argparse.Namespace) -> int:
     from fishseg.cli.inputs import find_pictures
     from fishseg.cli.results import Results, Wanted
     from fishseg.cli.tables import scale
+    from fishseg.prediction.fine import FineModel
 
     mm_per_px = scale(options.mm_per_px, options.reference_px, options.reference_mm)
     _check_share(options.min_share)
@@ -119,6 +127,8 @@ def run(options: argparse.Namespace) -> int:
     if not found.pictures:
         return conclude(0, [_line(problem) for problem in found.problems], found.remarks)
     model, identity = _load_model(options)
+    if options.fine:
+        model, identity = FineModel(model=model), f"{identity} fine"
     wanted = Wanted(
         model=identity,
         min_share=options.min_share,
