@@ -35,7 +35,7 @@ from benchmarks.real_sets import Box, Picture, RealSet, find_sets
 from benchmarks.results import write_between_marks
 from fishseg import devices
 from fishseg.decoders.files import CARD_NAME
-from fishseg.errors import CacheError, FishsegError
+from fishseg.errors import CacheError, DataError, FishsegError
 from fishseg.images.decoding import read_image
 from fishseg.images.masks import read_mask
 from fishseg.measurement.instances import Instance, find_fish
@@ -78,21 +78,20 @@ def main() -> None:
     """Measure as the command line asks."""
     options = _parse_arguments()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    table = [f"| {' | '.join(HEAD)} |", "|---|---|---" + "|--:" * (len(HEAD) - 3) + "|"]
+    tables = []
     try:
-        sets = find_sets(Path(os.environ.get("FISHSEG_REAL", DEFAULT_FOLDER)))
-        chosen = [found for found in sets if not options.sets or found.name in options.sets]
+        chosen = _choose(Path(os.environ.get("FISHSEG_REAL", DEFAULT_FOLDER)), options.sets)
         models = _models(options)
-        rows, tables = [], []
+        print("\n".join(table))
         for real_set in chosen:
             for name, model in models.items():
                 scores = score_set(real_set, model, name)
-                rows.append(summary_row(real_set, name, scores))
                 tables.append(scores.assign(set=real_set.name, model=name))
+                table.append(f"| {' | '.join(summary_row(real_set, name, scores))} |")
+                print(table[-1], flush=True)
     except FishsegError as error:
         raise SystemExit(f"ERROR: {error}") from None
-    table = [f"| {' | '.join(HEAD)} |", "|---|---|---" + "|--:" * (len(HEAD) - 3) + "|"]
-    table += [f"| {' | '.join(row)} |" for row in rows]
-    print("\n".join(table))
     OUT.mkdir(parents=True, exist_ok=True)
     pd.concat(tables).to_csv(OUT / "pictures.csv", index=False)
     for page in options.write:
@@ -123,6 +122,17 @@ def _parse_arguments() -> argparse.Namespace:
         "--write", type=Path, nargs="+", metavar="PAGE", default=(), help="pages for the table, too"
     )
     return parser.parse_args()
+
+
+def _choose(folder: Path, names: Sequence[str] | None) -> list[RealSet]:
+    """The sets of a folder, or those of certain names."""
+    sets = {found.name: found for found in find_sets(folder)}
+    for name in names or ():
+        if name not in sets:
+            raise DataError(
+                f"there is no set {name}", where=folder, expected=f"one of {', '.join(sets)}"
+            )
+    return [sets[name] for name in names or sets]
 
 
 def _models(options: argparse.Namespace) -> dict[str, ProbabilityModel]:
