@@ -41,6 +41,7 @@ EXAMPLES = """\
   fishseg predict 'trip/**/*.jpg' --out fish --reference-px 812 --reference-mm 300
   fishseg predict photos --out fish --coco --probabilities 16
   fishseg predict photos --out fish --tta 8
+  fishseg predict photos --out fish --fine
   fishseg predict photos --out fish --model model.onnx
 """
 
@@ -75,6 +76,12 @@ def add_parser(commands: Commands) -> None:
         metavar="C",
         help="leave fish of less confidence, 0 to 1, out of the table (default: %(default)s)",
     )
+    predict.add_argument(
+        "--fine",
+        action="store_true",
+        help="look a second time, closer, at each fish that was found: for small ones; a picture "
+        "takes twice as long or longer",
+    )
     add_tta(predict)
     add_threshold(predict, of_model=True)
     add_model(predict)
@@ -102,7 +109,7 @@ def run(options: argparse.Namespace) -> int:
     found = find_pictures(options.paths)
     if not found.pictures:
         return conclude(0, [one_line(problem) for problem in found.problems], found.remarks)
-    loaded = load_model(options, tta=options.tta)
+    loaded = load_model(options, tta=options.tta, fine=options.fine)
     log.info("%s", loaded.about)
     wanted = dataclasses.replace(
         wanted,

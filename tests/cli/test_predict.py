@@ -495,6 +495,17 @@ def test_another_model_starts_anew(model: BrightModel, monkeypatch: pytest.Monke
     assert model.asked == 2
 
 
+def test_a_closer_look_is_another_model(model: BrightModel) -> None:
+    save("a.png", (20, 20, 20, 5))
+    assert run("a.png", "--out", "out") == 0
+    assert model.asked == 1
+    assert run("a.png", "--out", "out", "--fine") == 0
+    assert model.asked == 3  # the whole picture again, and around the fish
+    assert run("a.png", "--out", "out", "--fine") == 0
+    assert model.asked == 3
+    assert table()[0]["area_px"] == "100"
+
+
 def test_a_damaged_record_is_made_anew(model: BrightModel) -> None:
     save("a.png", (20, 20, 40, 10))
     assert run("a.png", "--out", "out") == 0
