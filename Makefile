@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Experiments that run in a copy of the repository share what is computed already.
 export FISHSEG_STORE ?= $(CURDIR)/data/.store
 
-.PHONY: help setup repro test test-fast lint type format studies cnn3 baseline compare report leak refresh clean-store verify benchmarks
+.PHONY: help setup repro test test-fast lint type format studies cnn3 baseline compare report leak refresh clean-store verify benchmarks real
 
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 14
@@ -71,6 +71,10 @@ studies: setup  ## every study of experiments/studies.yaml, and docs/results.md 
 
 leak: setup  ## what a random split hides: siblings of val images in train, val IoU of both splits
 	python -m benchmarks.leak
+
+# PEER is another model to compare with; benchmarks/peer.py says how it is fed.
+real: setup  ## FISHSEG_REAL=…: real pictures never trained on, scored; PEER=….onnx beside them
+	python -m benchmarks.real $(if $(PEER),--peer $(PEER))
 
 verify: setup  ## run the pipeline in two clean clones and compare every byte of what it tells
 	python -m benchmarks.verify

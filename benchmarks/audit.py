@@ -75,6 +75,7 @@ def _render(raw: Path, seed: int, photos: int, copies: int) -> None:
         seed=seed,
         photos_per_class=photos,
         copies_per_photo=copies,
+        scene="market",
         wrong_mask_share=0.03,
     )
     sample.download(wanted, raw)

@@ -1,12 +1,13 @@
-"""How fast features are extracted, against a plain loop and the machine's own ceiling.
+"""How fast features are extracted, against a plain loop and what the libraries give at best.
 
 DINOv3 ViT-S/16 with random weights at 448x448, on the images of ``data/inventory.csv``::
 
     python -m benchmarks.features --out /tmp/benchmarks
 
-Compared in alternation: (a) a plain loop over ``AutoModel`` that reads, computes and keeps one
-batch after the other; (b) the backbone alone on pixels in memory; (c) the time its floating-point
-operations take at the rate of a large matrix product in the same precision.
+Compared in alternation: a plain loop over ``AutoModel`` that reads, computes and keeps one batch
+after the other, in float32; and in each precision, torch alone on pixels in memory, on a CPU
+OpenVINO alone on pixels in memory with a queue of its own, and the whole of extraction, from image
+files to shards.
 """
 
 from __future__ import annotations
@@ -23,15 +24,15 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import timing
 from benchmarks.baseline_loop import BATCH_SIZE, BaselineLoop, read
-from benchmarks.timing import SIZE, Spread, seconds
+from benchmarks.timing import SIZE, Measure, Spread, seconds
 from fishseg import devices, store
-from fishseg.backbones import Backbone, load_backbone
-from fishseg.features.extraction import LARGEST_BATCH, compute, extract, on_cores
+from fishseg.backbones import Backbone, OpenVinoBackbone, load_backbone, load_torch_backbone
+from fishseg.backbones.openvino_model import compile_model, openvino
+from fishseg.features.compute import LARGEST_BATCH, compute
+from fishseg.features.extraction import extract
 from fishseg.features.masks import read_packed_mask
 from fishseg.features.shard_file import write_shard
 from fishseg.images.decoding import read_image
@@ -48,60 +49,59 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name, alone_in(Path(name)) as folder:
         weights = timing.random_vits16(folder)
         samples = read_inventory(INVENTORY).head(options.images)
-        backbone = load_backbone(weights, (-1,), devices.precision(device), device)
-        exact = load_backbone(weights, (-1,), device=device)
         pixels = torch.stack([resized(path) for path in samples["image_path"]])
         plain = BaselineLoop(weights, samples, device)
-        flops = count_flops(exact, pixels[:1].to(device))
+        measures: dict[str, Measure] = {"plain loop": lambda: seconds(lambda: run_plain(plain))}
+        errors = {}
+        exact = load_torch_backbone(weights, (-1,), device=device)(pixels[:4].to(device)).cpu()
+        for dtype in dict.fromkeys([torch.float32, devices.precision(device)]):
+            kind = str(dtype).removeprefix("torch.")
+            backbone = load_backbone(weights, (-1,), dtype, device)
+            torch_alone = load_torch_backbone(weights, (-1,), dtype, device)
+            measures[f"torch alone, {kind}"] = torch_on_pixels(torch_alone, pixels, device)
+            if isinstance(backbone, OpenVinoBackbone):
+                measures[f"OpenVINO alone, {kind}"] = openvino_on_pixels(backbone, pixels)
+            measures[f"end to end, {kind}"] = end_to_end(samples, backbone, folder, device)
+            found = backbone(pixels[:4].to(device)).cpu()
+            errors[kind] = float((found - exact).norm() / exact.norm())
+        names = list(measures)
         measured = timing.alternate(
-            {
-                "matrix product": lambda: timing.seconds_per_flop(backbone.dtype, device),
-                "plain loop": lambda: seconds(lambda: run_plain(plain)),
-                "backbone alone": lambda: seconds(lambda: run(backbone, pixels, device)),
-                "end to end": lambda: end_to_end(samples, backbone, folder, device),
-                **phases(samples, pixels, folder),
-            },
-            options.repeats,
+            {**measures, **phases(samples, pixels, folder)}, options.repeats
         )
-        error = relative_error(backbone, exact, pixels[:4].to(device))
-    measured["ceiling"] = measured.pop("matrix product") * (flops * len(samples))
-    summarise(
-        measured,
-        n_images=len(samples),
-        flops=flops,
-        error=error,
-        dtype=backbone.dtype,
-        folder=options.out,
-    )
+    summarise(measured, names, errors, n_images=len(samples), folder=options.out)
 
 
 def summarise(
     measured: dict[str, Spread],
+    names: list[str],
+    errors: dict[str, float],
     *,
     n_images: int,
-    flops: float,
-    error: float,
-    dtype: torch.dtype,
     folder: Path,
 ) -> None:
     """Print and write what was found."""
-    whole = measured["end to end"]
-    names = ("ceiling", "backbone alone", "end to end", "plain loop")
     per_image = {name: measured[name] * (1 / n_images) for name in names}
     rows = [
-        [name, str(value), str(measured["ceiling"] / measured[name])]
+        [name, str(value), str(measured["plain loop"] / measured[name])]
         for name, value in per_image.items()
     ]
-    rows += [
-        ["end to end against backbone alone", "", str(measured["backbone alone"] / whole)],
-        ["plain loop against end to end", "", str(measured["plain loop"] / whole)],
-    ]
-    shares = {name: value / whole for name, value in measured.items() if name not in names}
+    for kind, error in errors.items():
+        whole = measured[f"end to end, {kind}"]
+        for library in ("torch", "OpenVINO"):
+            alone = measured.get(f"{library} alone, {kind}")
+            if alone is not None:
+                rows.append([f"{library} alone / end to end, {kind}", "", str(alone / whole)])
+        rows.append([f"relative error, {kind}", "", f"{error:.2g}"])
     # Done by other threads while the backbone computes: shares of work, not of waiting.
-    rows += [[f"phase: {name}", "", str(share)] for name, share in shares.items()]
-    rows += [[f"relative error of {dtype}", "", f"{error:.4f}"]]
-    facts = {"seconds": measured, "images": n_images, "flops": flops, "error": error}
-    timing.report(folder, "features", ["", "s an image", "share or ratio"], rows, facts)
+    kind = list(errors)[-1]
+    rows += [
+        [f"phase: {name}, of end to end, {kind}", "", str(value / measured[f"end to end, {kind}"])]
+        for name, value in measured.items()
+        if name not in names
+    ]
+    facts = {"seconds": measured, "images": n_images, "errors": errors}
+    head = ["", "s an image", "plain loop / this, or ratio"]
+    timing.report(folder, "features", head, rows, facts)
     timing.bars(folder / "features.png", "seconds an image", per_image)
 
 
@@ -124,14 +124,27 @@ def resized(path: str) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
 
 
-def run(backbone: Backbone, pixels: Tensor, device: torch.device) -> None:
-    """The backbone over pixels in memory, in the batches and on the cores that extraction uses."""
-
-    def features(batch: Tensor) -> None:
-        compute(batch, backbone, device, "float16")
-
+def torch_on_pixels(backbone: Backbone, pixels: Tensor, device: torch.device) -> Measure:
+    """In the batches that extraction without OpenVINO uses."""
     batches = pixels.split(LARGEST_BATCH[device.type])
-    deque(on_cores(features, batches) if device.type == "cpu" else map(features, batches), maxlen=0)
+    return lambda: seconds(
+        lambda: deque((compute(b, backbone, device, "float16") for b in batches), maxlen=0)
+    )
+
+
+def openvino_on_pixels(backbone: OpenVinoBackbone, pixels: Tensor) -> Measure:
+    """A stream a thread, fed by the library's own queue; nothing is kept."""
+    n_streams = torch.get_num_threads()
+    compiled = compile_model(backbone.model, backbone.dtype, n_streams, n_streams)
+    queue = openvino().AsyncInferQueue(compiled, n_streams)
+    images = [image.numpy() for image in pixels.split(1)]
+
+    def run() -> None:
+        for image in images:
+            queue.start_async({0: image}, share_inputs=True)
+        queue.wait_all()
+
+    return lambda: seconds(run)
 
 
 def run_plain(plain: BaselineLoop) -> None:
@@ -145,18 +158,23 @@ def run_plain(plain: BaselineLoop) -> None:
 
 def end_to_end(
     samples: pd.DataFrame, backbone: Backbone, folder: Path, device: torch.device
-) -> float:
-    """Seconds of the whole stage, from image files to shards, with an empty store."""
-    shutil.rmtree(store.folder("shards"))
+) -> Measure:
+    """The whole stage, from image files to shards, with an empty store."""
     params = FeaturesParams(
         fit="stretch",
         image_size=SIZE,
+        megapixels=1,
         layers=(-1,),
         dtype="float16",
         batch_size=0,
         shard_size=64,
     )
-    return seconds(lambda: extract(samples, backbone, params, folder / "features", device))
+
+    def run() -> float:
+        shutil.rmtree(store.folder("shards"))
+        return seconds(lambda: extract(samples, backbone, params, folder / "features", device))
+
+    return run
 
 
 def phases(samples: pd.DataFrame, pixels: Tensor, folder: Path) -> dict[str, timing.Measure]:
@@ -176,21 +194,6 @@ def phases(samples: pd.DataFrame, pixels: Tensor, folder: Path) -> dict[str, tim
         "masks": lambda: seconds(lambda: [read_packed_mask(*mask, (SIZE, SIZE)) for mask in masks]),
         "write": lambda: seconds(lambda: write_shard(shard, folder / "shard")),
     }
-
-
-def count_flops(backbone: Backbone, pixels: Tensor) -> float:
-    """Floating-point operations of the matrix products of one image."""
-    counter = FlopCounterMode(display=False)
-    # It knows nothing of the CPU's fused attention, but all of the products it is made of.
-    with sdpa_kernel(SDPBackend.MATH), counter:
-        backbone(pixels)
-    return float(counter.get_total_flops())
-
-
-def relative_error(backbone: Backbone, exact: Backbone, pixels: Tensor) -> float:
-    """Norm of the difference to float32, over the norm."""
-    expected = exact(pixels)
-    return float((backbone(pixels) - expected).norm() / expected.norm())
 
 
 if __name__ == "__main__":

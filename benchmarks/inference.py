@@ -26,6 +26,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from benchmarks import timing
 from benchmarks.timing import Spread, seconds
 from fishseg import devices
+from fishseg.backbones import load_torch_backbone
 from fishseg.cli.inputs import find_pictures
 from fishseg.cli.results import Results, Wanted
 from fishseg.cli.streaming import outcomes
@@ -115,7 +116,7 @@ def load_models(
 ) -> dict[str, ProbabilityModel]:
     """The model in each of its forms; the exported ones as files in ``folder``."""
     cpu = torch.device("cpu")
-    exact = Segmenter.load(decoder, backbone, cpu, torch.float32)
+    exact = Segmenter.load(decoder, backbone, cpu, torch.float32, load=load_torch_backbone)
     models: dict[str, ProbabilityModel] = {TORCH: exact}
     precision = devices.precision(cpu)
     if precision != torch.float32:
@@ -158,11 +159,13 @@ def _predict(model: ProbabilityModel, paths: Sequence[Path], folder: Path) -> Ca
     runs = itertools.count()
 
     def run() -> None:
-        results = Results(folder / f"{id(model)}-{next(runs)}")
-        pictures, _ = find_pictures([str(path) for path in paths], left_out=())
-        wanted = Wanted(model="benchmark", min_share=0.03, probability_bits=0, coco=False)
-        for _ in outcomes(pictures, model, results, wanted):
-            pass
+        wanted = Wanted(
+            model="benchmark", min_share=0.03, probability_bits=0, coco=False, mm_per_px=None
+        )
+        pictures = find_pictures([str(path) for path in paths]).pictures
+        with Results(folder / f"{id(model)}-{next(runs)}") as results:
+            for _ in outcomes(results.named(pictures), model, results, wanted):
+                pass
 
     return lambda: seconds(run) / len(paths)
 

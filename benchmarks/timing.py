@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
 import platform
 import statistics
 import time
@@ -18,6 +17,7 @@ import torch
 from transformers import DINOv3ViTConfig, DINOv3ViTModel
 
 from fishseg.backbones import materialise
+from fishseg.parallel import n_cpus
 from fishseg.params import BackboneParams
 
 mpl.use("Agg")
@@ -25,7 +25,6 @@ from matplotlib import pyplot as plt
 
 Measure = Callable[[], float]
 SIZE = 448  # the baseline's: pixels, square
-MATRIX_SIZE = 2048
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,13 +74,6 @@ def seconds(work: Callable[[], object]) -> float:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter() - started
-
-
-def seconds_per_flop(dtype: torch.dtype, device: torch.device) -> float:
-    """Of a large matrix product: the machine's own ceiling; the best of five."""
-    size = MATRIX_SIZE if device.type == "cpu" else 4 * MATRIX_SIZE
-    matrix = torch.randn(size, size, device=device).to(dtype)
-    return min(seconds(lambda: matrix @ matrix) for _ in range(5)) / (2 * size**3)
 
 
 def random_vits16(folder: Path) -> Path:
@@ -155,7 +147,7 @@ def machine() -> dict[str, Any]:
     cpu = torch.cpu.get_capabilities()
     return {
         "cpu": cpu.get("cpu_name", platform.processor()),
-        "cores": os.cpu_count(),
+        "cores": n_cpus(),
         "threads": torch.get_num_threads(),
         "bfloat16_products": bool(cpu.get("avx512_bf16") or cpu.get("amx_bf16")),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,

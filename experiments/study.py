@@ -7,11 +7,7 @@ resolution. The weights are those of the last epoch (``train.keep=last``): val c
 from __future__ import annotations
 
 import dataclasses
-import functools
-import hashlib
-import json
 import logging
-import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,9 +17,10 @@ import pandas as pd
 import yaml
 from tqdm import tqdm
 
-import fishseg
 from fishseg import devices, params, splits, store
 from fishseg.backbones import load_backbone
+from fishseg.backbones.checkpoint import SOURCE
+from fishseg.backbones.model import LIBRARIES
 from fishseg.errors import ParameterError
 from fishseg.evaluation.crossvalidation import train_and_score
 from fishseg.features.extraction import extract
@@ -38,7 +35,7 @@ DECLARED = Path("experiments/studies.yaml")
 RESULTS = Path("experiments/results")
 SECTIONS = ("data", "audit", "split", "features", "train")
 NO_INFLUENCE = ("batch_size", "shard_size")  # of the features
-KEYS = ["arm", "fold", "seed", "params_sha256"]
+KEYS = ["arm", "fold", "seed", "params_sha256", "code_sha256"]
 SCORES = ["sample_id", "class_name", "group_id", "iou", "boundary_iou"]
 
 
@@ -79,16 +76,15 @@ class Run:
     tree: Mapping[str, Any]
 
     @property
-    def key(self) -> tuple[str, int, int, str]:
-        """What tells its rows from those of other runs, and of itself with other parameters."""
+    def key(self) -> tuple[str, int, int, str, str]:
+        """What tells its rows from other runs', and its own with other parameters or code."""
         relevant: dict[str, Any] = {name: dict(self.tree[name]) for name in SECTIONS}
         relevant["threshold"] = self.tree["evaluate"]["threshold"]
         for name in NO_INFLUENCE:
             del relevant["features"][name]
         if not relevant["train"]["init_from"]:
             del relevant["train"]["wise_ft_alpha"]
-        text = json.dumps(relevant, sort_keys=True)
-        return self.arm, self.fold, self.seed, hashlib.sha256(text.encode()).hexdigest()[:16]
+        return self.arm, self.fold, self.seed, store.fingerprint(relevant)[:16], code_sha256()
 
 
 def declared() -> dict[str, Study]:
@@ -117,11 +113,16 @@ def runs(study: Study) -> Iterator[Run]:
             # An arm may have a seed of its own; it is paired with the others' run all the same.
             overrides = (f"split.fold={fold}", f"train.seed={seed}", *changes)
             yield Run(
-                arm=arm, fold=fold, seed=seed, overrides=overrides, tree=_changed(base, overrides)
+                arm=arm, fold=fold, seed=seed, overrides=overrides, tree=changed(base, overrides)
             )
 
 
-def _changed(base: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+def changed(base: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """A parameter tree with some values changed, each as ``section.key=value``.
+
+    Raises:
+        ParameterError: there is no such parameter.
+    """
     tree = {section: dict(values) for section, values in base.items()}
     for override in overrides:
         key, _, value = override.partition("=")
@@ -154,29 +155,30 @@ def complete(study: Study) -> pd.DataFrame:
 
 def _scores(run: Run, copies_per_photo: int) -> pd.DataFrame:
     """A run's scores; from the store where another study has the same run, as of the defaults."""
-    precision = devices.precision(devices.select())
-    name = f"{run.key[-1]}-{copies_per_photo}-{precision}-{code_sha256()[:16]}.csv"
-    kept = store.folder("studies") / name
+    inputs = [path for path in (INVENTORY, BACKBONE / SOURCE) if path.is_file()]
+    facts = {
+        "params": run.key[3],
+        "copies_per_photo": copies_per_photo,
+        "inputs": [file_sha256(path) for path in inputs],
+        "precision": str(devices.precision(devices.find())),
+    }
+    name = store.fingerprint(facts, modules=[__name__], libraries=[*LIBRARIES, "numpy", "pillow"])
+    kept = store.folder("studies") / f"{name}.csv"
     if kept.exists():
         return _read(kept)
     scores = score(run, copies_per_photo)
-    partial = kept.with_suffix(f".{os.getpid()}.partial")
-    scores.to_csv(partial, index=False)
-    partial.replace(kept)
+    with store.write_whole(kept) as new:
+        scores.to_csv(new, index=False)
     return scores
 
 
-@functools.cache
 def code_sha256() -> str:
     """What tells this code from other code, by which the same run would come out differently."""
-    digest = hashlib.sha256()
-    for path in [Path(__file__), *sorted(Path(fishseg.__file__).parent.rglob("*.py"))]:
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+    return store.code_sha256((__name__,))[:16]
 
 
 def load(study: Study) -> pd.DataFrame:
-    """The runs done so far, with whatever parameters; a row a run and val image."""
+    """The runs done so far, with whatever parameters and code; a row a run and val image."""
     if not study.results.exists():
         return pd.DataFrame(columns=[*KEYS, *SCORES])
     return _read(study.results)
@@ -184,12 +186,15 @@ def load(study: Study) -> pd.DataFrame:
 
 def _read(path: Path) -> pd.DataFrame:
     # Names such as "1" or "NA" are names.
-    names = dict.fromkeys(["arm", "params_sha256", "sample_id", "class_name", "group_id"], str)
-    return pd.read_csv(path, dtype=names, keep_default_na=False)
+    names = ["arm", "params_sha256", "code_sha256", "sample_id", "class_name", "group_id"]
+    table = pd.read_csv(path, dtype=dict.fromkeys(names, str), keep_default_na=False)
+    if "code_sha256" not in table:  # older than the column; nobody knows
+        table["code_sha256"] = ""
+    return table
 
 
 def missing(study: Study) -> list[Run]:
-    """The runs that have not been done with the parameters as they are now."""
+    """The runs that have not been done with the parameters and the code as they are now."""
     found = load(study)
     done = set(found[KEYS].drop_duplicates().itertuples(index=False, name=None))
     return [run for run in runs(study) if run.key not in done]
@@ -203,16 +208,24 @@ def with_raw_masks(audited: pd.DataFrame) -> pd.DataFrame:
 
 def score(run: Run, copies_per_photo: int) -> pd.DataFrame:
     """Train and score one run; a row a val image."""
-    device = devices.select()
     audited = read_inventory(INVENTORY)
     if copies_per_photo:
         audited = audited.groupby("group_id").head(copies_per_photo)
     inventory = audited
     if run.tree["audit"]["masks"] == "keep":
         inventory = with_raw_masks(audited)
+    # Whatever masks it was trained on, it is measured against the audited ones.
+    return train_with(run.tree, inventory, audited)[SCORES]
+
+
+def train_with(
+    tree: Mapping[str, Any], inventory: pd.DataFrame, audited: pd.DataFrame
+) -> pd.DataFrame:
+    """Train with a parameter tree on an inventory, and score val against the audited one."""
+    device = devices.select()
     with tempfile.TemporaryDirectory(dir=store.folder("studies")) as folder:
         parameters = Path(folder) / "params.yaml"
-        parameters.write_text(yaml.safe_dump(dict(run.tree)), encoding="utf-8")
+        parameters.write_text(yaml.safe_dump(dict(tree)), encoding="utf-8")
         wanted = params.load(params.FeaturesParams, parameters)
         backbone = load_backbone(BACKBONE, wanted.layers, devices.precision(device), device)
         extract(inventory, backbone, wanted, Path(folder) / "features", device)

@@ -22,11 +22,11 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from fishseg.cli.tables import COLUMNS, MM_COLUMNS, Row, in_millimetres, row_of
 from fishseg.errors import DataError, FishsegError, ModelError, ParameterError
 from fishseg.images.decoding import IMAGE_SUFFIXES, read_image
 from fishseg.measurement.instances import find_fish
 from fishseg.measurement.size import measure
+from fishseg.measurement.table import COLUMNS, MM_COLUMNS, Row, in_millimetres, row_of
 from fishseg.plots.measured import measured_overlay
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Analysis:
         name: of the file, without its suffix.
         mask: ``(H0, W0)``.
         overlay: ``(H0, W0, 3)`` uint8, the photograph with its fish and their axes.
-        rows: a row a fish, in pixels, see `fishseg.cli.tables.row_of`.
+        rows: a row a fish, in pixels, see `fishseg.measurement.table.row_of`.
     """
 
     name: str

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import math
 import os
-import sys
 from pathlib import Path
 
 import psutil
@@ -17,31 +15,48 @@ from fishseg.errors import ParameterError
 log = logging.getLogger(__name__)
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp32": torch.float32}
-# Of mallopt(3).
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+KINDS = ("cpu", "cuda")  # AMD's GPUs are called cuda, too
 MEMORY_SHARE = 0.6  # the rest is for what a step needs, and for the system's page cache
 
 
 def select() -> torch.device:
-    """The device of ``FISHSEG_DEVICE``, or a GPU where there is one, else the CPU.
+    """The device to compute on (see `find`), and torch set up for it; once, before all else.
 
-    Also asks torch for deterministic algorithms, so that one seed gives one result on one machine,
-    and the C library to keep freed memory for the tensors to come.
+    Torch is asked for algorithms that give the same bits twice. Where there are several GPUs, the
+    one that computes also becomes the current one.
 
     Raises:
-        ParameterError: ``FISHSEG_DEVICE`` names no device, or one this machine does not have.
+        ParameterError: as `find`.
     """
     # cuBLAS reads this when CUDA starts; without it its matrix products are not reproducible.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    device = find()
     torch.use_deterministic_algorithms(True)
     # Else every `torch.empty` is filled, in case somebody reads what was never written.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    log.info("running on %s with %d CPU threads", device, torch.get_num_threads())
+    return device
+
+
+def find() -> torch.device:
+    """The device of ``FISHSEG_DEVICE``, or a GPU where there is one, else the CPU.
+
+    Of several GPUs, that of this process's number among those ``torchrun`` started, or the first.
+
+    Raises:
+        ParameterError: ``FISHSEG_DEVICE`` names no device, or one that fishseg does not know, or
+            that this machine does not have.
+    """
     name = os.environ.get("FISHSEG_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
-    if name == "cuda":  # torchrun numbers the processes of a machine
+    if name == "cuda":
         name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
     try:
         device = torch.device(name)
+        if device.type not in KINDS:
+            raise RuntimeError(f"fishseg was never run on {device.type}")
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise ParameterError(
@@ -50,23 +65,7 @@ def select() -> torch.device:
             expected="cpu, cuda or cuda:NUMBER",
             remedy="unset FISHSEG_DEVICE to let fishseg choose",
         ) from None
-    _keep_freed_memory()
-    log.info("running on %s with %d CPU threads", device, torch.get_num_threads())
     return device
-
-
-def _keep_freed_memory() -> None:
-    """Let glibc keep what is freed, in blocks of up to 32 MB; elsewhere, nothing.
-
-    It gives large blocks back to the system at once, which has to clear them again page by page for
-    the next tensor: some 10,000 page faults for each image, 30,000 for each training step.
-    """
-    if sys.platform != "linux":
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
-    if mallopt is not None:
-        mallopt(M_TRIM_THRESHOLD, 1 << 30)
-        mallopt(M_MMAP_THRESHOLD, 1 << 25)  # the most it takes
 
 
 def precision(device: torch.device) -> torch.dtype:

@@ -1,15 +1,29 @@
-"""Threads that work ahead, in order and with bounded memory."""
+"""Threads that work ahead, in order and with bounded memory; processes for what threads cannot."""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
+
+import cv2
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+# Starting a process takes about a second; fewer items than this are not worth it.
+_MIN_ITEMS = 4
+
+
+def n_cpus() -> int:
+    """How many processors this process may use, where the system tells; else all there are."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def ordered_map(
@@ -30,10 +44,10 @@ def ordered_map(
         function: of an item.
         items: taken by the calling thread.
         ahead: how many results may wait; twice the number of threads unless told.
-        workers: the number of threads; that of the processors unless told.
+        workers: the number of threads; `n_cpus` unless told.
         initializer: called by each thread before anything else.
     """
-    workers = workers or os.cpu_count() or 1
+    workers = workers or n_cpus()
     window = ahead if ahead is not None else 2 * workers
     pending: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(workers, initializer=initializer) as pool:
@@ -47,3 +61,37 @@ def ordered_map(
         finally:
             for future in pending:
                 future.cancel()
+
+
+def process_map(
+    function: Callable[[Item], Result], items: Sequence[Item], *, workers: int | None = None
+) -> Iterator[Result]:
+    """``function`` of each item, in order, by as many processes as there are cores.
+
+    Args:
+        function: of a module, since it travels to other processes by its name.
+        items: what can be pickled.
+        workers: processes, if not as many as there are cores; 1 is this process.
+    """
+    workers = min(workers or n_cpus(), len(items))
+    if workers <= 1 or len(items) < _MIN_ITEMS:
+        yield from map(function, items)
+        return
+    # A forked process would inherit the locks of OpenCV's threads, but not the threads.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        try:
+            yield from pool.map(function, items)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def single_threaded() -> Iterator[None]:
+    """One thread for OpenCV: the processes are many, and the bits stay the same."""
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(threads)

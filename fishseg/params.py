@@ -78,10 +78,16 @@ class DataParams(_Section):
     section: ClassVar[str] = "data"
 
     source: str = Field(description="a data source: sample, kaggle or local")
+    scene: Literal["market", "anywhere"] = Field(
+        description="source sample: market, photographs of nine species and their copies; "
+        "anywhere, fish of all kinds in places of all kinds"
+    )
     path: str = Field(description="source local: a folder or a zip of images and masks; else empty")
     seed: Seed = Field(description="source sample: seed of the renderer")
     photos_per_class: Int = Field(
-        ge=1, le=1000, description="source sample: photographs of each species"
+        ge=1,
+        le=1000,
+        description="source sample: photographs of each species; of anywhere, of each place",
     )
     copies_per_photo: Int = Field(
         ge=1, le=1000, description="source sample: flipped and rotated copies of each photograph"
@@ -98,6 +104,15 @@ class DataParams(_Section):
                 where="data.path",
                 expected="the path of a folder or a zip of images and masks",
                 remedy="dvc exp run -S data.source=local -S data.path=FOLDER",
+            )
+        if self.scene == "anywhere" and (self.copies_per_photo != 1 or self.wrong_mask_share):
+            raise ParameterError(
+                f"anywhere has no copies and no wrong masks, but data.copies_per_photo is "
+                f"{self.copies_per_photo} and data.wrong_mask_share {self.wrong_mask_share}",
+                where="data.scene",
+                expected="data.copies_per_photo of 1 and data.wrong_mask_share of 0",
+                remedy="dvc exp run -S data.scene=anywhere -S data.copies_per_photo=1 "
+                "-S data.wrong_mask_share=0",
             )
 
 
@@ -205,10 +220,20 @@ class FeaturesParams(_Section):
     section: ClassVar[str] = "features"
 
     fit: Literal["aspect", "stretch"] = Field(
-        description="aspect keeps the image's proportions; stretch makes it a square"
+        description="aspect keeps the image's proportions, at megapixels; stretch makes it a "
+        "square of image_size"
     )
     image_size: Int = Field(
-        ge=32, le=4096, description="working height in pixels, rounded to the patch size"
+        ge=32,
+        le=4096,
+        description="fit stretch: side of the working square in pixels, rounded to the patch size",
+    )
+    megapixels: Float = Field(
+        ge=0.001,
+        le=16,
+        description="fit aspect: area of every working picture in millions of pixels, sides "
+        "rounded to the patch size; 4:3 pictures are 448 px high at 0.268, 560 px at 0.418, 742 px "
+        "at 0.734",
     )
     layers: Ints = Field(
         description="layers to keep: 1 is the first block, -1 the last; several are stacked"

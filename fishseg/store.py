@@ -92,7 +92,7 @@ def fingerprint(
     """A name for what is computed from ``facts`` by ``modules`` with ``libraries``.
 
     Code counts as Python's parser sees it, docstrings and comments left out: rewording those keeps
-    the name, any other change gives a new one. So does a release of Python that parses otherwise.
+    the name, any other change gives a new one.
 
     Args:
         facts: parameters, and checksums of the inputs; values that JSON knows.
@@ -129,7 +129,7 @@ def _code_sha256(modules: tuple[str, ...], sources: Path) -> str:
         if file is None:
             raise ValueError(f"there is no module {name} in {sources}")
         tree = _WhatRuns().visit(ast.parse(file.read_bytes()))
-        found[name] = ast.dump(tree)
+        found[name] = ast.unparse(tree)  # `ast.dump` differs between releases of Python
         pending += _imported(tree, sources)
     return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
 

@@ -50,7 +50,11 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
 
 
 def write_inventory(table: pd.DataFrame, path: Path) -> None:
-    """Write the samples as CSV with the columns `COLUMNS`, a missing value as nothing."""
+    """Write the samples as CSV with the columns `COLUMNS`, a missing value as nothing.
+
+    Raises:
+        StorageError: the disk is full, or the folder cannot be written.
+    """
     write_csv(table[list(COLUMNS)], path)
 
 

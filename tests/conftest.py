@@ -27,9 +27,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.parent.name != "end_to_end")
 
 
+@pytest.fixture(scope="session")
+def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What stores keep of backbones, for all tests together: converting takes a second."""
+    return tmp_path_factory.mktemp("converted")
+
+
 @pytest.fixture
-def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def workspace(tmp_path: Path, converted: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder that is the working directory, with a store of its own."""
+    (tmp_path / "data/.store").mkdir(parents=True)
+    (tmp_path / "data/.store/converted").symlink_to(converted, target_is_directory=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("FISHSEG_STORE", raising=False)
     monkeypatch.setenv("FISHSEG_DEVICE", "cpu")
@@ -97,7 +105,13 @@ def tiny_backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def features_params() -> FeaturesParams:
     return FeaturesParams(
-        fit="aspect", image_size=56, layers=(-1,), dtype="float16", batch_size=3, shard_size=5
+        fit="aspect",
+        image_size=56,
+        megapixels=0.0042,  # 56 px high where the picture is 59x44
+        layers=(-1,),
+        dtype="float16",
+        batch_size=3,
+        shard_size=5,
     )
 
 

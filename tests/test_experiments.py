@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -8,7 +9,7 @@ import pytest
 import yaml
 
 from experiments import report, study
-from fishseg import params
+from fishseg import params, store
 from fishseg.errors import ParameterError
 from fishseg.store import file_sha256
 
@@ -35,7 +36,7 @@ def test_every_declared_run_has_valid_parameters(name: str, tmp_path: Path) -> N
 
 
 def test_only_what_matters_tells_runs_apart() -> None:
-    def key(*overrides: str) -> tuple[str, int, int, str]:
+    def key(*overrides: str) -> tuple[str, int, int, str, str]:
         arms = {"arm": list(overrides)}
         (run,) = study.runs(dataclasses.replace(STUDIES["losses"], arms=arms, runs=[(0, 0)]))
         return run.key
@@ -142,10 +143,69 @@ def test_a_run_of_two_studies_is_done_once(tmp_path: Path, monkeypatch: pytest.M
     study.complete(first)
     assert list(study.complete(second)["arm"]) == ["6 and 12"]
     study.complete(other)
-    monkeypatch.setattr(study, "code_sha256", lambda: "of another version")
     first.results.unlink()
     study.complete(first)
-    assert calls == [("defaults", first.copies_per_photo), ("defaults", 5), calls[0]]
+    assert calls == [("defaults", first.copies_per_photo), ("defaults", 5)]
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "missing"),
+    [
+        ("fishseg/training/losses.py", "import annotations", "import annotations\n\nONE = 1", True),
+        (
+            "fishseg/evaluation/scoring.py",
+            "import annotations",
+            "import annotations\nONE = 1",
+            True,
+        ),
+        ("experiments/study.py", "KEYS = [", "ONE = 1\nKEYS = [", True),
+        ("fishseg/training/losses.py", '"""', '"""Said otherwise: ', False),
+        ("fishseg/plots/style.py", "import annotations", "import annotations\n\nONE = 1", False),
+    ],
+)
+def test_changed_code_makes_a_run_missing(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    file: str,
+    old: str,
+    new: str,
+    missing: bool,
+) -> None:
+    monkeypatch.setattr(study, "RESULTS", tmp_path)
+    monkeypatch.setenv("FISHSEG_STORE", str(tmp_path / "store"))
+    for package in ("fishseg", "experiments"):
+        shutil.copytree(store.SOURCES / package, tmp_path / "code" / package)
+    monkeypatch.setattr(store, "SOURCES", tmp_path / "code")
+    calls = []
+
+    def fake(run: study.Run, copies_per_photo: int) -> pd.DataFrame:
+        calls.append(run.arm)
+        return rows(run.arm, run.fold, {"a1": 0.5})[study.SCORES]
+
+    monkeypatch.setattr(study, "score", fake)
+    small = dataclasses.replace(STUDIES["losses"], runs=[(0, 0)], arms={"a": []})
+    study.complete(small)
+    assert study.missing(small) == []
+    text = (tmp_path / "code" / file).read_text()
+    assert old in text
+    (tmp_path / "code" / file).write_text(text.replace(old, new, 1))
+    store._code_sha256.cache_clear()
+    assert bool(study.missing(small)) == missing
+    study.complete(small)
+    assert len(calls) == 1 + missing
+    assert list(pd.read_csv(small.results)["arm"]) == ["a"]
+
+
+def test_runs_of_unknown_code_are_shown_and_done_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study, "RESULTS", tmp_path)
+    small = dataclasses.replace(STUDIES["losses"], runs=[(0, 0)], arms={"a": []})
+    (run,) = study.runs(small)
+    old = rows("a", 0, {"a1": 0.5}).assign(params_sha256=run.key[3])
+    old.to_csv(small.results, index=False)
+    assert report.summarise(small)["n_runs"].tolist() == [1]
+    assert study.missing(small) == [run]
 
 
 def test_the_deviation_of_a_single_run_is_not_shown(

@@ -12,7 +12,7 @@ import torch
 
 from fishseg.backbones import load_backbone
 from fishseg.decoders.upsampling import upsample
-from fishseg.features.extraction import features_of
+from fishseg.features.compute import features_of
 
 pytestmark = [
     pytest.mark.gpu,

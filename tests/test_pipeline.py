@@ -32,7 +32,8 @@ WITHOUT_INFLUENCE = {
 # Imports go down this list only (a module may import those behind it).
 LAYERS = [
     ["__main__"],
-    ["cli", "app"],
+    ["cli"],
+    ["app"],
     ["report"],
     ["export"],
     ["evaluation", "robustness", "plots"],

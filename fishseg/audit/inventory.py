@@ -44,6 +44,32 @@ class Inventory:
     table: pd.DataFrame
     problems: list[Problem]
 
+    def require_fish(self) -> None:
+        """Nothing can be learnt where there is no fish anywhere.
+
+        Raises:
+            DataError: all masks are empty.
+        """
+        empty = [problem for problem in self.problems if problem.kind == "empty_mask"]
+        if len(empty) == len(self.table):
+            raise DataError(
+                f"all {len(empty)} masks are empty{_listed(empty)}",
+                expected="masks in which fish are not 0",
+                remedy="look at the masks: were they exported as something else?",
+            )
+
+    def use(self) -> tuple[int, list[str], list[str]]:
+        """How many pictures are used, a line for each that cannot be, and lines on the rest.
+
+        The last are on pictures that are left out without being missed, and on doubtful ones.
+        """
+        unused: list[str] = []
+        others: list[str] = []
+        for problem in self.problems:
+            lines = others if problem.kind in KINDS_KEPT + KINDS_REDUNDANT else unused
+            lines.append(f"{problem.path}: {problem.message}")
+        return len(self.table), unused, others
+
 
 def build_inventory(raw: Path, *, max_broken_share: float) -> Inventory:
     """Pair, decode, measure and hash the files of ``raw``.

@@ -4,32 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
 import json
 import math
-import os
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from tqdm import tqdm
 
+from fishseg import store
 from fishseg.audit.grey_image import Affine, GreyImage, load_grey_image
 from fishseg.audit.polar import candidate_map, find_candidates, spectrum
-from fishseg.audit.processes import process_map, single_threaded
 from fishseg.audit.registration import register
 from fishseg.audit.sift import Features, detect, find_similarity
-from fishseg.parallel import ordered_map
-from fishseg.store import folder as store_folder
+from fishseg.parallel import ordered_map, process_map, single_threaded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-# Names what the store holds: raise it with every change of the method.
-VERSION = 1
+# Their versions decide what is found, beside the code.
+LIBRARIES = ("numpy", "opencv-python-headless", "pillow", "pillow-heif")
 # Registered for each copy: its source, and enough others to know that they are none.
 CANDIDATES = 3
 _CHUNK = 16
@@ -131,27 +127,23 @@ def prepare_sources(files: Sequence[File], kept_in: Path | None = None) -> Path:
 
     Raises:
         DataError: a file cannot be read.
+        StorageError: the store cannot be written.
     """
-    place = (
-        kept_in or store_folder("audit")
-    ) / f"sources-{_fingerprint(file.sha256 for file in files)}"
+    name = _fingerprint({"sources": [file.sha256 for file in files]})
+    place = (kept_in or store.folder("audit")) / f"sources-{name}"
     if place.is_dir():
         return place
-    unfinished = place.with_name(f"{place.name}.{os.getpid()}.tmp")
-    unfinished.mkdir(exist_ok=True)
     loaded = ordered_map(_load_with_spectrum, [file.path for file in files])
     pictures, spectra = zip(
         *tqdm(loaded, total=len(files), desc="read pictures", unit="image"), strict=True
     )
     sizes = [(*picture.pixels.shape, *picture.size) for picture in pictures]
     pixels = np.concatenate([picture.pixels.ravel() for picture in pictures])
-    np.save(unfinished / "spectra.npy", np.ascontiguousarray(np.stack(spectra, axis=-1)))
-    np.save(unfinished / "pixels.npy", pixels)
-    np.save(unfinished / "sizes.npy", np.array(sizes, np.int64))
-    try:
-        unfinished.rename(place)
-    except OSError:  # another run was faster
-        shutil.rmtree(unfinished)
+    with store.write_whole(place) as new:
+        new.mkdir()
+        np.save(new / "spectra.npy", np.ascontiguousarray(np.stack(spectra, axis=-1)))
+        np.save(new / "pixels.npy", pixels)
+        np.save(new / "sizes.npy", np.array(sizes, np.int64))
     return place
 
 
@@ -180,6 +172,7 @@ def match(
 
     Raises:
         DataError: a picture cannot be read.
+        StorageError: the store cannot be written.
     """
     chunks = [
         _Chunk(tuple(queries[first : first + _CHUNK]), sources, search)
@@ -202,10 +195,13 @@ class _Chunk:
     @property
     def name(self) -> str:
         """Of its file beside the sources: determined by everything that determines the content."""
-        parts = [self.sources.name, self.search.__name__]
-        for query in self.queries:
-            parts += [query.file.sha256, repr(query.itself), repr(query.preferred)]
-        return f"matches-{_fingerprint(parts)}.json"
+        queries = [(query.file.sha256, query.itself, query.preferred) for query in self.queries]
+        facts = {
+            "sources": self.sources.name,
+            "search": self.search.__name__,
+            "queries": queries,
+        }
+        return f"matches-{_fingerprint(facts)}.json"
 
 
 def _match_chunk(chunk: _Chunk) -> list[list[Match]]:
@@ -219,9 +215,8 @@ def _match_chunk(chunk: _Chunk) -> list[list[Match]]:
     with single_threaded():
         sources = _open(chunk.sources)
         found = [_match_one(query, sources, chunk.search) for query in chunk.queries]
-    unfinished = cached.with_name(f"{cached.name}.{os.getpid()}.tmp")
-    unfinished.write_text(json.dumps(_plain(found)), encoding="utf-8")
-    unfinished.replace(cached)
+    with store.write_whole(cached) as new:
+        new.write_text(json.dumps(_plain(found)), encoding="utf-8")
     return found
 
 
@@ -250,9 +245,8 @@ def _load_with_spectrum(path: Path) -> tuple[GreyImage, NDArray[np.complex64]]:
     return picture, spectrum(picture.pixels)
 
 
-def _fingerprint(parts: Iterable[str]) -> str:
-    text = json.dumps([VERSION, *parts])
-    return hashlib.sha256(text.encode()).hexdigest()[:24]
+def _fingerprint(facts: Mapping[str, Any]) -> str:
+    return store.fingerprint(facts, modules=[__name__], libraries=LIBRARIES)[:24]
 
 
 def _plain(found: list[list[Match]]) -> list[list[dict[str, Any]]]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from fishseg import store
 from fishseg.audit.registration import pose
 from fishseg.audit.tracing import Sample, Traced, samples_of, trace
 from fishseg.audit.verdicts import RIGHT, UNKNOWN, WRONG, Repaired, Verdict, judge
@@ -127,8 +128,12 @@ def audit(
 
 
 def write_tables(audited: Audited, folder: Path) -> None:
-    """Write ``copies.csv`` and ``near_duplicates.csv``."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write ``copies.csv`` and ``near_duplicates.csv``.
+
+    Raises:
+        StorageError: the disk is full, or ``folder`` cannot be written.
+    """
+    store.make_folder(folder)
     for name, table in (("copies", audited.copies), ("near_duplicates", audited.near_duplicates)):
         write_csv(table, folder / f"{name}.csv")
 

@@ -18,9 +18,9 @@ from tqdm import tqdm
 
 from fishseg.audit.consensus import Consensus, Member, edge_evidence, find_consensus
 from fishseg.audit.grey_image import Affine, Mask, content
-from fishseg.audit.processes import process_map, single_threaded
 from fishseg.images.decoding import read_image
 from fishseg.images.masks import read_mask
+from fishseg.parallel import process_map, single_threaded
 from fishseg.store import file_sha256
 
 if TYPE_CHECKING:

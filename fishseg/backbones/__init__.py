@@ -1,10 +1,20 @@
 """Names to weights on disk, and pixels to feature maps with a frozen network.
 
-The only place that knows transformers.
+The only place that knows transformers and OpenVINO.
 """
 
 from fishseg.backbones.checkpoint import weights_hash
-from fishseg.backbones.model import Backbone, load_backbone
+from fishseg.backbones.loading import Backbone, load_backbone
+from fishseg.backbones.model import TorchBackbone, load_torch_backbone
+from fishseg.backbones.openvino_model import OpenVinoBackbone
 from fishseg.backbones.weights import materialise
 
-__all__ = ["Backbone", "load_backbone", "materialise", "weights_hash"]
+__all__ = [
+    "Backbone",
+    "OpenVinoBackbone",
+    "TorchBackbone",
+    "load_backbone",
+    "load_torch_backbone",
+    "materialise",
+    "weights_hash",
+]

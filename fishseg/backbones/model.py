@@ -45,12 +45,12 @@ CONVNEXT = "dinov3_convnext"
 CPU = torch.device("cpu")
 
 
-def load_backbone(
+def load_torch_backbone(
     folder: Path,
     layers: tuple[int, ...],
     dtype: torch.dtype = torch.float32,
     device: torch.device = CPU,
-) -> Backbone:
+) -> TorchBackbone:
     """Load the layers asked for, and those before them, of the backbone in ``folder``.
 
     Args:
@@ -71,13 +71,7 @@ def load_backbone(
         return ConvNeXt(checkpoint, layers, dtype).to(device)
     if model_type in VISION_TRANSFORMERS:
         network_class = VISION_TRANSFORMERS[model_type]
-        backbone = VisionTransformer(checkpoint, layers, dtype, network_class).to(device)
-        if dtype == torch.bfloat16 and device.type == "cpu":
-            from fishseg.backbones.cpu import CpuBlock  # noqa: PLC0415 (a compiler comes with it)
-
-            for number, block in enumerate(backbone.blocks):
-                backbone.blocks[number] = CpuBlock(block)
-        return backbone
+        return VisionTransformer(checkpoint, layers, dtype, network_class).to(device)
     raise BackboneError(
         f"the architecture {model_type!r} is not supported",
         where=folder / CONFIG,
@@ -86,7 +80,7 @@ def load_backbone(
     )
 
 
-class Backbone(nn.Module, abc.ABC):
+class TorchBackbone(nn.Module, abc.ABC):
     """A frozen network that turns images into one feature map each.
 
     Attributes:
@@ -123,7 +117,7 @@ class Backbone(nn.Module, abc.ABC):
         self.register_buffer("std", _per_channel(checkpoint.image_std), persistent=False)
         self.eval().requires_grad_(requires_grad=False)
 
-    def train(self, mode: bool = True) -> Backbone:  # noqa: ARG002
+    def train(self, mode: bool = True) -> TorchBackbone:  # noqa: ARG002
         """Stay in evaluation mode: in training mode DINOv3 jitters its position embeddings."""
         return super().train(mode=False)
 
@@ -138,41 +132,24 @@ class Backbone(nn.Module, abc.ABC):
             An inference tensor: clone it before anything that needs gradients.
 
         Raises:
-            BackboneError: pixels of another type or shape. Nothing is cropped or padded here, since
-                border patches that silently go missing are hard to notice later.
+            BackboneError: pixels of another type or shape.
         """
-        self._check(pixels)
+        check_pixels(pixels, self.name, self.patch_multiple)
         with torch.inference_mode():
-            maps = self.layer_maps((pixels.float() / 255 - self.mean) / self.std)
-            finest = max((tuple(layer.shape[-2:]) for layer in maps), key=lambda size: size[0])
-            return torch.cat([_resample(layer.float(), finest) for layer in maps], dim=1)
+            return self.feature_map(pixels)
+
+    def feature_map(self, pixels: Tensor) -> Tensor:
+        """What `forward` gives, unchecked."""
+        maps = self.layer_maps((pixels.float() / 255 - self.mean) / self.std)
+        finest = max((tuple(layer.shape[-2:]) for layer in maps), key=lambda size: size[0])
+        return torch.cat([_resample(layer.float(), finest) for layer in maps], dim=1)
 
     @abc.abstractmethod
     def layer_maps(self, images: Tensor) -> list[Tensor]:
         """Maps ``(B, D, h, w)`` of the selected layers, of normalised images ``(B, 3, H, W)``."""
 
-    def _check(self, pixels: Tensor) -> None:
-        if pixels.dtype != torch.uint8 or pixels.ndim != 4 or pixels.shape[1] != 3:
-            raise BackboneError(
-                f"the pixels are {tuple(pixels.shape)} {pixels.dtype}",
-                where=f"the backbone {self.name}",
-                expected="(B, 3, H, W) torch.uint8",
-            )
-        height, width = pixels.shape[-2:]
-        multiple = self.patch_multiple
-        if min(height, width) < multiple or height % multiple or width % multiple:
-            fitting = " x ".join(
-                str(max(1, round(n / multiple)) * multiple) for n in (height, width)
-            )
-            raise BackboneError(
-                f"images of {height} x {width} pixels do not divide into patches",
-                where=f"the backbone {self.name}",
-                expected=f"height and width that are multiples of {multiple}",
-                remedy=f"resize to {fitting}",
-            )
 
-
-class VisionTransformer(Backbone):
+class VisionTransformer(TorchBackbone):
     """DINOv2 or DINOv3 ViT: the patch tokens of chosen blocks, each under the final LayerNorm.
 
     Prefix tokens (CLS and registers) are dropped. Blocks after the deepest chosen one are not even
@@ -244,7 +221,7 @@ class VisionTransformer(Backbone):
         return [maps[number] for number in self._layers]
 
 
-class ConvNeXt(Backbone):
+class ConvNeXt(TorchBackbone):
     """DINOv3 ConvNeXt: the maps of chosen stages, at strides 4, 8, 16 and 32.
 
     The final LayerNorm belongs to the last stage alone; the network has none for the others.
@@ -298,6 +275,34 @@ def resolve_layers(layers: Sequence[int], n_layers: int, name: str) -> tuple[int
     return chosen
 
 
+def check_pixels(pixels: Tensor, name: str, patch_multiple: int) -> None:
+    """Refuse what a backbone does not take.
+
+    Nothing is cropped or padded here, since border patches that silently go missing are hard to
+    notice later.
+
+    Raises:
+        BackboneError: pixels other than ``(B, 3, H, W)`` uint8, or H or W no multiples of
+            ``patch_multiple``.
+    """
+    if pixels.dtype != torch.uint8 or pixels.ndim != 4 or pixels.shape[1] != 3:
+        raise BackboneError(
+            f"the pixels are {tuple(pixels.shape)} {pixels.dtype}",
+            where=f"the backbone {name}",
+            expected="(B, 3, H, W) torch.uint8",
+        )
+    height, width = pixels.shape[-2:]
+    multiple = patch_multiple
+    if min(height, width) < multiple or height % multiple or width % multiple:
+        fitting = " x ".join(str(max(1, round(n / multiple)) * multiple) for n in (height, width))
+        raise BackboneError(
+            f"images of {height} x {width} pixels do not divide into patches",
+            where=f"the backbone {name}",
+            expected=f"height and width that are multiples of {multiple}",
+            remedy=f"resize to {fitting}",
+        )
+
+
 def multiply_in(dtype: torch.dtype, network: nn.Module) -> None:
     """Let the linear layers and convolutions of a network compute in another type, in place.
 
@@ -333,7 +338,7 @@ def _config(network_class: Any, checkpoint: Checkpoint, **replaced: Any) -> Any:
         return network_class.config_class.from_dict({**values, **replaced})
     except Exception as error:  # each kind of wrong value raises something else
         raise BackboneError(
-            f"transformers refuses this configuration: {_first_line(error)}",
+            f"transformers refuses this configuration: {first_line(error)}",
             where=checkpoint.folder / CONFIG,
         ) from error
 
@@ -345,7 +350,7 @@ def _load_network(
     where = checkpoint.folder / WEIGHTS
     # The concrete classes load a local folder offline; AutoBackbone asks the hub first.
     try:
-        with _quiet_transformers():
+        with quiet_transformers():
             network, report = network_class.from_pretrained(
                 checkpoint.folder,
                 config=config,
@@ -356,7 +361,7 @@ def _load_network(
             )
     except Exception as error:  # transformers and safetensors raise whatever the file makes them
         raise BackboneError(
-            f"these weights cannot be loaded: {_first_line(error)}",
+            f"these weights cannot be loaded: {first_line(error)}",
             where=where,
             expected=f"the weights of the {config.model_type} that {CONFIG} describes",
         ) from error
@@ -376,7 +381,7 @@ def _load_network(
 
 
 @contextlib.contextmanager
-def _quiet_transformers() -> Iterator[None]:
+def quiet_transformers() -> Iterator[None]:
     """No warnings and progress bars from transformers: what matters is in its loading report."""
     verbosity = transformers_logging.get_verbosity()
     had_bars = transformers_logging.is_progress_bar_enabled()
@@ -394,5 +399,6 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What a library says in a line of an error of its own."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -25,7 +25,7 @@ from fishseg.backbones.checkpoint import (
     write_json,
     write_source,
 )
-from fishseg.backbones.model import load_backbone
+from fishseg.backbones.model import load_torch_backbone
 from fishseg.backbones.open_wheel import OpenWheel
 from fishseg.backbones.registry import HubModel, LocalFolder, Source, resolve
 from fishseg.errors import BackboneError, DownloadError
@@ -72,7 +72,7 @@ def materialise(params: BackboneParams, folder: Path) -> None:
             where=error.filename or folder,
             remedy="check the free space and the permissions there, then run again",
         ) from error
-    backbone = load_backbone(folder, layers=(-1,))
+    backbone = load_torch_backbone(folder, layers=(-1,))
     log.info("%s has %d layers, all of them complete", backbone.name, backbone.n_layers)
 
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import argparse
 import logging
 from pathlib import Path
-from typing import Any, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from fishseg.errors import ParameterError
+from fishseg.images.folders import use_listed
 from fishseg.prediction.model import THRESHOLD
 from fishseg.prediction.tta import TTA_VIEWS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 log = logging.getLogger("fishseg")
 
@@ -97,10 +101,13 @@ def check_threshold(threshold: float | None) -> None:
         )
 
 
-def exit_status(problems: list[str]) -> int:
-    """0, or 1 after listing the files that could not be used."""
-    if not problems:
-        return 0
-    files = "1 file" if len(problems) == 1 else f"{len(problems)} files"
-    log.error("%s could not be used:\n%s", files, "\n".join(problems))
-    return 1
+def conclude(used: int, unused: Sequence[str], remarks: Sequence[str]) -> int:
+    """Say once and together what was used, what was not, and why; 1 where a picture was not.
+
+    Args:
+        used: how many pictures.
+        unused: a line for each that could not be used.
+        remarks: lines on what was passed over and is not missed, and on what else to know.
+    """
+    log.log(logging.ERROR if unused else logging.INFO, "%s", use_listed(used, unused, remarks))
+    return 1 if unused else 0

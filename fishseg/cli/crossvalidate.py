@@ -13,6 +13,7 @@ from fishseg.cli.arguments import (
     add_threshold,
     add_tta,
     check_threshold,
+    conclude,
 )
 from fishseg.errors import ParameterError
 
@@ -64,7 +65,7 @@ def add_parser(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the table."""
+    """Print the table; 1 where a file could not be used."""
     import tempfile
 
     import pandas as pd
@@ -101,11 +102,10 @@ def run(options: argparse.Namespace) -> int:
         tempfile.TemporaryDirectory(dir=store.folder("crossvalidation")) as features,
         tempfile.TemporaryDirectory() as views_folder,
     ):
-        inventory = group_copies(
-            build_inventory(folder, max_broken_share=1).table,
-            folder,
-            min_likeness=params.load(params.AuditParams).min_likeness,
-        )
+        found = build_inventory(folder, max_broken_share=1)
+        found.require_fish()
+        min_likeness = params.load(params.AuditParams).min_likeness
+        inventory = group_copies(found.table, folder, min_likeness=min_likeness)
         table = _Table()
         if options.masks:
             table.add(str(options.masks), score_masks(inventory, options.masks))
@@ -131,7 +131,7 @@ def run(options: argparse.Namespace) -> int:
             table.add(name, scores)
     if options.out:
         write_csv(table.scores()[["decoder", *COLUMNS]].round(6), options.out)
-    return 0
+    return conclude(*found.use())
 
 
 class _Table:

@@ -70,6 +70,7 @@ def run(options: argparse.Namespace) -> int:
     """Export, compare and write."""
     import torch
 
+    from fishseg.backbones import load_backbone, load_torch_backbone
     from fishseg.export.model_card import agreement_lines, model_card
     from fishseg.export.onnx_file import comparison_pictures, export, write
     from fishseg.prediction.segmenter import Segmenter
@@ -88,9 +89,13 @@ def run(options: argparse.Namespace) -> int:
             options.backbone,
             torch.device("cpu"),
             dtype,
+            load=load,
             threshold=options.threshold,
         )
-        for dtype in (torch.float32, torch.bfloat16)
+        for dtype, load in (
+            (torch.float32, load_torch_backbone),
+            (torch.bfloat16, load_backbone),
+        )
     )
     exported = export(
         exact,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import fnmatch
 import glob
 import os
 from collections import Counter
@@ -11,9 +12,10 @@ from typing import TYPE_CHECKING
 
 from fishseg.errors import DataError
 from fishseg.images.decoding import IMAGE_SUFFIXES
+from fishseg.images.folders import Skipped, is_result, remarks, search, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, order=True)
@@ -32,38 +34,50 @@ class InputFile:
     path: Path
 
 
-def find_pictures(
-    arguments: Sequence[str], *, left_out: Collection[Path]
-) -> tuple[list[InputFile], list[DataError]]:
-    """The pictures of files, folders (searched through) and patterns, each once, sorted by name.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Found:
+    """What arguments give.
 
-    Folders give the files with a suffix of an image that are not hidden; a file that is named
-    itself is taken whatever it is called.
+    Attributes:
+        pictures: each once, sorted by name.
+        problems: what cannot be used, and arguments that give nothing.
+        remarks: lines on what was passed over and is not missed.
+    """
+
+    pictures: list[InputFile]
+    problems: list[DataError]
+    remarks: list[str]
+
+
+def find_pictures(arguments: Sequence[str]) -> Found:
+    """The pictures of files, folders (searched through) and patterns.
+
+    Folders give the files with a suffix of an image that are not hidden (see
+    `fishseg.images.folders.search`); a file that is named itself is taken whatever it is called.
 
     Args:
         arguments: paths, or patterns with ``*``, ``?``, ``[...]`` or ``**``.
-        left_out: folders that are passed over: the results of an earlier run.
-
-    Returns:
-        The pictures, and a line for each argument that gives none.
     """
-    avoided = {_absolute(folder) for folder in left_out}
-    files: set[Path] = set()
+    files: dict[tuple[str, str], Path] = {}
     bases: list[Path] = []
     problems = []
+    skipped: set[Skipped] = set()
     for argument in arguments:
-        found, base = _expanded(argument, avoided)
+        found, passed_over, base = _expanded(argument)
+        skipped.update(passed_over)
         if found:
-            files |= found
             bases.append(base)
-        else:
+        elif not any(one.is_missed for one in passed_over):
             problems.append(_nothing(argument))
-    if not files:
-        return [], problems
-    common = Path(os.path.commonpath(bases))
-    readable = {file for file in files if _is_utf8(file)}
-    problems += [_unreadable_name(file) for file in sorted(files - readable)]
-    return sorted(_named(readable, common)), problems
+        for file in found:
+            # A folder that is reached in two ways gives its pictures once.
+            files.setdefault((os.path.realpath(file.parent), file.name), file)
+    here = Path.cwd()
+    problems += [_missed(one, here) for one in sorted(skipped) if one.is_missed]
+    readable = {file for file in files.values() if _is_utf8(file)}
+    problems += [_unreadable_name(file) for file in sorted(set(files.values()) - readable)]
+    pictures = sorted(_named(readable, Path(os.path.commonpath(bases)))) if readable else []
+    return Found(pictures=pictures, problems=problems, remarks=remarks(sorted(skipped), here))
 
 
 def _absolute(path: str | Path) -> Path:
@@ -71,37 +85,70 @@ def _absolute(path: str | Path) -> Path:
     return Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow links, too
 
 
-def _expanded(argument: str, avoided: set[Path]) -> tuple[set[Path], Path]:
-    """The pictures of one argument and the folder that their names count from."""
+def _expanded(argument: str) -> tuple[list[Path], list[Skipped], Path]:
+    """The pictures of one argument, what it passes over, and the folder that names count from."""
     path = _absolute(argument)
     if path.is_dir():
-        return set(_images_below(path, avoided)), path
+        if is_result(path):
+            return [], [Skipped(path, "results of fishseg", False)], path
+        return *search(path), path
     if path.exists() or not glob.has_magic(argument):
-        return {path}, path.parent
-    fixed = path
-    while glob.has_magic(str(fixed)):
-        fixed = fixed.parent
-    found: set[Path] = set()
-    for match in glob.iglob(argument, recursive=True):  # noqa: PTH207 - takes any pattern
-        hit = _absolute(match)
-        found |= set(_images_below(hit, avoided)) if hit.is_dir() else {hit}
-    return {file for file in found if avoided.isdisjoint(file.parents)}, fixed
+        if path.exists() and not path.is_file():
+            return [], [Skipped(path, "no regular file", True)], path.parent
+        return [path], [], path.parent
+    return _matching(path)
 
 
-def _images_below(folder: Path, avoided: set[Path]) -> Iterator[Path]:
-    for place, subfolders, names in os.walk(folder):
-        here = Path(place)
-        subfolders[:] = [
-            name
-            for name in subfolders
-            if not name.startswith(".") and name != "__MACOSX" and here / name not in avoided
-        ]
-        for name in names:
-            if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES:
-                yield here / name
+def _matching(path: Path) -> tuple[list[Path], list[Skipped], Path]:
+    """What `_expanded` says of a pattern."""
+    fixed, parts = _split(path)
+    if parts and not glob.has_magic(parts[0]):
+        return [], [], fixed
+    if is_result(fixed):
+        return [], [Skipped(fixed, "results of fishseg", False)], fixed
+
+    def below(place: Path) -> tuple[str, ...]:
+        return place.relative_to(fixed).parts
+
+    files, skipped = search(fixed, enter=lambda folder: _reaches(parts, below(folder)))
+    return (
+        [file for file in files if _fits(parts, below(file))],
+        [
+            one
+            for one in skipped
+            if _fits(parts, below(one.path))
+            or (one.path.is_dir() and _reaches(parts, below(one.path)))
+        ],
+        fixed,
+    )
 
 
-def _named(files: set[Path], common: Path) -> Iterator[InputFile]:
+def _split(path: Path) -> tuple[Path, tuple[str, ...]]:
+    """The folder that a pattern begins in, and its parts from there; brackets may be a name's."""
+    fixed = Path(path.anchor)
+    parts = path.parts[1:]
+    while len(parts) > 1 and (fixed / parts[0]).is_dir():
+        fixed, parts = fixed / parts[0], parts[1:]
+    return fixed, parts
+
+
+def _fits(pattern: tuple[str, ...], path: tuple[str, ...]) -> bool:
+    """Whether a path, or a folder that it lies in, fits a pattern, part by part."""
+    if not pattern:
+        return True
+    if pattern[0] == "**":
+        return _fits(pattern[1:], path) or (bool(path) and _fits(pattern, path[1:]))
+    return bool(path) and fnmatch.fnmatch(path[0], pattern[0]) and _fits(pattern[1:], path[1:])
+
+
+def _reaches(pattern: tuple[str, ...], folder: tuple[str, ...]) -> bool:
+    """Whether something below a folder may fit a pattern."""
+    if not pattern or not folder or pattern[0] == "**":
+        return True
+    return fnmatch.fnmatch(folder[0], pattern[0]) and _reaches(pattern[1:], folder[1:])
+
+
+def _named(files: Iterable[Path], common: Path) -> Iterator[InputFile]:
     def stem(file: Path) -> str:
         return file.relative_to(common).with_suffix("").as_posix()
 
@@ -124,6 +171,11 @@ def _unreadable_name(file: Path) -> DataError:
         where=str(file).encode("utf-8", "backslashreplace").decode(),
         remedy="rename it, for example with convmv",
     )
+
+
+def _missed(one: Skipped, here: Path) -> DataError:
+    what, _, remedy = one.reason.partition(": ")
+    return DataError(what, where=shown(one.path, here), remedy=remedy or None)
 
 
 def _nothing(argument: str) -> DataError:

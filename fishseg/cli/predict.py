@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import hashlib
 import logging
 from pathlib import Path
@@ -15,13 +16,16 @@ from fishseg.cli.arguments import (
     add_threshold,
     add_tta,
     check_threshold,
-    exit_status,
+    conclude,
 )
 from fishseg.errors import FishsegError, ModelError, ParameterError
 from fishseg.prediction.model import THRESHOLD
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from fishseg.cli.inputs import InputFile
+    from fishseg.cli.results import Record, Results, Wanted
     from fishseg.prediction.model import ProbabilityModel
 
 log = logging.getLogger("fishseg")
@@ -33,8 +37,10 @@ Find the fish in pictures and measure them. In DIR this writes
   overlays/NAME.png    to look at: each fish with the line it was measured along
   measurements.csv     a row a fish: area, length along the body, width, ...
 
-Pictures keep the folders they lie in. A run that is repeated skips what is finished. A picture
-that cannot be used is listed at the end, and the exit status is then 1."""
+Pictures keep the folders they lie in. A run that is repeated skips what is finished, and one with
+other pictures adds to what is there. A mask in masks/ that was corrected by hand is kept, and
+measured as it is. What is not used is listed at the end with its reason; the exit status is 1 where
+that is a picture."""
 
 EXAMPLES = """\
   fishseg predict photo.jpg --out fish
@@ -102,45 +108,107 @@ def add_parser(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write everything; 1 where a file could not be used."""
-    from tqdm import tqdm
-
     from fishseg.cli.inputs import find_pictures
-    from fishseg.cli.results import TABLE, Results, Wanted, writing
-    from fishseg.cli.streaming import outcomes
-    from fishseg.cli.tables import Table, scale, write_coco
+    from fishseg.cli.results import Results, Wanted
+    from fishseg.cli.tables import scale
 
     mm_per_px = scale(options.mm_per_px, options.reference_px, options.reference_mm)
     _check_share(options.min_share)
     check_threshold(options.threshold)
-    results = Results(options.out)
-    pictures, nowhere = find_pictures(options.paths, left_out=results.picture_folders)
-    problems: list[FishsegError] = list(nowhere)
-    if not pictures:
-        return _exit_status(problems)
+    found = find_pictures(options.paths)
+    if not found.pictures:
+        return conclude(0, [_line(problem) for problem in found.problems], found.remarks)
     model, identity = _load_model(options)
     wanted = Wanted(
         model=identity,
         min_share=options.min_share,
         probability_bits=options.probabilities,
         coco=options.coco,
+        mm_per_px=mm_per_px,
     )
-    finished: list[InputFile] = []
-    path = options.out / TABLE
-    with writing(path), path.open("w", encoding="utf-8", newline="") as file:
-        table = Table(file, mm_per_px)
-        found = outcomes(pictures, model, results, wanted)
-        for picture, outcome in tqdm(found, total=len(pictures), desc="predict", unit="image"):
-            if isinstance(outcome, FishsegError):
-                problems.append(outcome)
-            else:
-                table.add(picture.source, outcome["fish"])
-                finished.append(picture)
-    if options.coco:
-        with writing(options.out):
-            write_coco(options.out, lambda: results.records(finished))
-    table.report()
+    with Results(options.out) as results:
+        settled = _Settled()
+        try:
+            _predict(results.named(found.pictures), model, results, wanted, settled)
+        finally:
+            # Also of a run that was interrupted: what is finished is in the tables.
+            _write_tables(results, wanted)
     log.info("the results are in %s", options.out)
-    return _exit_status(problems)
+    problems: list[FishsegError] = [*settled.problems, *found.problems]
+    return conclude(
+        settled.n_used, [_line(problem) for problem in problems], settled.remarks + found.remarks
+    )
+
+
+@dataclasses.dataclass
+class _Settled:
+    """What has become of the pictures so far."""
+
+    n_used: int = 0
+    problems: list[FishsegError] = dataclasses.field(default_factory=list)
+    remarks: list[str] = dataclasses.field(default_factory=list)
+
+
+def _predict(
+    pictures: list[InputFile],
+    model: ProbabilityModel,
+    results: Results,
+    wanted: Wanted,
+    settled: _Settled,
+) -> None:
+    from tqdm import tqdm
+
+    from fishseg.cli.streaming import outcomes
+
+    found = outcomes(pictures, model, results, wanted)
+    for outcome in tqdm(found, total=len(pictures), desc="predict", unit="image"):
+        if isinstance(outcome.settled, FishsegError):
+            settled.problems.append(outcome.settled)
+        else:
+            settled.n_used += 1
+        if outcome.remark:
+            settled.remarks.append(f"{outcome.picture.source}: {outcome.remark}")
+
+
+def _write_tables(results: Results, wanted: Wanted) -> None:
+    """Put the tables together from all records, also those of earlier runs."""
+    from fishseg.cli.results import TABLE
+    from fishseg.cli.tables import COCO_FILES, table_of, write_coco
+
+    table = table_of(record for _, record in results.records())
+    with results.replacing(results.folder / TABLE) as part:
+        table.write_csv(part)
+    # Once there, they are kept up to date.
+    if wanted.coco or all((results.folder / name).exists() for name in COCO_FILES):
+        for name, kind in COCO_FILES.items():
+            with results.replacing(results.folder / name) as part:
+                write_coco(part, lambda: _with_outlines(results), kind)
+    table.report()
+    n_other = sum(
+        record["made_with"] != wanted.made_with(by_hand=record["by_hand"])
+        for _, record in results.records()
+    )
+    if n_other:
+        log.warning(
+            "%d of %d images were predicted with another model or other options, in an earlier "
+            "run: give them again to bring them up to date",
+            n_other,
+            table.n_images,
+        )
+
+
+def _with_outlines(results: Results) -> Iterator[Record]:
+    """The records with the outlines of their fish, made of the masks where they lack."""
+    from fishseg.cli.streaming import outlines
+    from fishseg.images.masks import read_mask
+    from fishseg.measurement.instances import fish_of_mask
+
+    for name, record in results.records():
+        if "outlines" not in record:
+            mask = read_mask(results.mask(name), (record["height"], record["width"]))
+            record["outlines"] = outlines(fish_of_mask(mask, min_share=record["min_share"]), mask)
+            results.write_record(name, record)
+        yield record
 
 
 def _check_share(share: float) -> None:
@@ -153,14 +221,8 @@ def _check_share(share: float) -> None:
         )
 
 
-def _exit_status(problems: list[FishsegError]) -> int:
-    """0, or 1 after saying once and together what could not be used and what to do about it."""
-    return exit_status(
-        [
-            f"{problem.where}: {problem.what}" + (f" ({problem.remedy})" if problem.remedy else "")
-            for problem in problems
-        ]
-    )
+def _line(problem: FishsegError) -> str:
+    return f"{problem.where}: {problem.what}" + (f" ({problem.remedy})" if problem.remedy else "")
 
 
 def _load_model(options: argparse.Namespace) -> tuple[ProbabilityModel, str]:

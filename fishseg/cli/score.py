@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,15 +14,12 @@ from fishseg.cli.arguments import (
     add_threshold,
     add_tta,
     check_threshold,
-    exit_status,
+    conclude,
 )
 
 if TYPE_CHECKING:
     import argparse
 
-    from fishseg.datasets.layout import Problem
-
-log = logging.getLogger("fishseg")
 
 # This works in any folder, without a params.yaml.
 BOOTSTRAP_SAMPLES = 2000
@@ -70,16 +66,13 @@ def add_parser(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the metrics; 1 where a file could not be used."""
     from fishseg import devices
-    from fishseg.audit.inventory import (
-        KINDS_KEPT,
-        KINDS_REDUNDANT,
-        build_inventory,
-    )
+    from fishseg.audit.inventory import build_inventory
     from fishseg.audit.tracing import group_copies
     from fishseg.datasets.local import opened
     from fishseg.evaluation.files import describe
     from fishseg.evaluation.predicting import predict_files
     from fishseg.evaluation.scoring import score
+    from fishseg.images.folders import mark_results
     from fishseg.metrics.masks import summarise
     from fishseg.prediction.segmenter import Segmenter
     from fishseg.prediction.stored import Predictions, write_predictions
@@ -113,14 +106,7 @@ def run(options: argparse.Namespace) -> int:
         print(json.dumps(summary, indent=2), flush=True)
         if options.galleries:
             draw_galleries(scores, predictions, options.galleries, seed=SEED, **GALLERIES)
-    unusable = []
-    for problem in inventory.problems:
-        if problem.kind in KINDS_KEPT + KINDS_REDUNDANT:
-            log.info("%s", _line(problem))
-        else:
-            unusable.append(_line(problem))
-    return exit_status(unusable)
-
-
-def _line(problem: Problem) -> str:
-    return f"{problem.path}: {problem.message}"
+            # A later `fishseg predict` must not take them for photographs.
+            drawn = [file.name for file in options.galleries.glob("gallery_*.png")]
+            mark_results(options.galleries, drawn)
+    return conclude(*inventory.use())

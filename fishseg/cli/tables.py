@@ -3,33 +3,31 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import logging
 import math
-from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from fishseg.errors import ParameterError
 from fishseg.measurement import coco
+from fishseg.measurement.table import (
+    COLUMNS,
+    MM_COLUMNS,
+    PLAUSIBLE_MM,
+    in_millimetres,
+    is_plausible,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from fishseg.measurement.instances import Instance
-    from fishseg.measurement.size import Measurement
+    from fishseg.measurement.table import Row
 
 log = logging.getLogger(__name__)
 
-Row: TypeAlias = dict[str, Any]
-
-COLUMNS = (
-    "area_px", "length_px", "width_px", "orientation_degrees",
-    "box_left_px", "box_top_px", "box_width_px", "box_height_px",
-    "centroid_x_px", "centroid_y_px", "confidence", "cut_off",
-)  # fmt: skip
-MM_COLUMNS = ("area_mm2", "length_mm", "width_mm")
-RLE_FILE, POLYGON_FILE = "annotations.json", "annotations_polygons.json"
-# No fish that this is for is longer or shorter: a scale that makes it so is a slip.
-_PLAUSIBLE_MM = (2.0, 5000.0)
+# File and kind of outline.
+COCO_FILES = {"annotations.json": "rle", "annotations_polygons.json": "polygons"}
 
 
 def scale(
@@ -65,115 +63,112 @@ def scale(
     return mm_per_px
 
 
-def row_of(fish: Instance, measured: Measurement) -> Row:
-    """A fish as a row of the table, in pixels."""
-    left, top, width, height = measured.box
-    x, y = measured.centroid
-    values = (
-        measured.area_px, round(measured.length_px, 2), round(measured.width_px, 2),
-        round(measured.orientation_degrees, 1) % 180, left, top, width, height,
-        round(x, 2), round(y, 2), round(fish.confidence, 4), int(fish.cut_off),
-    )  # fmt: skip
-    return dict(zip(COLUMNS, values, strict=True))
-
-
-def outlines_of(fish: Instance, size: tuple[int, int]) -> Row:
-    """The segmentations of a fish in a picture of a ``(height, width)``."""
-    return {
-        "rle": coco.run_lengths(fish.mask, fish.origin, size),
-        "polygons": coco.polygons(fish.mask, fish.origin),
-    }
-
-
-def in_millimetres(row: Row, mm_per_px: float) -> Row:
-    """The columns in millimetres that belong to a row in pixels."""
-    return {
-        "area_mm2": round(row["area_px"] * mm_per_px**2, 2),
-        "length_mm": round(row["length_px"] * mm_per_px, 2),
-        "width_mm": round(row["width_px"] * mm_per_px, 2),
-    }
-
-
-def is_plausible(row: Row, mm_per_px: float) -> bool:
-    """Whether a scale gives a fish a length that fish have."""
-    shortest, longest = _PLAUSIBLE_MM
-    return bool(shortest <= row["length_px"] * mm_per_px <= longest)
-
-
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Table:
-    """The CSV file, a row a fish, written as the fish come, and a count of them."""
+    """What the records of a folder say, a row a fish.
 
-    def __init__(self, file: TextIO, mm_per_px: float | None) -> None:
-        self._mm_per_px = mm_per_px
-        self._file = file
-        self._n_images = self._n_fish = self._n_empty = self._n_implausible = 0
-        self._writer = csv.writer(file, lineterminator="\n")
-        self._writer.writerow(
-            ["image", "fish", *COLUMNS, *(MM_COLUMNS if mm_per_px is not None else ())]
-        )
+    Attributes:
+        rows: each with the same columns, None where there is nothing to say.
+        n_images: how many pictures there are.
+        n_empty: how many of them are without a fish.
+        n_implausible: fish of a length that fish do not have.
+    """
 
-    def add(self, image: str, rows: list[Row]) -> None:
-        """Write the fish of an image, numbered from 1."""
-        for number, row in enumerate(rows, start=1):
-            values = [row[column] for column in COLUMNS]
-            if self._mm_per_px is not None:
-                values += in_millimetres(row, self._mm_per_px).values()
-                self._n_implausible += not is_plausible(row, self._mm_per_px)
-            self._writer.writerow([image, number, *values])
-        self._file.flush()
-        self._n_images += 1
-        self._n_fish += len(rows)
-        self._n_empty += not rows
+    rows: list[Row]
+    n_images: int
+    n_empty: int
+    n_implausible: int
+
+    def write_csv(self, path: Path) -> None:
+        """Write the rows, below a line of names."""
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, self.columns, extrasaction="ignore", lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(self.rows)
+
+    @property
+    def columns(self) -> list[str]:
+        """Those of millimetres only where a scale is known."""
+        has_scale = any(row["mm_per_px"] is not None for row in self.rows)
+        with_scale = ("mm_per_px", *MM_COLUMNS) if has_scale else ()
+        return ["image", "fish", *COLUMNS, "mask_from", *with_scale]
 
     def report(self) -> None:
         """Log how many fish there are."""
         log.info(
             "%d fish in %d images; %d images without a fish",
-            self._n_fish,
-            self._n_images,
-            self._n_empty,
+            len(self.rows),
+            self.n_images,
+            self.n_empty,
         )
-        if self._n_implausible:
-            shortest, longest = _PLAUSIBLE_MM
+        if self.n_implausible:
+            shortest, longest = PLAUSIBLE_MM
             log.warning(
                 "%d fish come out shorter than %g mm or longer than %g mm: check the scale",
-                self._n_implausible,
+                self.n_implausible,
                 shortest,
                 longest,
             )
 
 
-def write_coco(folder: Path, records: Callable[[], Iterable[tuple[str, Row]]]) -> None:
-    """Write the COCO files, the exact one and the one of polygons.
+def table_of(records: Iterable[Row]) -> Table:
+    """The table of these records, in their order; fish are numbered from 1 in each picture."""
+    rows: list[Row] = []
+    n_images = n_empty = n_implausible = 0
+    for record in records:
+        scale = record["mm_per_px"]
+        n_images += 1
+        n_empty += not record["fish"]
+        for number, fish in enumerate(record["fish"], start=1):
+            in_mm = dict.fromkeys(MM_COLUMNS) if scale is None else in_millimetres(fish, scale)
+            n_implausible += scale is not None and not is_plausible(fish, scale)
+            rows.append(
+                {
+                    "image": record["source"],
+                    "fish": number,
+                    **fish,
+                    "mask_from": "hand" if record["by_hand"] else "model",
+                    "mm_per_px": scale,
+                    **in_mm,
+                }
+            )
+    return Table(rows=rows, n_images=n_images, n_empty=n_empty, n_implausible=n_implausible)
+
+
+def write_coco(path: Path, records: Callable[[], Iterable[Row]], kind: str) -> None:
+    """Write a COCO file.
 
     Args:
-        folder: where to.
-        records: gives the name and the record of each picture; called several times, so that they
-            need not all be in memory.
+        path: the file.
+        records: gives the record of each picture, with its outlines; called several times, so that
+            they need not all be in memory.
+        kind: ``rle``, exact, or ``polygons``.
     """
 
     def images() -> Iterator[Row]:
-        for number, (name, record) in enumerate(records(), start=1):
+        for number, record in enumerate(records(), start=1):
             size = {"width": record["width"], "height": record["height"]}
-            yield {"id": number, "file_name": name, **size}
+            yield {"id": number, "file_name": record["source"], **size}
 
-    def annotations(kind: str) -> Iterator[Row]:
+    def annotations() -> Iterator[Row]:
         fish_number = 0
-        for number, (_, record) in enumerate(records(), start=1):
-            for row in record["fish"]:
+        for number, record in enumerate(records(), start=1):
+            for row, outlines in zip(record["fish"], record["outlines"], strict=True):
                 fish_number += 1
-                yield {"id": fish_number, "image_id": number, **_annotation(row, kind)}
+                entry = _annotation(row, outlines[kind])
+                yield {"id": fish_number, "image_id": number, **entry}
 
-    coco.write(folder / RLE_FILE, images, lambda: annotations("rle"))
-    coco.write(folder / POLYGON_FILE, images, lambda: annotations("polygons"))
+    coco.write(path, images, annotations)
 
 
-def _annotation(row: Row, kind: str) -> Row:
+def _annotation(row: Row, segmentation: Any) -> Row:
+    # A mask that was drawn by hand has no score.
+    score = {} if row["confidence"] is None else {"score": row["confidence"]}
     return {
         "category_id": coco.CATEGORY["id"],
         "bbox": [row[f"box_{part}_px"] for part in ("left", "top", "width", "height")],
         "area": row["area_px"],
         "iscrowd": 0,
-        "score": row["confidence"],
-        "segmentation": row["outlines"][kind],
+        **score,
+        "segmentation": segmentation,
     }

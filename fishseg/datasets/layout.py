@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from fishseg.errors import DataError
 from fishseg.images.decoding import IMAGE_SUFFIXES
+from fishseg.images.folders import Skipped, search, unused_file, without_twins
 from fishseg.tables import nfc, slug
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ PAIRING_KINDS = (
     "empty_class",
     "image_without_mask",
     "mask_without_image",
+    "nested_image",
+    "unread_format",
 )
 
 
@@ -64,16 +67,23 @@ class Problem:
 
 @dataclasses.dataclass(frozen=True)
 class _ClassFolders:
+    """Where the images and masks of a class are.
+
+    In the plain layout without classes, the subfolders of ``images`` are classes of their own.
+    """
+
     name: str
     images: Path
     masks: Path
+    has_subfolders: bool = True
 
 
 def find_pairs(folder: Path) -> tuple[list[Pair], list[Problem]]:
     """Every image of a folder with the mask of the same stem, and what could not be paired.
 
-    Nothing is guessed: names that differ in case, or that two files share, are problems. Files
-    that are no images are passed over.
+    Nothing is guessed: names that differ in case, or that two files share, are problems, and so
+    are images in folders within a class and pictures of a kind that is not read. Files that are no
+    pictures are passed over.
 
     Returns:
         The pairs in the order of their ``sample_id``, and the problems, sorted.
@@ -170,12 +180,12 @@ def _pair_up(folder: Path, class_folders: _ClassFolders) -> tuple[list[Pair], li
     for side, side_folder in enumerate((class_folders.images, class_folders.masks)):
         for path in _image_files(side_folder):
             by_stem[_stem(path).casefold()][side].append(path)
-    if not by_stem:
+    pairs, problems = [], _out_of_reach(folder, class_folders)
+    if not by_stem and not problems:
         place = _relative(class_folders.images, folder)
         message = f"no images of class {class_folders.name} in this folder"
         return [], [Problem("empty_class", place, message)]
 
-    pairs, problems = [], []
     for images, masks in by_stem.values():
         if kind := _mismatch(images, masks):
             first = (images or masks)[0]
@@ -184,6 +194,26 @@ def _pair_up(folder: Path, class_folders: _ClassFolders) -> tuple[list[Pair], li
             sample_id = f"{class_folders.name}/{_stem(images[0])}"
             pairs.append(Pair(sample_id, class_folders.name, images[0], masks[0]))
     return pairs, problems
+
+
+def _out_of_reach(folder: Path, class_folders: _ClassFolders) -> list[Problem]:
+    """Pictures of a class that are not looked at: of a kind that is not read, or too deep."""
+    deep: list[Path] = []
+    skipped: list[Skipped] = []
+    for entry in _entries(class_folders.images):
+        if not entry.is_dir():
+            unused = unused_file(entry)
+            skipped += [unused] if unused else []
+        elif class_folders.has_subfolders:
+            images, others = search(entry)
+            deep += images
+            skipped += others
+    message = "images in folders within a class are not used: move it into the class's own"
+    return [Problem("nested_image", _relative(path, folder), message) for path in deep] + [
+        Problem("unread_format", _relative(one.path, folder), one.reason)
+        for one in without_twins(skipped, _image_files(class_folders.images))
+        if one.is_missed
+    ]
 
 
 def _mismatch(images: list[Path], masks: list[Path]) -> str | None:
@@ -233,7 +263,7 @@ def _plain_classes(folder: Path) -> list[_ClassFolders]:
     names = sorted({entry.name for side in (images, masks) for entry in _subfolders(side)})
     classes = [_ClassFolders(nfc(name), images / name, masks / name) for name in names]
     if not classes or _image_files(images) or _image_files(masks):
-        classes.append(_ClassFolders(DEFAULT_CLASS, images, masks))
+        classes.append(_ClassFolders(DEFAULT_CLASS, images, masks, has_subfolders=False))
     return classes
 
 
@@ -282,7 +312,8 @@ def _stem(path: Path) -> str:
 
 
 def _relative(path: Path, folder: Path) -> str:
-    return path.relative_to(folder).as_posix()
+    place = path.relative_to(folder).as_posix()
+    return place.encode("utf-8", "backslashreplace").decode()
 
 
 def _unknown_layout(folder: Path) -> DataError:

@@ -47,7 +47,9 @@ class Detail(nn.Module):
         height, width = pixels.shape[-2:]
         appearance = self.stem(_to_depth(pixels.to(features.dtype) / 127.5 - 1))
         context = self.context(features)
-        lateral = upsample(self.lateral(context), appearance.shape[-2:])
+        # The last cells may reach into the padding; the features end where the picture does.
+        covered = (height / STRIDE, width / STRIDE)
+        lateral = upsample(self.lateral(context), appearance.shape[-2:], covered)
         correction = self.correction(self.fuse(lateral + appearance))
         correction = F.pixel_shuffle(correction, STRIDE)[..., :height, :width]
         return upsample(self.coarse(context), (height, width)) + correction

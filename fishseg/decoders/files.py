@@ -32,7 +32,8 @@ class DecoderCard:
         backbone: ``name`` and ``weights_sha256`` of the backbone it was trained on.
         layers: the backbone layers that are stacked.
         fit: how images are fitted to the working size.
-        image_size: working height in pixels before rounding.
+        image_size: side of the working square in pixels where they are stretched to one.
+        megapixels: area of the working size where they are not.
         dtype: what features are stored in; prediction rounds them as the cache does.
         temperature: what the logits are divided by.
     """
@@ -43,6 +44,7 @@ class DecoderCard:
     layers: tuple[int, ...]
     fit: str
     image_size: int
+    megapixels: float
     dtype: str
     temperature: float
 

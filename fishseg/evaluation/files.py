@@ -86,7 +86,9 @@ def describe(card: DecoderCard, threshold: float) -> dict[str, Any]:
         "backbone": card.backbone["name"],
         "layers": list(card.layers),
         "decoder": card.decoder,
-        "image_size": card.image_size,
+        "working_size": f"{card.megapixels:g} MP"
+        if card.fit == "aspect"
+        else f"{card.image_size} px square",
         "threshold": threshold,
     }
 

@@ -103,6 +103,7 @@ class _Run:
             and evaluate.threshold == facts.threshold
             and features.fit == facts.fit
             and features.image_size == facts.image_size
+            and features.megapixels == facts.megapixels
             and list(features.layers) == list(card["layers"])
             and self.backbone.get("name") == card["backbone"]["name"]
         )
@@ -147,7 +148,11 @@ def _use(exported: Exported) -> list[str]:
         ]
         command = []
         note = "The backbone is not part of this file."
-    width = "in proportion, up to 4 to 1" if facts.fit == "aspect" else "the same"
+    size = (
+        f"{facts.megapixels:g} megapixels in proportion, up to 4 to 1"
+        if facts.fit == "aspect"
+        else f"a square of {facts.image_size} px"
+    )
     return [
         "## Use",
         "",
@@ -161,7 +166,7 @@ def _use(exported: Exported) -> list[str]:
         "| `probability` | float32 | (B, H, W) | 0 to 1; fish from "
         f"{facts.threshold:g} on (normalisation and temperature are inside) |",
         "",
-        f"Working size: height {facts.image_size} px, width {width}, both rounded to {multiple}. "
+        f"Working size: {size}, both sides rounded to {multiple}. "
         "Images are resized to it (bilinear, antialiased), probabilities back.",
         "",
     ]

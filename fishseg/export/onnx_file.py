@@ -22,10 +22,11 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from fishseg.backbones import TorchBackbone
 from fishseg.datasets.sample import SPECIES
 from fishseg.datasets.sample.photo import render_photo
 from fishseg.errors import ModelError
-from fishseg.features.extraction import features_of
+from fishseg.features.compute import features_of
 from fishseg.features.quantisation import rounded
 from fishseg.images.decoding import read_image
 from fishseg.images.resizing import at_size, to_pixels, working_size
@@ -132,7 +133,7 @@ def export(
     """The model as ONNX, compared with what the segmenter says of pictures.
 
     Args:
-        segmenter: in float32 on the CPU.
+        segmenter: in float32 on the CPU, its backbone one of torch.
         part: ``whole``: ``image (B, H, W, 3)`` uint8 to ``probability (B, H, W)``; ``decoder``:
             ``features (B, C, h, w)`` float32 and ``pixels (B, 3, H, W)`` uint8 to the same.
         opset: of ONNX. 18 is widely known; 23 has attention as one node, which is faster where
@@ -145,6 +146,8 @@ def export(
         ModelError: the model cannot be expressed, is too large for one file, or does not agree.
     """
     _require("onnxscript", "onnxruntime")
+    if not isinstance(segmenter.backbone, TorchBackbone):
+        raise TypeError("only torch can export: load the backbone with load_torch_backbone")
     head = Head(segmenter.decoder, segmenter.card.temperature)
     model = (
         WholeModel(segmenter.backbone, head, segmenter.card.dtype).eval()
@@ -239,6 +242,7 @@ def _facts(segmenter: Segmenter, part: str) -> ModelFacts:
         part=part,
         fit=card.fit,
         image_size=card.image_size,
+        megapixels=card.megapixels,
         patch_multiple=segmenter.backbone.patch_multiple,
         threshold=segmenter.threshold,
         card=dataclasses.asdict(card),
@@ -337,6 +341,7 @@ def _compare(
             (picture.shape[0], picture.shape[1]),
             fit=facts.fit,
             image_size=facts.image_size,
+            megapixels=facts.megapixels,
             patch_multiple=facts.patch_multiple,
         )
         by_size.setdefault(size, []).append(picture)

@@ -1,7 +1,6 @@
 """Run the frozen backbone over every sample of the inventory, once.
 
-On a GPU, decoding and resizing happen in threads ahead of the backbone; on a CPU each core does it
-for the image it computes next. A shard is written while the next one is computed.
+`fishseg.features.compute` says how. A shard is written while the next one is computed.
 Memory holds a few shards, however many images there are.
 
 The name of a shard in the store is the fingerprint of all that determines its content, so a shard
@@ -16,34 +15,29 @@ import itertools
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from fishseg import store
-from fishseg.backbones.model import LIBRARIES, Backbone
-from fishseg.errors import CacheError
+from fishseg.backbones.loading import Backbone
+from fishseg.backbones.model import LIBRARIES
 from fishseg.features import masks, ranks
-from fishseg.features.quantisation import dequantise, quantise
+from fishseg.features.compute import ImageFile, Row, compute_rows
 from fishseg.features.shard_file import is_intact, write_shard
 from fishseg.features.shards import Index, Shard
-from fishseg.images.decoding import read_image
-from fishseg.images.resizing import to_pixels, working_size
-from fishseg.parallel import Item, Result, ordered_map
+from fishseg.images.resizing import working_size
+from fishseg.parallel import ordered_map
 from fishseg.params import FeaturesParams
 
 log = logging.getLogger(__name__)
 
-# Where params.yaml leaves the batch size open; halved until it fits. On a CPU images are computed
-# one by one, as prediction computes them, to the last bit.
-LARGEST_BATCH = {"cuda": 128, "cpu": 1}
 # Shards that are written at once. As many more wait in memory for one of them to be finished.
 WRITERS = 2
 # What reading a sample takes of the inventory; the rest is not kept in memory.
@@ -82,13 +76,14 @@ def extract(
         backbone={"name": backbone.name, "weights_sha256": backbone.weights_sha256},
         fit=params.fit,
         image_size=params.image_size,
+        megapixels=params.megapixels,
         layers=params.layers,
         channels=backbone.channels,
         precision=str(backbone.dtype).removeprefix("torch."),
         dtype=params.dtype,
         shards=(),
     )
-    planned = plan(inventory, params, backbone.patch_multiple, index)
+    planned = plan(inventory, params, backbone, index)
     del inventory  # the plan has all that is needed, in half the memory
     index = dataclasses.replace(index, shards=tuple(item.shard for item in planned))
     with ranks.joined() as peers:
@@ -108,7 +103,7 @@ def extract(
 
 
 def plan(
-    inventory: pd.DataFrame, params: FeaturesParams, patch_multiple: int, index: Index
+    inventory: pd.DataFrame, params: FeaturesParams, backbone: Backbone, index: Index
 ) -> list[PlannedShard]:
     """Deal the samples to shards: one working size each, ``shard_size`` samples at most."""
     columns = [*NEEDED, "image_sha256", "mask_sha256"]
@@ -118,11 +113,15 @@ def plan(
             (height, width),
             fit=params.fit,
             image_size=params.image_size,
-            patch_multiple=patch_multiple,
+            megapixels=params.megapixels,
+            patch_multiple=backbone.patch_multiple,
         )
         for height, width in zip(ordered["height"], ordered["width"], strict=True)
     ]
-    facts = {key: value for key, value in dataclasses.asdict(index).items() if key != "shards"}
+    # How images were fitted shows in the size alone, which is named beside these.
+    settled = ("shards", "fit", "image_size", "megapixels")
+    facts = {key: value for key, value in dataclasses.asdict(index).items() if key not in settled}
+    facts["computed_by"] = type(backbone).__name__  # OpenVINO's last bits are not torch's
     place = store.folder("shards")
     planned: list[PlannedShard] = []
     for size in sorted(set(sizes)):
@@ -167,7 +166,7 @@ def _cuts(image_hashes: list[str], shard_size: int) -> list[tuple[int, int]]:
 def _features_name(size: tuple[int, int], samples: pd.DataFrame, facts: dict[str, Any]) -> str:
     name = store.fingerprint(
         {"size": size, "images": list(samples["image_sha256"]), **facts},
-        modules=[Extractor.__module__, Backbone.__module__],
+        modules=[compute_rows.__module__],
         libraries=[*LIBRARIES, "numpy", "pillow", "pillow-heif"],
     )
     return f"{name}.safetensors"
@@ -209,150 +208,6 @@ def _store_masks(missing: list[PlannedShard]) -> None:
             write_shard({"masks": torch.stack(rows)}, item.stored_masks)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Piece:
-    """Images that the backbone sees at once: some that follow one another in a shard.
-
-    Attributes:
-        item: the shard.
-        image_paths: the files of ``B`` images.
-        pixels: room for what they hold, ``(B, 3, H, W)`` uint8.
-    """
-
-    item: PlannedShard
-    image_paths: list[str]
-    pixels: Tensor
-
-    def read(self, position: int) -> None:
-        """Decode and resize one of the images, straight into its place."""
-        image = read_image(Path(self.image_paths[position]))
-        # Copied by numpy: torch would start threads of its own in each of these.
-        self.pixels[position].numpy()[:] = to_pixels(image, self.item.shard.size)
-
-
-@dataclasses.dataclass
-class Extractor:
-    """The frozen backbone at work; its batches shrink where memory runs out.
-
-    Attributes:
-        backbone: on ``device``.
-        dtype: what features are stored in, ``float16`` or ``int8``.
-        device: where to compute.
-        batch_size: images in one pass, halved when they do not fit.
-    """
-
-    backbone: Backbone
-    dtype: str
-    device: torch.device
-    batch_size: int
-
-    def run(self, shards: list[PlannedShard]) -> Iterator[tuple[Piece, dict[str, Tensor]]]:
-        """What is stored of the images of shards, piece by piece, in order.
-
-        On a CPU each core reads and computes images of its own: nobody waits for anybody, and no
-        other thread takes a core away. On a GPU threads read ahead, over the ends of shards, and
-        nobody has waited for the numbers yet.
-
-        Raises:
-            CacheError: not even one image fits into memory.
-            DataError: an image that can no longer be read.
-        """
-        if self.device.type == "cpu":
-            return on_cores(self._read_and_compute, self._pieces(shards))
-        return self._read_ahead(shards)
-
-    def _read_ahead(self, shards: list[PlannedShard]) -> Iterator[tuple[Piece, dict[str, Tensor]]]:
-        images = ((p, position) for p in self._pieces(shards) for position in range(len(p.pixels)))
-        arrivals = ordered_map(_read_one, images, ahead=2 * self.batch_size)
-        for piece, arrived in itertools.groupby(arrivals):
-            deque(arrived, maxlen=0)  # wait for all of them
-            stored = self._compute(piece.pixels)
-            host = {name: tensor.to("cpu", non_blocking=True) for name, tensor in stored.items()}
-            yield piece, host
-
-    def _pieces(self, shards: list[PlannedShard]) -> Iterator[Piece]:
-        pinned = self.device.type == "cuda"
-        for item in shards:
-            paths = list(item.samples["image_path"])
-            start = 0
-            while start < len(paths):  # the batch size may shrink on the way
-                some = paths[start : start + self.batch_size]
-                shape = (len(some), 3, *item.shard.size)
-                pixels = torch.empty(shape, dtype=torch.uint8, pin_memory=pinned)
-                yield Piece(item=item, image_paths=some, pixels=pixels)
-                start += len(some)
-
-    def _read_and_compute(self, piece: Piece) -> tuple[Piece, dict[str, Tensor]]:
-        for position in range(len(piece.pixels)):
-            piece.read(position)
-        return piece, self._compute(piece.pixels)
-
-    def _compute(self, pixels: Tensor) -> dict[str, Tensor]:
-        parts = []
-        start = 0
-        while start < len(pixels):
-            # The batch size may be smaller than when the piece was dealt.
-            part = pixels[start : start + self.batch_size]
-            stored = self._try(part)
-            if stored is None:
-                self._shrink(len(part))
-            else:
-                parts.append(stored)
-                start += len(part)
-        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-
-    def _try(self, pixels: Tensor) -> dict[str, Tensor] | None:
-        """What is stored of pixels, or None where the memory runs out."""
-        try:
-            return compute(pixels, self.backbone, self.device, self.dtype)
-        except RuntimeError as error:  # that is what torch.OutOfMemoryError is, too
-            if not _is_out_of_memory(error):
-                raise
-            return None
-
-    def _shrink(self, n_failed: int) -> None:
-        if n_failed == 1:
-            raise CacheError(
-                "one image at a time is too much for the memory",
-                where=f"the device {self.device}",
-                remedy="dvc exp run -S features.image_size=…, half of what it is; or close what "
-                "else uses the memory",
-            )
-        self.batch_size = min(self.batch_size, n_failed // 2)
-        log.warning("out of memory; going on with batches of %d", self.batch_size)
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
-
-
-def _read_one(image: tuple[Piece, int]) -> Piece:
-    piece, position = image
-    piece.read(position)
-    return piece
-
-
-def on_cores(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """``function`` of each item, in order, each computed by one core alone.
-
-    Cores that never wait for one another do more than cores that share every product.
-    """
-    n_threads = torch.get_num_threads()
-
-    def be_alone() -> None:
-        torch.set_num_threads(1)
-
-    try:
-        yield from ordered_map(
-            function, items, ahead=n_threads, workers=n_threads, initializer=be_alone
-        )
-    finally:
-        torch.set_num_threads(n_threads)  # what threads that are yet to start will have
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    # On the CPU torch has no class of its own for it.
-    return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error)
-
-
 def _store_features(
     missing: list[PlannedShard], backbone: Backbone, params: FeaturesParams, device: torch.device
 ) -> None:
@@ -361,79 +216,36 @@ def _store_features(
         log.info("all features were in the store")
         return
     started = time.perf_counter()
-    extractor = Extractor(
-        backbone, params.dtype, device, params.batch_size or LARGEST_BATCH[device.type]
+    images = (
+        ImageFile(Path(path), item.shard.size)
+        for item in missing
+        for path in item.samples["image_path"]
     )
+    rows = compute_rows(images, backbone, device, params.dtype, params.batch_size)
     with (
         tqdm(total=n_images, desc="features", unit="image") as progress,
         ThreadPoolExecutor(WRITERS) as writers,
     ):
         writing: deque[Future[None]] = deque()
-        rows: list[Rows] = []
-        n_rows = 0
-        for piece, stored in extractor.run(missing):
-            rows.append(Rows({"pixels": piece.pixels, **stored}, _copied(device)))
-            n_rows += len(piece.pixels)
-            progress.update(len(piece.pixels))
-            if n_rows == len(piece.item.samples):
-                if len(writing) == WRITERS:
-                    writing.popleft().result()
-                writing.append(writers.submit(_write, piece.item.stored_features, rows))
-                rows, n_rows = [], 0
+        for item in missing:
+            some = []
+            for row in itertools.islice(rows, len(item.samples)):
+                some.append(row)
+                progress.update()
+            if len(writing) == WRITERS:
+                writing.popleft().result()
+            writing.append(writers.submit(_write, item.stored_features, some))
         for future in writing:
             future.result()
     rate = n_images / (time.perf_counter() - started)
     log.info("computed the features of %d images at %.2f images/s", n_images, rate)
 
 
-class Rows(NamedTuple):
-    """Rows of a shard, and the event after which a GPU has copied them, if one has to."""
-
-    tensors: dict[str, Tensor]
-    copied: torch.cuda.Event | None
-
-
-def _copied(device: torch.device) -> torch.cuda.Event | None:
-    if device.type != "cuda":
-        return None
-    # Not the current device's: the copies may be on another.
-    event: torch.cuda.Event = torch.cuda.current_stream(device).record_event()
-    return event
-
-
-def _write(path: Path, rows: list[Rows]) -> None:
+def _write(path: Path, rows: list[Row]) -> None:
     """Write a shard of all its rows."""
-    for some in rows:
-        if some.copied is not None:
-            some.copied.synchronize()
     # Joined by numpy: torch would start threads of its own. What is joined is not kept twice.
     tensors = {
-        name: torch.from_numpy(np.concatenate([some.tensors.pop(name).numpy() for some in rows]))
-        for name in list(rows[0].tensors)
+        name: torch.from_numpy(np.stack([row.pop(name).numpy() for row in rows]))
+        for name in list(rows[0])
     }
     write_shard(tensors, path)
-
-
-def compute(
-    pixels: Tensor, backbone: Backbone, device: torch.device, dtype: str
-) -> dict[str, Tensor]:
-    """What a feature shard holds of pixels ``(B, 3, H, W)`` uint8: features, and scales if int8."""
-    features = backbone(pixels.to(device, non_blocking=True))
-    if dtype == "int8":
-        steps, scales = quantise(features)
-        return {"features": steps, "scales": scales}
-    return {"features": features.to(torch.float16)}
-
-
-def features_of(
-    pixels: Tensor, backbone: Backbone, device: torch.device, dtype: str = "float16"
-) -> Tensor:
-    """Features ``(B, C, h, w)`` float16 on the CPU, of pixels ``(B, 3, H, W)`` uint8.
-
-    The same numbers as the cache gives, where ``dtype`` is that of its index.
-    """
-    stored = compute(pixels, backbone, device, dtype)
-    features = stored["features"]
-    if dtype == "int8":
-        features = dequantise(features, stored["scales"])
-    return features.cpu()

@@ -72,8 +72,9 @@ class Loader:
         sizes = sorted({shards[number].size for number in np.unique(places[:, 0])})
         size_of_shard = np.array([sizes.index(s.size) if s.size in sizes else -1 for s in shards])
         self._group_of = torch.from_numpy(size_of_shard[places[:, 0]])
-        self._home = self._find_home(places, memory_bytes)
-        self._groups = [self._gather(places, code) for code in range(len(sizes))]
+        self._home: torch.device | None = None
+        self._groups: list[Group] = []
+        self._settle(places, len(sizes), memory_bytes)
         self._row_of = torch.empty(len(sample_ids), dtype=torch.int64)
         for group in self._groups:
             self._row_of[group.positions] = torch.arange(len(group.positions))
@@ -81,6 +82,13 @@ class Loader:
     def __len__(self) -> int:
         """Batches in one pass."""
         return sum(-(-len(group.positions) // self._batch_size) for group in self._groups)
+
+    def release(self) -> bool:
+        """Keep no samples in memory any more, but read them from the shards; whether any were."""
+        were = self._home is not None
+        self._home = None
+        self._groups = [dataclasses.replace(group, resident=None) for group in self._groups]
+        return were
 
     def batches(self, *, shuffle: bool = False) -> Iterator[Batch]:
         """One pass over the samples, on the device; shuffled with torch's global generator."""
@@ -116,10 +124,8 @@ class Loader:
         batch = group.resident.rows(rows.to(group.resident.stored.device))
         return batch.pin() if pinned and self._home == CPU else batch
 
-    def _find_home(
-        self, places: NDArray[np.int64], memory_bytes: int | None
-    ) -> torch.device | None:
-        """The memory the samples stay in: the device's, the main one, or none."""
+    def _settle(self, places: NDArray[np.int64], n_groups: int, memory_bytes: int | None) -> None:
+        """Bring the samples where they stay: into the device's memory, the main one, or none."""
         numbers, counts = np.unique(places[:, 0], return_counts=True)
         shards = self._cache.index.shards
         needed = sum(
@@ -128,16 +134,27 @@ class Loader:
         )
         for home in dict.fromkeys([self._device, CPU]):
             budget = devices.memory_budget(home) if memory_bytes is None else memory_bytes
-            if needed <= budget:
+            if needed <= budget and self._settle_in(home, places, n_groups):
                 log.info("%d samples, %.2f GB, stay in memory: %s", len(places), needed / 1e9, home)
-                return home
+                return
+        self._settle_in(None, places, n_groups)
         log.info("%d samples, %.2f GB, are read from the shards", len(places), needed / 1e9)
-        return None
 
-    def _gather(self, places: NDArray[np.int64], code: int) -> Group:
+    def _settle_in(
+        self, home: torch.device | None, places: NDArray[np.int64], n_groups: int
+    ) -> bool:
+        """Whether there was room: another process may have taken what was free."""
+        try:
+            self._groups = [self._gather(places, code, home) for code in range(n_groups)]
+        except torch.OutOfMemoryError:
+            return False
+        self._home = home
+        return True
+
+    def _gather(self, places: NDArray[np.int64], code: int, home: torch.device | None) -> Group:
         positions = (self._group_of == code).nonzero()[:, 0]
         mine = places[positions.numpy()]
-        resident = self._read_all(mine, self._home) if self._home is not None else None
+        resident = self._read_all(mine, home) if home is not None else None
         return Group(positions=positions, places=mine, resident=resident)
 
     def _read_all(self, places: NDArray[np.int64], home: torch.device) -> Batch:

@@ -54,7 +54,8 @@ class Index:
     Attributes:
         backbone: the backbone's ``name`` and ``weights_sha256``.
         fit: how images were fitted to the working size.
-        image_size: working height in pixels before rounding.
+        image_size: side of the working square in pixels where they were stretched to one.
+        megapixels: area of the working size where they were not.
         layers: the backbone layers that are stacked.
         channels: feature channels, all layers together.
         precision: what the backbone computed in.
@@ -65,6 +66,7 @@ class Index:
     backbone: Mapping[str, str]
     fit: str
     image_size: int
+    megapixels: float
     layers: tuple[int, ...]
     channels: int
     precision: str

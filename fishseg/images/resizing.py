@@ -10,6 +10,7 @@ Needs no torch, so that an exported model runs through the same lines as the pip
 from __future__ import annotations
 
 import functools
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,19 +25,28 @@ MAX_ASPECT = 4.0
 
 
 def working_size(
-    original: tuple[int, int], *, fit: str, image_size: int, patch_multiple: int
+    original: tuple[int, int],
+    *,
+    fit: str,
+    image_size: int,
+    megapixels: float,
+    patch_multiple: int,
 ) -> tuple[int, int]:
     """The ``(height, width)`` in pixels at which an image of size ``original`` is worked on.
 
-    ``stretch`` makes a square of ``image_size``; ``aspect`` makes the height ``image_size`` and
-    the width what keeps the proportions, up to 4 to 1. Both are rounded to ``patch_multiple``, so
-    that no border patch is lost.
+    ``stretch`` makes a square with sides of ``image_size``. ``aspect`` keeps the proportions, up to
+    4 to 1, and makes an area of ``megapixels``, so that a standing fish gets as many patches as a
+    lying one. Sides are multiples of ``patch_multiple``, so that no border patch is lost: the
+    shorter one is rounded first, and the longer one is what fits to it.
     """
-    height = _to_multiple(image_size, patch_multiple)
     if fit == "stretch":
-        return height, height
-    aspect = min(max(original[1] / original[0], 1 / MAX_ASPECT), MAX_ASPECT)
-    return height, _to_multiple(image_size * aspect, patch_multiple)
+        side = _to_multiple(image_size, patch_multiple)
+        return side, side
+    height, width = original
+    ratio = min(max(original) / min(original), MAX_ASPECT)
+    shorter = _to_multiple(math.sqrt(megapixels * 1e6 / ratio), patch_multiple)
+    longer = _to_multiple(shorter * ratio, patch_multiple)
+    return (shorter, longer) if height < width else (longer, shorter)
 
 
 def _to_multiple(length: float, multiple: int) -> int:

@@ -35,12 +35,13 @@ class Instance:
         mask: ``(h, w)``, the fish in the smallest upright box around it.
         origin: ``(x, y)`` of the box's top left corner in the picture.
         confidence: how sure its outline is, 0 to 1; see `fishseg.metrics.confidence.stability`.
+            None where the mask was not predicted.
         cut_off: the fish touches the picture's border, so that some of it may lie beyond.
     """
 
     mask: Mask
     origin: tuple[int, int]
-    confidence: float
+    confidence: float | None
     cut_off: bool
 
 
@@ -65,6 +66,12 @@ def find_fish(
     order = 1 + np.argsort(-areas, kind="stable")
     kept = [int(label) for label in order if areas[label - 1] >= min_share * areas.max()]
     return list(_instances(probability, threshold, labels, statistics, kept))
+
+
+def fish_of_mask(mask: Mask, *, min_share: float = MIN_SHARE) -> list[Instance]:
+    """The fish of a mask ``(H, W)`` that no model made, as `find_fish` gives them."""
+    found = find_fish(mask.astype(np.float32), 0.5, min_share=min_share)
+    return [dataclasses.replace(fish, confidence=None) for fish in found]
 
 
 def _instances(

@@ -23,7 +23,7 @@ from fishseg.prediction.tta import average, turn
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-FORMAT = 1
+FORMAT = 2
 METADATA_KEY = "fishseg"
 WHOLE, DECODER = "whole", "decoder"
 INSTALL = "pip install 'fishseg[onnx]'"
@@ -36,7 +36,8 @@ class ModelFacts:
     Attributes:
         part: ``whole`` (backbone and decoder) or ``decoder`` (the decoder alone).
         fit: how images are fitted to the working size.
-        image_size: working height in pixels before rounding.
+        image_size: side of the working square in pixels where they are stretched to one.
+        megapixels: area of the working size where they are not.
         patch_multiple: height and width in pixels must be multiples of it.
         threshold: probability from which a pixel is fish.
         card: the decoder's card as the train stage wrote it; the rest of what is known.
@@ -45,6 +46,7 @@ class ModelFacts:
     part: str
     fit: str
     image_size: int
+    megapixels: float
     patch_multiple: int
     threshold: float
     card: Mapping[str, Any]
@@ -131,6 +133,7 @@ class OnnxSegmenter:
             (image.shape[0], image.shape[1]),
             fit=self.facts.fit,
             image_size=self.facts.image_size,
+            megapixels=self.facts.megapixels,
             patch_multiple=self.facts.patch_multiple,
         )
         pixels = to_pixels(image, size).transpose(1, 2, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from fishseg.backbones import Backbone, load_backbone
 from fishseg.decoders.files import DecoderCard, load_decoder
 from fishseg.decoders.inference import decode
 from fishseg.errors import BackboneError
-from fishseg.features.extraction import features_of
+from fishseg.features.compute import features_of
 from fishseg.images.resizing import at_size, to_pixels, working_size
 from fishseg.prediction.model import THRESHOLD, from_levels, to_levels
 from fishseg.prediction.tta import average, turn
@@ -40,6 +41,7 @@ class Segmenter:
         device: torch.device,
         dtype: torch.dtype | None = None,
         *,
+        load: Callable[..., Backbone] = load_backbone,
         tta: int = 1,
         threshold: float = THRESHOLD,
     ) -> Segmenter:
@@ -50,6 +52,7 @@ class Segmenter:
             backbone_folder: what the stage ``backbone`` wrote.
             device: where to compute.
             dtype: what the backbone computes in; `fishseg.devices.precision` unless given.
+            load: what loads the backbone; `load_torch_backbone` where torch itself is wanted.
             tta: 1, or 2, 4 or 8 flipped and turned views to average over.
             threshold: the probability from which a pixel is fish, above 0 and below 1.
 
@@ -59,7 +62,7 @@ class Segmenter:
         """
         decoder, card = load_decoder(decoder_folder, device)
         dtype = dtype or devices.precision(device)
-        backbone = load_backbone(backbone_folder, card.layers, dtype, device)
+        backbone = load(backbone_folder, card.layers, dtype, device)
         if backbone.weights_sha256 != card.backbone["weights_sha256"]:
             raise BackboneError(
                 f"the decoder was trained on other weights: those of {card.backbone['name']}",
@@ -86,6 +89,7 @@ class Segmenter:
             (image.shape[0], image.shape[1]),
             fit=self.card.fit,
             image_size=self.card.image_size,
+            megapixels=self.card.megapixels,
             patch_multiple=self.backbone.patch_multiple,
         )
         pixels = torch.from_numpy(to_pixels(image, size)).unsqueeze(0)

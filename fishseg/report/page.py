@@ -73,6 +73,6 @@ def _setup(about: Mapping[str, Any]) -> dict[str, str]:
     return {
         "Backbone": f"{about['backbone']}, layer{'s' * (len(about['layers']) > 1)} {layers}",
         "Decoder": about["decoder"],
-        "Working height": f"{about['image_size']} px",
+        "Working size": about["working_size"],
         "Threshold": f"{about['threshold']:g}",
     }

@@ -176,7 +176,7 @@ def train(
         ParameterError: an unknown decoder or loss.
         CacheError: a sample of the manifest has no features.
         StorageError: the store cannot be used.
-        TrainingError: the loss is no longer finite.
+        TrainingError: the loss is no longer finite; or not even one batch fits into memory.
     """
     sample_ids = {
         split: list(manifest.loc[manifest["split"] == split, "sample_id"])
@@ -196,20 +196,27 @@ def train(
     checkpoint = Checkpoint(_name(run, manifest))
     progress = _resume(run, checkpoint)
 
-    done = len(progress.epochs)
-    for row in progress.epochs:
-        on_epoch(row)
-    with tqdm(total=params.epochs, initial=done, desc="train", unit="epoch") as bar:
-        for epoch in range(done + 1, params.epochs + 1):
-            row, decoder = _run_epoch(run, progress, epoch)
+    n_told = 0
+    with tqdm(total=params.epochs, desc="train", unit="epoch") as bar:
+        while True:
+            for row in progress.epochs[n_told:]:
+                on_epoch(row)
+                bar.set_postfix(val_iou=f"{row['val_iou']:.4f}", loss=f"{row['train_loss']:.4f}")
+                bar.update()
+            n_told = max(n_told, len(progress.epochs))
+            if len(progress.epochs) == params.epochs:
+                break
+            ended = _try_epoch(run, progress, len(progress.epochs) + 1)
+            if ended is None:
+                _make_room(run)
+                progress = _resume(run, checkpoint)
+                continue
+            row, decoder = ended
             best_iou = max((past["val_iou"] for past in progress.epochs), default=-1.0)
             if params.keep == "last" or row["val_iou"] > best_iou:
                 progress.best_state = copy.deepcopy(decoder.state_dict())
             progress.epochs.append(row)
             checkpoint.save(progress.state(), progress.history())
-            on_epoch(row)
-            bar.set_postfix(val_iou=f"{row['val_iou']:.4f}", loss=f"{row['train_loss']:.4f}")
-            bar.update()
 
     decoder = progress.average
     decoder.load_state_dict(progress.best_state)
@@ -292,6 +299,33 @@ def _start_state(run: Run) -> dict[str, Tensor]:
             remedy="set train.decoder, backbone.name and features.layers as they were there",
         )
     return decoder.state_dict()
+
+
+def _try_epoch(run: Run, progress: Progress, epoch: int) -> tuple[dict[str, Any], nn.Module] | None:
+    """What `_run_epoch` gives, or None where the memory runs out."""
+    try:
+        return _run_epoch(run, progress, epoch)
+    except torch.OutOfMemoryError:
+        return None
+
+
+def _make_room(run: Run) -> None:
+    """Read samples from the shards from now on, which gives the same bits.
+
+    Raises:
+        TrainingError: none were kept in memory.
+    """
+    released = [loader.release() for loader in run.loaders.values()]
+    if not any(released):
+        raise TrainingError(
+            "a training step is too much for the memory",
+            where=f"the device {run.device}",
+            remedy="dvc exp run -S train.batch_size=…, half of what it is; or close what else uses "
+            "the memory",
+        )
+    log.warning("out of memory; samples are read from the shards from here on")
+    if run.device.type == "cuda":
+        torch.cuda.empty_cache()
 
 
 def _run_epoch(run: Run, progress: Progress, epoch: int) -> tuple[dict[str, Any], nn.Module]:
@@ -436,6 +470,7 @@ def _result(run: Run, progress: Progress, logits: LogitHistogram) -> TrainingRes
         layers=index.layers,
         fit=index.fit,
         image_size=index.image_size,
+        megapixels=index.megapixels,
         dtype=index.dtype,
         temperature=temperature,
     )

@@ -24,6 +24,7 @@ def test_rendered_copies_are_traced_and_wrong_masks_repaired(workspace: Path) ->
             seed=3,
             photos_per_class=1,
             copies_per_photo=5,
+            scene="market",
             wrong_mask_share=0.1,
         ),
         raw,

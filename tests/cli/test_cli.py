@@ -16,6 +16,7 @@ from PIL import Image
 from fishseg import cli
 from fishseg.audit.inventory import build_inventory
 from fishseg.backbones import load_backbone
+from fishseg.cli.inputs import find_pictures
 from fishseg.decoders.files import save_decoder
 from fishseg.evaluation import crossvalidation
 from fishseg.features.extraction import extract
@@ -178,7 +179,8 @@ def test_score_prints_the_metrics_and_nothing_else(
     assert printed["n_images"] == 8
     assert 0 < printed["mean_iou"] <= 1
     assert printed["iou_ci_low"] <= printed["mean_iou"] <= printed["iou_ci_high"]
-    assert {path.name for path in Path("look").iterdir()} == {
+    assert find_pictures(["look"]).pictures == []  # no photographs to work on
+    assert {path.name for path in Path("look").glob("*.png")} == {
         "gallery_best.png",
         "gallery_random.png",
         "gallery_worst.png",

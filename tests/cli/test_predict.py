@@ -5,19 +5,20 @@ from __future__ import annotations
 import csv
 import errno
 import json
+import logging
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from numpy.typing import NDArray
 from PIL import Image
 
 from fishseg import cli
 from fishseg.cli import predict
+from fishseg.cli.results import DiskFullError, Results
 
 
 class BrightModel:
@@ -34,7 +35,10 @@ class BrightModel:
 
 
 @pytest.fixture
-def model(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> BrightModel:
+def model(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> BrightModel:
+    caplog.set_level(logging.INFO)
     model = BrightModel()
     monkeypatch.setattr(predict, "_load_model", lambda options: (model, "bright"))
     return model
@@ -167,7 +171,7 @@ def test_every_bad_picture_gets_a_line_and_the_rest_goes_on(
     assert run("in", "gone.png", "barren", "*.tif", "--out", "out") == 1
     assert [row["image"] for row in table()] == ["in/good.png"]
     last = caplog.records[-1].getMessage()
-    assert "6 files" in last
+    assert last.startswith("1 picture used, 6 files could not be used:\n")
     for words in (
         "in/empty.png: the file is empty",
         "in/text.jpg: the file is no image",
@@ -204,8 +208,9 @@ def test_finished_pictures_are_skipped(model: BrightModel) -> None:
     assert run("in", "--out", "out") == 0
     first = Path("out/measurements.csv").read_bytes()
     assert model.asked == 3
-    assert run("in", "--out", "out", "--mm-per-px", "1") == 0
+    assert run("in", "--out", "out") == 0
     assert model.asked == 3
+    assert Path("out/measurements.csv").read_bytes() == first
     Path("out/masks/a.png").unlink()
     save("in/b.png", (20, 20, 50, 10))
     save("in/d.png", (20, 20, 40, 10))
@@ -213,12 +218,267 @@ def test_finished_pictures_are_skipped(model: BrightModel) -> None:
     assert model.asked == 6
     assert Path("out/masks/a.png").exists()
     assert [row["area_px"] for row in table()] == ["400", "500", "400", "400"]
-    save("in/b.png", (20, 20, 40, 10))
-    Path("in/d.png").unlink()
+
+
+def test_more_is_made_of_finished_pictures_without_the_model(model: BrightModel) -> None:
+    save("in/a.png", (20, 20, 40, 10))
+    save("in/b.png", (5, 5, 50, 10), (10, 40, 30, 10))
     assert run("in", "--out", "out") == 0
-    assert Path("out/measurements.csv").read_bytes() == first
+    assert run("in", "--out", "out", "--mm-per-px", "0.5") == 0
+    assert [row["area_mm2"] for row in table()] == ["100.0", "125.0", "75.0"]
     assert run("in", "--out", "out", "--coco") == 0
-    assert model.asked == 10
+    assert model.asked == 2
+    assert run("in", "--out", "direct", "--coco") == 0
+    for name in ("annotations.json", "annotations_polygons.json"):
+        assert Path("out", name).read_bytes() == Path("direct", name).read_bytes()
+    # The scale, once given, stays until another one is.
+    assert [row["mm_per_px"] for row in table()] == ["0.5"] * 3
+    assert run("in/b.png", "--out", "out", "--mm-per-px", "1") == 0
+    assert [row["mm_per_px"] for row in table()] == ["0.5", "1.0", "1.0"]
+
+
+def test_later_pictures_add_to_every_table(model: BrightModel) -> None:
+    save("in/a.png", (20, 20, 40, 10))
+    save("in/b.png", (20, 20, 30, 10))
+    assert run("in", "--out", "out", "--coco") == 0
+    save("c.png", (20, 20, 20, 10))
+    assert run("c.png", "--out", "out") == 0
+    assert [(row["image"], row["area_px"]) for row in table()] == [
+        ("a.png", "400"),
+        ("b.png", "300"),
+        ("c.png", "200"),
+    ]
+    for name in ("annotations.json", "annotations_polygons.json"):
+        content = json.loads(Path("out", name).read_text())
+        assert [image["file_name"] for image in content["images"]] == ["a.png", "b.png", "c.png"]
+        assert len(content["annotations"]) == 3
+    # The picture of a row may be gone; whoever deletes the mask deletes the row.
+    Path("in/a.png").unlink()
+    Path("out/masks/b.png").unlink()
+    assert run("c.png", "--out", "out") == 0
+    assert [row["image"] for row in table()] == ["a.png", "c.png"]
+
+
+def test_two_pictures_of_one_name_both_stay(model: BrightModel) -> None:
+    save("day1/IMG_0001.jpg", (20, 20, 40, 10))
+    save("day2/IMG_0001.jpg", (20, 20, 20, 10))
+    save("old/day2/IMG_0001.jpg", (20, 20, 10, 10))
+    save("old/day2/IMG_0001.png", (20, 20, 30, 10))
+    runs = ["day1/IMG_0001.jpg", "day2", "old/day2/IMG_0001.jpg", "old/day2/IMG_0001.png"]
+    for argument in runs:
+        assert run(argument, "--out", "out") == 0
+    expected = {
+        "IMG_0001.jpg": ("IMG_0001", "400"),
+        "day2/IMG_0001.jpg": ("day2/IMG_0001", "200"),
+        "old/day2/IMG_0001.jpg": ("old/day2/IMG_0001", "100"),
+        "IMG_0001.png": ("IMG_0001.png", "300"),
+    }
+    found = {row["image"]: int(row["area_px"]) for row in table()}
+    assert found.keys() == expected.keys()
+    for source, (name, area) in expected.items():
+        # JPEG blurs an edge by a few pixels.
+        assert found[source] == pytest.approx(int(area), abs=0.1 * int(area))
+        mask = np.asarray(Image.open(f"out/masks/{name}.png")) > 0
+        assert np.count_nonzero(mask) == found[source]
+    before = Path("out/measurements.csv").read_bytes()
+    # Known by its place, each keeps its name, whatever it is given with.
+    assert run("day1", "day2", "old", "--out", "out") == 0
+    assert run(".", "--out", "out") == 0
+    assert model.asked == 4
+    assert Path("out/measurements.csv").read_bytes() == before
+
+
+@pytest.mark.parametrize("moved", ["pictures", "results", "both", "renamed"])
+def test_what_has_been_moved_is_known_by_its_content(model: BrightModel, moved: str) -> None:
+    save("trip/in/a.png", (20, 20, 40, 10))
+    save("trip/in/b.png", (20, 20, 30, 10))
+    assert run("trip/in", "--out", "trip/out") == 0
+    before = Path("trip/out/measurements.csv").read_bytes()
+    pictures, results = "trip/in", "trip/out"
+    if moved == "pictures":
+        Path("trip/in").rename("elsewhere")
+        pictures = "elsewhere"
+    elif moved == "results":
+        Path("trip/out").rename("results")
+        results = "results"
+    elif moved == "both":
+        Path("trip").rename("journey")
+        pictures, results = "journey/in", "journey/out"
+    else:
+        Path("trip/in/a.png").rename("trip/in/z.png")
+    assert run(pictures, "--out", results) == 0
+    assert model.asked == 2
+    assert Path(results, "measurements.csv").read_bytes() == before
+    # A copy is a picture of its own.
+    Path(pictures, "copy.png").write_bytes(Path(pictures, "b.png").read_bytes())
+    assert run(pictures, "--out", results) == 0
+    assert [row["image"] for row in table(results)] == ["a.png", "b.png", "copy.png"]
+
+
+def test_a_picture_that_was_replaced_is_said(
+    model: BrightModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    save("a.png", (20, 20, 40, 10))
+    assert run("a.png", "--out", "out") == 0
+    save("a.png", (20, 20, 20, 10))
+    assert run("a.png", "--out", "out") == 0
+    assert [row["area_px"] for row in table()] == ["200"]
+    assert "a.png: another picture than before" in caplog.records[-1].getMessage()
+
+
+def test_one_run_at_a_time(model: BrightModel) -> None:
+    save("in/a.png", (20, 20, 40, 10))
+    assert run("in", "--out", "out") == 0
+    before = Path("out/measurements.csv").read_bytes()
+    save("in/b.png", (20, 20, 40, 10))
+    with FileLock("out/.fishseg/lock"):
+        assert "another run of fishseg" in str(run("in", "--out", "out"))
+    assert Path("out/measurements.csv").read_bytes() == before
+    assert run("in", "--out", "out") == 0
+    assert len(table()) == 2
+
+
+class StoppedModel(BrightModel):
+    """Is interrupted, as by Ctrl-C, at a picture."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__()
+        self.at = at
+
+    def probability(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        if self.asked == self.at:
+            raise KeyboardInterrupt
+        return super().probability(image)
+
+
+@pytest.mark.parametrize("at", [0, 1, 4, 7])
+def test_an_interrupted_run_loses_nothing(
+    model: BrightModel, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    for number in range(8):
+        save(f"in/{number}.png", (20, 20, 40, 10), (80, 50, 2, 2))
+    stopped = StoppedModel(at)
+    monkeypatch.setattr(predict, "_load_model", lambda options: (stopped, "bright"))
+    assert "interrupted" in str(run("in", "--out", "out"))
+    # What was finished is in the table; what was on its way to the disk may be.
+    assert at - 3 <= len(table()) <= at
+    monkeypatch.setattr(predict, "_load_model", lambda options: (model, "bright"))
+    assert run("in", "--out", "out") == 0
+    assert len(table()) == 8
+    assert 8 - at <= model.asked <= 8
+
+
+@pytest.mark.parametrize("at", [0, 1, 5, 8])
+def test_old_rows_stay_until_new_ones_replace_them(
+    model: BrightModel,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    at: int,
+) -> None:
+    for number in range(8):
+        save(f"in/{number}.png", (20, 20, 40, 10), (80, 50, 2, 2))
+    assert run("in", "--out", "out") == 0
+    stopped = StoppedModel(at)
+    monkeypatch.setattr(predict, "_load_model", lambda options: (stopped, "bright"))
+    status = run("in", "--out", "out", "--min-share", "0")
+    assert ("interrupted" in str(status)) == (at < 8)
+    rows = [row["image"] for row in table()]
+    assert sorted(set(rows)) == [f"{number}.png" for number in range(8)]
+    n_new = len(rows) - 8
+    assert at - 3 <= n_new <= at
+    assert (f"{8 - n_new} of 8 images were predicted" in caplog.text) == (n_new < 8)
+
+
+@pytest.mark.parametrize("step", range(5))
+def test_a_run_that_dies_between_two_files_is_gone_on_with(
+    model: BrightModel, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    """As by a power cut: no clean-up, a mask that no finished record tells of."""
+    save("a.png", (20, 20, 40, 10), (80, 50, 2, 2))
+    assert run("a.png", "--out", "out") == 0
+    put = Results._put
+    done = 0
+
+    def dies(results: Results, target: Path, content: bytes) -> None:
+        nonlocal done
+        done += 1
+        if done > step:
+            raise DiskFullError("the power is gone")
+        put(results, target, content)
+
+    monkeypatch.setattr(predict, "_load_model", lambda options: (DimModel(), "dim"))
+    monkeypatch.setattr(Results, "_put", dies)
+    status = run("a.png", "--out", "out")
+    monkeypatch.setattr(Results, "_put", put)
+    assert ("power" in str(status)) == (step < 4)
+    assert len(table()) == (step < 4)
+    assert run("a.png", "--out", "out") == 0
+    assert not np.asarray(Image.open("out/masks/a.png")).any()
+    assert table() == []
+
+
+class DimModel(BrightModel):
+    """Never finds a fish."""
+
+    def probability(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return super().probability(image) / np.float32(3)
+
+
+def test_a_mask_corrected_by_hand_is_kept_and_measured(
+    model: BrightModel, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    save("in/a.png", (20, 20, 40, 10))
+    save("in/b.png", (20, 20, 40, 10))
+    assert run("in", "--out", "out", "--coco") == 0
+    drawn = save("out/masks/a.png", (10, 20, 50, 10))
+    before = drawn.read_bytes()
+    assert run("in", "--out", "out", "--coco") == 0
+    assert drawn.read_bytes() == before
+    assert model.asked == 2
+    last = caplog.records[-1].getMessage()
+    assert "a.png: masks/a.png was changed by hand: kept and measured" in last
+    first, second = table()
+    assert (first["area_px"], first["mask_from"], first["confidence"]) == ("500", "hand", "")
+    assert (second["area_px"], second["mask_from"], second["confidence"]) == ("400", "model", "1.0")
+    content = json.loads(Path("out/annotations.json").read_text())
+    assert [one["area"] for one in content["annotations"]] == [500, 400]
+    assert [one.get("score") for one in content["annotations"]] == [None, 1.0]
+    # It stays, whatever is run, and is not spoken of again.
+    monkeypatch.setattr(predict, "_load_model", lambda options: (model, "another"))
+    assert run("in", "--out", "out") == 0
+    assert drawn.read_bytes() == before
+    assert "changed by hand" not in caplog.records[-1].getMessage()
+    assert [row["area_px"] for row in table()] == ["500", "400"]
+    # Painted once more, measured once more; deleted, predicted.
+    save("out/masks/a.png", (10, 20, 30, 10))
+    assert run("in", "--out", "out") == 0
+    assert [row["area_px"] for row in table()] == ["300", "400"]
+    drawn.unlink()
+    assert run("in", "--out", "out") == 0
+    assert [(row["area_px"], row["mask_from"]) for row in table()] == [("400", "model")] * 2
+
+
+def test_a_mask_that_was_there_before_any_prediction_is_kept(model: BrightModel) -> None:
+    save("in/a.png", (20, 20, 40, 10))
+    assert run("in", "--out", "out") == 0
+    save("in/b.png", (20, 20, 40, 10))
+    mine = save("out/masks/b.png", (20, 20, 10, 10))
+    before = mine.read_bytes()
+    assert run("in", "--out", "out") == 0
+    assert mine.read_bytes() == before
+    assert [row["area_px"] for row in table()] == ["400", "100"]
+
+
+def test_a_corrected_mask_that_cannot_be_used_is_kept_and_named(
+    model: BrightModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    save("a.png", (20, 20, 40, 10))
+    assert run("a.png", "--out", "out") == 0
+    save("out/masks/a.png", (1, 1, 3, 3), size=(30, 60))
+    assert run("a.png", "--out", "out") == 1
+    assert "out/masks/a.png: the mask does not fit" in caplog.records[-1].getMessage()
+    assert Image.open("out/masks/a.png").size == (30, 60)
+    assert [row["area_px"] for row in table()] == ["400"]
 
 
 def test_another_model_starts_anew(model: BrightModel, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,9 +492,15 @@ def test_another_model_starts_anew(model: BrightModel, monkeypatch: pytest.Monke
 def test_a_damaged_record_is_made_anew(model: BrightModel) -> None:
     save("a.png", (20, 20, 40, 10))
     assert run("a.png", "--out", "out") == 0
-    Path("out/.fishseg/records/a.json").write_text("{")
+    record = Path("out/.fishseg/records/a.json")
+    for damage in ("{", "[]", "{}", '{"source": 1}'):
+        record.write_text(damage)
+        # Nothing tells whose mask it is, so it is not touched.
+        assert run("a.png", "--out", "out") == 0
+        assert [(row["area_px"], row["mask_from"]) for row in table()] == [("400", "hand")]
+    Path("out/masks/a.png").unlink()
     assert run("a.png", "--out", "out") == 0
-    assert model.asked == 2
+    assert [(row["area_px"], row["mask_from"]) for row in table()] == [("400", "model")]
 
 
 def test_results_within_the_input_folder_are_no_input(model: BrightModel) -> None:
@@ -258,11 +524,26 @@ def test_a_picture_is_never_overwritten_by_its_own_mask(
 ) -> None:
     save("a.png", (20, 20, 40, 10))
     assert run("a.png", "--out", "out") == 0
-    mask = Path("out/masks/a.png")
-    before = mask.read_bytes()
-    assert run("out/masks/a.png", "--out", "out") == 1
+    other = save("out/masks/b.png", (20, 20, 30, 10))
+    before = other.read_bytes()
+    assert run("out/masks/b.png", "--out", "out") == 1
     assert "would overwrite" in caplog.records[-1].getMessage()
-    assert mask.read_bytes() == before
+    assert other.read_bytes() == before
+
+
+def test_earlier_results_beside_it_are_left_out_and_named(
+    model: BrightModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    save("a.png", (20, 20, 40, 10))
+    assert run(".", "--out", "out1", "--probabilities") == 0
+    assert run(".", "--out", "out2") == 0
+    assert [row["image"] for row in table("out2")] == ["a.png"]
+    last = caplog.records[-1].getMessage()
+    assert "1 picture used" in last
+    assert "out1/masks, out1/measurements.csv" in last
+    assert "results of fishseg" in last
+    assert run("out1", "--out", "out3") == 1
+    assert "there are no images in this folder" in caplog.records[-1].getMessage()
 
 
 @pytest.mark.parametrize("failure", [errno.ENOSPC, errno.EDQUOT])
@@ -271,18 +552,19 @@ def test_a_full_disk_ends_the_run_and_is_resumed(
 ) -> None:
     for name in "abcdef":
         save(f"in/{name}.png", (20, 20, 40, 10))
-    saved: Callable[..., None] = Image.Image.save
+    replace = Path.replace
 
-    def full(image: Image.Image, target: Any, **options: Any) -> None:
-        if Path(target).name >= "c.png":
+    def full(part: Path, target: Path) -> Path:
+        if target.parent.name == "masks" and target.name >= "c.png":
             raise OSError(failure, "full")
-        saved(image, target, **options)
+        return replace(part, target)
 
-    monkeypatch.setattr(Image.Image, "save", full)
+    monkeypatch.setattr(Path, "replace", full)
     message = str(run("in", "--out", "out"))
     assert "no space left" in message
     assert "same command again" in message
-    monkeypatch.setattr(Image.Image, "save", saved)
+    assert len(table()) == 2
+    monkeypatch.setattr(Path, "replace", replace)
     model.asked = 0
     assert run("in", "--out", "out") == 0
     assert model.asked == 4

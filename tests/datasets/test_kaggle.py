@@ -20,7 +20,7 @@ import pytest
 from kaggle_server import DOWNLOAD, GOOD_TOKEN, INTROSPECT, STORAGE, KaggleServer
 
 from fishseg.datasets import kaggle
-from fishseg.errors import DataError, DownloadError, FishsegError
+from fishseg.errors import DataError, DownloadError, FishsegError, StorageError
 from fishseg.params import DataParams
 
 if TYPE_CHECKING:
@@ -83,7 +83,13 @@ def raw(tmp_path: Path) -> Path:
 @pytest.fixture
 def params() -> DataParams:
     return DataParams(
-        source="kaggle", path="", seed=0, photos_per_class=1, copies_per_photo=1, wrong_mask_share=0
+        source="kaggle",
+        path="",
+        seed=0,
+        photos_per_class=1,
+        copies_per_photo=1,
+        scene="market",
+        wrong_mask_share=0,
     )
 
 
@@ -432,7 +438,7 @@ def test_a_store_that_cannot_be_made(
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("FISHSEG_STORE", str(tmp_path / "file"))
-    with pytest.raises(DownloadError, match="cannot be kept: Not a directory") as caught:
+    with pytest.raises(StorageError, match=r"(?s)Not a directory.*FISHSEG_STORE") as caught:
         kaggle.download(params, raw)
     assert caught.value.where == str(tmp_path / "file" / "kaggle")
 

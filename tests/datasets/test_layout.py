@@ -118,6 +118,43 @@ def test_the_plain_layout_with_classes(tmp_path: Path) -> None:
     assert problems_of(tmp_path) == [("image_without_mask", "images/Cod/1.jpg")]
 
 
+def test_images_out_of_reach_are_named(tmp_path: Path) -> None:
+    lay_out(
+        tmp_path,
+        "images/Trout/a.jpg",
+        "masks/Trout/a.png",
+        "images/Trout/a.nef",
+        "images/Trout/2024/b.png",
+        "masks/Trout/2024/b.png",
+        "images/Trout/2024/June/c.jp2",
+        "images/Trout/d.cr2",
+        "images/Trout/notes.txt",
+        "images/Bass/2024/e.png",
+        "masks/Bass/2024/e.png",
+        "images/loose.jp2",
+    )
+    pairs, _ = find_pairs(tmp_path)
+    assert [pair.sample_id for pair in pairs] == ["Trout/a"]
+    assert problems_of(tmp_path) == [
+        ("nested_image", "images/Bass/2024/e.png"),
+        ("nested_image", "images/Trout/2024/b.png"),
+        ("unread_format", "images/Trout/2024/June/c.jp2"),
+        ("unread_format", "images/Trout/d.cr2"),
+    ]
+    lay_out(tmp_path, "images/f.jpg", "masks/f.png")
+    assert ("unread_format", "images/loose.jp2") in problems_of(tmp_path)
+
+
+def test_nested_images_of_the_kaggle_layout_and_behind_links(tmp_path: Path) -> None:
+    lay_out(tmp_path, *KAGGLE, "Trout/Trout/more/3.png")
+    lay_out(tmp_path.parent / "elsewhere", "4.png")
+    (tmp_path / "Trout/Trout/linked").symlink_to(tmp_path.parent / "elsewhere")
+    assert problems_of(tmp_path) == [
+        ("nested_image", "Trout/Trout/linked/4.png"),
+        ("nested_image", "Trout/Trout/more/3.png"),
+    ]
+
+
 def test_every_kind_of_problem(tmp_path: Path) -> None:
     lay_out(
         tmp_path,

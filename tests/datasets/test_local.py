@@ -50,6 +50,7 @@ def download(path: str) -> Path:
             seed=0,
             photos_per_class=1,
             copies_per_photo=1,
+            scene="market",
             wrong_mask_share=0,
         ),
         raw,

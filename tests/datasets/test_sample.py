@@ -41,6 +41,7 @@ def rendered(
         seed=seed,
         photos_per_class=photos,
         copies_per_photo=copies,
+        scene="market",
         wrong_mask_share=wrong,
     )
     sample.download(params, folder)

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional
 
 from fishseg import decoders
@@ -90,33 +92,45 @@ def test_detail_follows_an_edge_inside_a_patch() -> None:
     assert wrong.float().mean() < 0.02
 
 
-def test_detail_pads_what_is_no_multiple_of_its_stride() -> None:
+def test_what_lies_under_a_part_of_the_result_is_not_stretched_over_all_of_it() -> None:
+    # 57 patches of 14 px are 798 px: 199.5 cells of 4 px, and 200 make them whole.
+    maps = torch.rand(1, 1, 1, 57, dtype=torch.float64)
+    found = upsample(maps, (1, 200), (1, 199.5))[0, 0, 0]
+    centres = (torch.arange(200, dtype=torch.float64) * 4 + 2) / 14 - 0.5
+    expected = np.interp(centres, np.arange(57), maps[0, 0, 0])
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("size", [(98, 112), (70, 798), (98, 98)])
+def test_detail_answers_a_part_of_a_picture_as_it_does_within_the_whole(
+    size: tuple[int, int],
+) -> None:
+    # A picture that goes on as it ends: the margin makes the sides multiples of the stride.
     torch.manual_seed(0)
     decoder = decoders.build("detail", 4).eval()
     for parameter in decoder.get_submodule("correction").parameters():
         torch.nn.init.normal_(parameter)
-    pixels = torch.randint(0, 256, (1, 3, 42, 28), dtype=torch.uint8)
-    features = torch.randn(1, 4, 3, 2)
-    padded = functional.pad(pixels.float(), (0, 0, 0, 2), mode="replicate").to(torch.uint8)
+    pixels = torch.randint(0, 256, (1, 3, *size), dtype=torch.uint8)
+    features = torch.randn(1, 4, size[0] // 14, size[1] // 14)
+    patch = 14
+    goes_on = functional.pad(features, (0, 1, 0, 1), mode="replicate")
+    margin = functional.pad(pixels.float(), (0, patch, 0, patch), mode="replicate").byte()
     with torch.inference_mode():
-        correction = [
-            decoder(features, image) - upsample_coarse(decoder, features, image)
-            for image in (pixels, padded)
-        ]
-    assert correction[0].shape == (1, 1, 42, 28)
-    # Far from the padding the context is resampled a little differently, so compare the shape of
-    # the answer where both see the same pixels.
-    correlation = torch.corrcoef(
-        torch.stack([correction[0].flatten(), correction[1][..., :42, :].flatten()])
-    )[0, 1]
-    assert correlation > 0.99
+        part = correction(decoder, features, pixels)
+        whole = correction(decoder, goes_on, margin)[..., : size[0], : size[1]]
+    # Near the border the convolutions see zeros in one and the picture in the other: as far as
+    # one on the patch grid, the way to the next patch, and three on cells of 4 px reach.
+    reach = 14 + 14 + 3 * 4
+    inner = (..., slice(0, size[0] - reach), slice(0, size[1] - reach))
+    assert part[inner].numel() > 30 * 30
+    torch.testing.assert_close(part[inner], whole[inner])
 
 
-def upsample_coarse(
-    decoder: torch.nn.Module, features: torch.Tensor, pixels: torch.Tensor
-) -> torch.Tensor:
+def correction(decoder: nn.Module, features: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
+    """What detail adds to the upsampled coarse answer."""
     coarse = decoder.get_submodule("coarse")(decoder.get_submodule("context")(features))
-    return upsample(coarse, (pixels.shape[-2], pixels.shape[-1]))
+    logits: torch.Tensor = decoder(features, pixels)
+    return logits - upsample(coarse, (pixels.shape[-2], pixels.shape[-1]))
 
 
 def test_an_unknown_decoder_names_the_known() -> None:

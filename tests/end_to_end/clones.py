@@ -16,7 +16,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 SMALL: dict[str, dict[str, Any]] = {
     "data": {"photos_per_class": 3, "copies_per_photo": 1},
-    "features": {"image_size": 112, "layers": [-2, -1], "batch_size": 4, "shard_size": 5},
+    "features": {"megapixels": 0.0168, "layers": [-2, -1], "batch_size": 4, "shard_size": 5},
     "train": {"epochs": 3},
     "evaluate": {"bootstrap_samples": 50},
     "report": {"gallery_random": 2},

@@ -66,6 +66,7 @@ def exported(root: Path, part: str = WHOLE) -> Exported:
         part=part,
         fit=tree["features"]["fit"],
         image_size=tree["features"]["image_size"],
+        megapixels=tree["features"]["megapixels"],
         patch_multiple=14,
         threshold=tree["evaluate"]["threshold"],
         card={
@@ -114,7 +115,7 @@ def test_a_leaky_split_is_called_one(root: Path) -> None:
 
 def test_numbers_of_another_run_are_left_out(root: Path, caplog: pytest.LogCaptureFixture) -> None:
     model = exported(root)
-    change(root, "features", "image_size", 224)
+    change(root, "features", "megapixels", 0.067)
     card = model_card(model, root)
     assert "0.936" not in card
     assert "Not known here." in card

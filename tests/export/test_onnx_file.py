@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from fishseg import cli, decoders
-from fishseg.backbones import load_backbone, materialise
+from fishseg.backbones import load_torch_backbone, materialise
 from fishseg.decoders.files import CARD_NAME, WEIGHTS_NAME, DecoderCard
 from fishseg.decoders.inference import decode
 from fishseg.errors import ModelError
@@ -62,7 +62,7 @@ def build_segmenter(
     torch.manual_seed(0)
     ARCHITECTURES[architecture]().save_pretrained(folder / "hub")
     materialise(BackboneParams(name=str(folder / "hub"), revision=""), folder / "backbone")
-    backbone = load_backbone(folder / "backbone", layers)
+    backbone = load_torch_backbone(folder / "backbone", layers)
     network = decoders.build(decoder, backbone.channels)
     for parameter in network.parameters():
         nn.init.normal_(parameter, std=0.3)
@@ -73,6 +73,7 @@ def build_segmenter(
         layers=layers,
         fit="aspect",
         image_size=56,
+        megapixels=0.0042,
         dtype="float16",
         temperature=2.5,
     )
@@ -80,7 +81,12 @@ def build_segmenter(
     save_file(network.state_dict(), folder / "decoder" / WEIGHTS_NAME)
     (folder / "decoder" / CARD_NAME).write_text(json.dumps(dataclasses.asdict(card)))
     return Segmenter.load(
-        folder / "decoder", folder / "backbone", CPU, torch.float32, threshold=0.4
+        folder / "decoder",
+        folder / "backbone",
+        CPU,
+        torch.float32,
+        load=load_torch_backbone,
+        threshold=0.4,
     )
 
 
@@ -167,9 +173,8 @@ def test_the_file_says_what_it_is_and_not_where_it_was_made(
 ) -> None:
     metadata = open_session(model_file).get_modelmeta().custom_metadata_map
     facts = ModelFacts.of_metadata(metadata, model_file)
-    assert (facts.part, facts.fit, facts.image_size, facts.patch_multiple) == (
-        (WHOLE, "aspect", 56, 14)
-    )
+    assert (facts.part, facts.fit, facts.patch_multiple) == (WHOLE, "aspect", 14)
+    assert (facts.image_size, facts.megapixels) == (56, 0.0042)
     card = json.loads(json.dumps(dataclasses.asdict(segmenter.card)))
     assert facts.card == card
     assert metadata["model_card"] == model_file.with_suffix(".md").read_text() == "# What this is\n"

@@ -3,12 +3,13 @@ from __future__ import annotations
 import dataclasses
 import errno
 import hashlib
+import itertools
 import os
 import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,10 @@ import torch
 
 from fishseg import store
 from fishseg.audit.inventory import build_inventory
-from fishseg.backbones import Backbone, load_backbone
+from fishseg.backbones import Backbone, load_backbone, load_torch_backbone
 from fishseg.errors import CacheError, StorageError
-from fishseg.features import extraction, shards
+from fishseg.features import compute, extraction, shards
+from fishseg.features.compute import ImageFile, Row
 from fishseg.features.shard_file import is_intact
 from fishseg.features.shards import FeatureCache
 from fishseg.images.decoding import read_image
@@ -110,27 +112,30 @@ def test_a_second_run_computes_nothing_and_a_changed_parameter_everything(
     setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     setting.extract("one")
-    computed: list[int] = []
+    computed: list[Path] = []
+    real = compute.compute_rows
 
-    real = extraction.compute
+    def count(images: Iterable[ImageFile], *args: Any) -> Iterator[Row]:
+        def counted() -> Iterator[ImageFile]:
+            for image in images:
+                computed.append(image.path)
+                yield image
 
-    def count(pixels: torch.Tensor, *args: Any) -> dict[str, torch.Tensor]:
-        computed.append(len(pixels))
-        return real(pixels, *args)
+        return real(counted(), *args)
 
-    monkeypatch.setattr(extraction, "compute", count)
+    monkeypatch.setattr(extraction, "compute_rows", count)
     setting.extract("two")
     assert computed == []
     assert setting.contents("one") == setting.contents("two")
-    setting.extract("three", image_size=70)
-    assert sum(computed) == len(setting.samples)
+    setting.extract("three", megapixels=0.0066)
+    assert sorted(map(str, computed)) == sorted(setting.inventory["image_path"])
 
 
 def test_a_changed_mask_costs_no_backbone_pass(
     setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     setting.extract("one")
-    monkeypatch.setattr(extraction, "compute", None)
+    monkeypatch.setattr(extraction, "compute_rows", None)
     repaired, columns = setting.inventory.copy(), ["mask_path", "mask_sha256"]
     repaired.loc[0, columns] = repaired.loc[1, columns]
     cache = setting.extract("two", inventory=repaired)
@@ -163,9 +168,11 @@ RESIZE_DOCSTRING = ("images/resizing.py", "A pixel is an area", "A pixel is no p
     [
         (RESIZE_RULE, True, True),
         (RESIZE_DOCSTRING, False, False),
-        (("features/masks.py", ">= 128", ">= 100"), True, True),
+        (("features/masks.py", ">= 128", ">= 100"), True, False),
         (("backbones/model.py", "import torch\n", "import torch\n\nONE = 1\n"), False, True),
-        (("backbones/model.py", "class Backbone", "# Frozen.\nclass Backbone"), False, False),
+        (("backbones/model.py", "class TorchB", "# Frozen.\nclass TorchB"), False, False),
+        (("backbones/openvino_model.py", '"half_pixel"', '"asymmetric"'), False, True),
+        (("backbones/hub.py", "import annotations", "import annotations\n\nONE = 1"), False, False),
         (("features/quantisation.py", "STEPS = 127", "STEPS = 63"), False, True),
         (("params.py", "import annotations", "import annotations\n\nONE = 1"), False, False),
         (("training/losses.py", "torch", "numpy"), False, False),
@@ -180,10 +187,9 @@ def test_changed_code_renames_the_shards_it_computes(
     features_anew: bool,
 ) -> None:
     index = shards.Index.read(_indexed(workspace))
-    multiple = setting.backbone.patch_multiple
-    before = extraction.plan(setting.inventory, setting.params, multiple, index)
+    before = extraction.plan(setting.inventory, setting.params, setting.backbone, index)
     edit(sources, *change)
-    after = extraction.plan(setting.inventory, setting.params, multiple, index)
+    after = extraction.plan(setting.inventory, setting.params, setting.backbone, index)
     for old, new in zip(before, after, strict=True):
         assert (old.stored_masks != new.stored_masks) == masks_anew
         assert (old.stored_features != new.stored_features) == features_anew
@@ -212,6 +218,19 @@ def test_another_version_of_a_library_has_shards_of_its_own(
     assert len(set(stored()) - before) == len(index.shards)  # no masks: torch has no part in them
 
 
+def test_torch_has_shards_of_its_own_beside_openvino_s(
+    setting: Setting, tiny_backbone: Path
+) -> None:
+    index = setting.extract("one").index
+    before = set(stored())
+    by_torch = dataclasses.replace(setting, backbone=load_torch_backbone(tiny_backbone, (-1,)))
+    by_torch.extract("two")
+    assert len(set(stored()) - before) == len(index.shards)
+    one, two = (FeatureCache(setting.workspace / name) for name in ("one", "two"))
+    features = [cache.batch(setting.samples).features for cache in (one, two)]
+    torch.testing.assert_close(features[0], features[1], rtol=2e-3, atol=2e-3)
+
+
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "missing"])
 def test_a_damaged_shard_in_the_store_is_computed_again(setting: Setting, damage: str) -> None:
     setting.extract("one")
@@ -228,38 +247,31 @@ def test_a_damaged_shard_in_the_store_is_computed_again(setting: Setting, damage
     assert setting.contents("two") == before
 
 
-@pytest.fixture
-def one_core() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.mark.usefixtures("one_core")  # with two, the second shard may be the first to be computed
 def test_a_killed_run_keeps_its_finished_shards(
     setting: Setting, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FISHSEG_STORE", str(workspace / "other"))
-    planned = len(setting.extract("whole").index.shards)
+    index = setting.extract("whole").index
     monkeypatch.delenv("FISHSEG_STORE")
-    calls = 0
+    real = compute.compute_rows
 
-    def die_in_the_second_shard(*args: Any) -> dict[str, torch.Tensor]:
-        nonlocal calls
-        calls += 1
-        if calls > 1:
-            raise KeyboardInterrupt
-        return real(*args)
+    def die_in_the_second_shard(*args: Any) -> Iterator[Row]:
+        yield from itertools.islice(real(*args), len(index.shards[0].sample_ids) + 1)
+        raise KeyboardInterrupt
 
-    real = extraction.compute
-    monkeypatch.setattr(extraction, "compute", die_in_the_second_shard)
+    monkeypatch.setattr(extraction, "compute_rows", die_in_the_second_shard)
     with pytest.raises(KeyboardInterrupt):
         setting.extract("one")
     kept = stored()
-    assert len(kept) == planned + 1  # all of masks, one of features
+    assert len(kept) == len(index.shards) + 1  # all of masks, one of features
     assert all(is_intact(path) for path in kept)  # and no half-written file is left behind
-    calls = -planned  # one batch a shard: any of them twice would fail
+
+    def compute_the_rest(images: Iterable[ImageFile], *args: Any) -> Iterator[Row]:
+        wanted = list(images)
+        assert len(wanted) == len(setting.samples) - len(index.shards[0].sample_ids)
+        return real(wanted, *args)
+
+    monkeypatch.setattr(extraction, "compute_rows", compute_the_rest)
     setting.extract("one")
     assert setting.contents("one") == setting.contents("whole")
 
@@ -270,8 +282,8 @@ def test_images_of_other_proportions_get_shards_of_their_own(
     table = setting.inventory.copy()
     table.loc[table["class_name"] == "Trout", ["width", "height"]] = [44, 59]
     index = shards.Index.read(_indexed(workspace))
-    planned = extraction.plan(table, setting.params, setting.backbone.patch_multiple, index)
-    assert list(dict.fromkeys(item.shard.size for item in planned)) == [(56, 42), (56, 70)]
+    planned = extraction.plan(table, setting.params, setting.backbone, index)
+    assert list(dict.fromkeys(item.shard.size for item in planned)) == [(56, 70), (70, 56)]
     assert all(len({name.split("/")[0] for name in item.shard.sample_ids}) == 1 for item in planned)
 
 
@@ -299,84 +311,6 @@ def test_ten_more_images_leave_most_shards_alone(place: int) -> None:
     # The changed ones end at the next image whose hash divides by 64, about 64 images further.
     assert len(after - before) <= 5
     assert len(after) > 60
-
-
-@pytest.mark.parametrize(
-    ("batch_size", "room_for", "sizes"),
-    [
-        (8, 2, [8, 4, 2, 2, 2, 2]),
-        # The last of four pieces is dealt when one has failed already.
-        (2, 1, None),
-    ],
-)
-def test_batches_are_halved_until_they_fit(
-    setting: Setting,
-    batch_size: int,
-    room_for: int,
-    sizes: list[int] | None,
-    workspace: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    one = setting.extract("one", batch_size=batch_size, shard_size=4096)
-    monkeypatch.setenv("FISHSEG_STORE", str(workspace / "other"))
-    real, tried = extraction.compute, []
-
-    def small_memory(pixels: torch.Tensor, *args: Any) -> dict[str, torch.Tensor]:
-        tried.append(len(pixels))
-        if len(pixels) > room_for:
-            raise RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate …")
-        return real(pixels, *args)
-
-    monkeypatch.setattr(extraction, "compute", small_memory)
-    n_threads = torch.get_num_threads()
-    two = setting.extract("two", batch_size=batch_size, shard_size=4096)
-    if sizes is not None:  # with more pieces, which thread is first is open
-        assert tried == sizes
-    assert tried.count(room_for) == len(setting.samples) / room_for
-    assert torch.get_num_threads() == n_threads
-    found, expected = (cache.batch(setting.samples).features for cache in (two, one))
-    torch.testing.assert_close(found, expected)
-
-
-def test_reading_ahead_gives_what_reading_on_the_way_gives(setting: Setting) -> None:
-    # What a GPU does, on the CPU; batches that end within a shard and with it.
-    cache = setting.extract("features")
-    index = dataclasses.replace(cache.index, shards=())
-    planned = extraction.plan(
-        setting.inventory, setting.params, setting.backbone.patch_multiple, index
-    )
-    extractor = extraction.Extractor(setting.backbone, "float16", CPU, batch_size=2)
-    names_of = setting.inventory.set_index("image_path")["sample_id"]
-    rows: list[str] = []
-    for piece, stored in extractor._read_ahead(planned):
-        names = list(names_of[piece.image_paths])
-        expected = cache.batch(names)
-        assert torch.equal(piece.pixels, expected.pixels)
-        torch.testing.assert_close(stored["features"], expected.features)
-        rows += names
-    assert rows == [name for item in planned for name in item.shard.sample_ids]
-
-
-def test_an_image_too_large_for_the_memory_is_one_clear_error(
-    setting: Setting, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def no_memory(*args: object) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
-    monkeypatch.setattr(extraction, "compute", no_memory)
-    with pytest.raises(CacheError, match=r"(?s)too much for the memory.*features.image_size"):
-        setting.extract("one")
-
-
-def test_other_errors_of_the_backbone_are_not_taken_for_a_lack_of_memory(
-    setting: Setting, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def broken(*args: object) -> None:
-        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
-
-    monkeypatch.setattr(extraction, "compute", broken)
-    with pytest.raises(RuntimeError, match="mat1"):
-        setting.extract("one")
 
 
 def test_a_disk_that_fills_up_loses_no_finished_shard(
@@ -409,7 +343,7 @@ def test_int8_is_half_the_size_and_a_hundredth_off(setting: Setting) -> None:
     error = (rounded.features.float() - exact.features.float()).norm()
     assert 0 < float(error / exact.features.float().norm()) < 0.01
     assert torch.equal(rounded.pixels, exact.pixels)
-    alone = extraction.features_of(exact.pixels[3:4], setting.backbone, CPU, "int8")
+    alone = compute.features_of(exact.pixels[3:4], setting.backbone, CPU, "int8")
     assert torch.equal(alone[0], rounded.features[3])
 
 
@@ -422,7 +356,7 @@ def test_two_runs_at_once_do_not_collide(setting: Setting) -> None:
 
 EXTRACT = """
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 import pandas as pd, torch
@@ -431,7 +365,13 @@ from fishseg.features.extraction import extract
 from fishseg.params import FeaturesParams
 folder, backbone = sys.argv[1:]
 params = FeaturesParams(
-    fit="aspect", image_size=56, layers=(-1,), dtype="float16", batch_size=3, shard_size=5
+    fit="aspect",
+    image_size=56,
+    megapixels=0.0042,
+    layers=(-1,),
+    dtype="float16",
+    batch_size=3,
+    shard_size=5,
 )
 torch.set_num_threads(1)
 inventory = pd.read_csv("inventory.csv")
@@ -474,6 +414,7 @@ def _indexed(workspace: Path) -> Path:
         backbone={"name": "tiny", "weights_sha256": "0"},
         fit="aspect",
         image_size=56,
+        megapixels=0.0042,
         layers=(-1,),
         channels=32,
         precision="float32",

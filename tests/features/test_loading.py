@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,6 +48,7 @@ def cache(tmp_path: Path) -> FeatureCache:
         backbone={"name": "none", "weights_sha256": "0"},
         fit="aspect",
         image_size=28,
+        megapixels=0.001,
         layers=(-1,),
         channels=4,
         precision="float32",
@@ -86,6 +88,36 @@ def test_resident_and_streamed_batches_are_the_same_bits(
     for resident, streamed in zip(*passes, strict=True):
         for name in ("stored", "pixels", "masks"):
             assert torch.equal(getattr(resident, name), getattr(streamed, name))
+
+
+def test_released_batches_are_the_same_bits(cache: FeatureCache) -> None:
+    loader = Loader(cache, SAMPLES, 4, CPU, memory_bytes=10**9)
+    resident = list(loader.batches())
+    assert loader.release()
+    assert all(group.resident is None for group in loader._groups)
+    assert not loader.release()
+    for before, after in zip(resident, loader.batches(), strict=True):
+        assert torch.equal(before.stored, after.stored)
+        assert torch.equal(before.pixels, after.pixels)
+
+
+def test_samples_that_find_no_room_are_read_from_the_shards(
+    cache: FeatureCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = [marks(batch) for batch in Loader(cache, SAMPLES, 4, CPU).batches()]
+    read_all, tried = Loader._read_all, []
+
+    def taken_by_another_process(*args: Any) -> Batch:
+        tried.append(len(args[1]))
+        if len(tried) == 2:  # the first size had room
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return read_all(*args)
+
+    monkeypatch.setattr(Loader, "_read_all", taken_by_another_process)
+    loader = Loader(cache, SAMPLES, 4, CPU)
+    assert tried == [9, 9]
+    assert not loader.release()
+    assert [marks(batch) for batch in loader.batches()] == expected
 
 
 def test_a_shuffled_pass_has_every_sample_once_and_one_size_a_batch(cache: FeatureCache) -> None:

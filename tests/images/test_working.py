@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -11,24 +13,55 @@ from fishseg.images.resizing import at_size, to_pixels, working_size
 @pytest.mark.parametrize(
     ("original", "fit", "multiple", "expected"),
     [
-        ((445, 590), "aspect", 14, (448, 588)),  # 448 * 590 / 445 = 594 is nearer to 588 than 602
+        # sqrt(0.268e6 * 445 / 590) = 449.6; 448 * 590 / 445 = 594 is nearer to 588 than 602
+        ((445, 590), "aspect", 14, (448, 588)),
         ((445, 590), "aspect", 16, (448, 592)),
-        ((445, 590), "stretch", 14, (448, 448)),
-        ((590, 445), "aspect", 14, (448, 336)),
-        ((241, 242), "aspect", 14, (448, 448)),
-        ((10, 4000), "aspect", 16, (448, 1792)),  # 4 to 1 at most
-        ((4000, 10), "aspect", 16, (448, 112)),
+        ((445, 590), "stretch", 14, (336, 336)),
+        ((590, 445), "aspect", 14, (588, 448)),
+        ((241, 242), "aspect", 14, (518, 518)),  # 516.6
+        ((10, 4000), "aspect", 16, (256, 1024)),  # 4 to 1 at most
+        ((4000, 10), "aspect", 16, (1024, 256)),
     ],
 )
 def test_working_size(
     original: tuple[int, int], fit: str, multiple: int, expected: tuple[int, int]
 ) -> None:
-    size = working_size(original, fit=fit, image_size=448, patch_multiple=multiple)
+    size = working_size(
+        original, fit=fit, image_size=336, megapixels=0.268, patch_multiple=multiple
+    )
     assert size == expected
 
 
-def test_a_height_below_one_patch_is_one_patch() -> None:
-    assert working_size((5, 5), fit="stretch", image_size=32, patch_multiple=80) == (80, 80)
+@pytest.mark.parametrize("multiple", [14, 16, 32])
+@pytest.mark.parametrize("megapixels", [0.15, 0.268, 0.418, 0.734])
+def test_every_format_has_its_proportions_and_its_share_of_the_patches(
+    multiple: int, megapixels: float
+) -> None:
+    for height_share in np.geomspace(1 / 3, 3, 25):
+        original = (round(1200 * height_share), 1200)
+        height, width = working_size(
+            original, fit="aspect", image_size=0, megapixels=megapixels, patch_multiple=multiple
+        )
+        assert height % multiple == width % multiple == 0
+        # The longer side is half a patch from what keeps the proportions at most, the shorter one
+        # half a patch from what gives the area.
+        ratio = max(original) / min(original)
+        assert abs(max(height, width) - min(height, width) * ratio) <= multiple / 2
+        assert abs(min(height, width) - math.sqrt(1e6 * megapixels / ratio)) <= multiple / 2
+        turned = working_size(
+            (original[1], original[0]),
+            fit="aspect",
+            image_size=0,
+            megapixels=megapixels,
+            patch_multiple=multiple,
+        )
+        assert turned == (width, height)
+
+
+def test_a_side_below_one_patch_is_one_patch() -> None:
+    for fit in ("stretch", "aspect"):
+        size = working_size((5, 5), fit=fit, image_size=32, megapixels=0.001, patch_multiple=80)
+        assert size == (80, 80)
 
 
 def test_pixels_are_channels_first_and_keep_a_flat_colour() -> None:

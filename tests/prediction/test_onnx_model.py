@@ -21,7 +21,13 @@ from fishseg.prediction.onnx_model import DECODER, METADATA_KEY, WHOLE, ModelFac
 
 REPOSITORY = Path(__file__).parents[2]
 FACTS = ModelFacts(
-    part=WHOLE, fit="aspect", image_size=56, patch_multiple=14, threshold=0.3, card={"decoder": "?"}
+    part=WHOLE,
+    fit="aspect",
+    image_size=56,
+    megapixels=0.0042,
+    patch_multiple=14,
+    threshold=0.3,
+    card={"decoder": "?"},
 )
 
 
@@ -81,7 +87,7 @@ def test_an_average_over_views(model_file: Path) -> None:
 
 def test_a_picture_of_one_pixel_and_a_panorama_have_their_own_size(model_file: Path) -> None:
     segmenter = OnnxSegmenter.load(model_file)
-    assert segmenter.working_probability(np.zeros((10, 2000, 3), np.uint8)).shape == (56, 224)
+    assert segmenter.working_probability(np.zeros((10, 2000, 3), np.uint8)).shape == (28, 112)
     for size in ((1, 1), (10, 2000)):
         flat = np.full((*size, 3), 51, np.uint8)
         assert segmenter.probability(flat) == pytest.approx(np.full(size, 0.2), abs=1e-6)
@@ -113,7 +119,7 @@ def test_a_model_of_another_program(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"format": 2}, {"threshold": None, "zoom": 3}, {"format": None}, None]
+    "change", [{"format": 1}, {"threshold": None, "zoom": 3}, {"format": None}, None]
 )
 def test_a_model_of_another_version(change: dict[str, Any] | None, tmp_path: Path) -> None:
     tree = json.loads(FACTS.to_metadata()[METADATA_KEY])

@@ -33,7 +33,7 @@ ABOUT = {
     "backbone": "tiny",
     "layers": [1],
     "decoder": "cnn3",
-    "image_size": 448,
+    "working_size": "0.268 MP",
     "threshold": 0.5,
 }
 

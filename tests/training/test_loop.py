@@ -345,6 +345,51 @@ def test_what_is_written_after_an_epoch_does_not_grow(
     assert max(lengths) < 1.1 * min(lengths)
 
 
+@pytest.mark.parametrize("failing", [1, 5])  # before there is a checkpoint, and after
+def test_where_memory_runs_out_samples_are_read_and_the_bits_stay(
+    cache: FeatureCache,
+    manifest: pd.DataFrame,
+    train_params: TrainParams,
+    monkeypatch: pytest.MonkeyPatch,
+    failing: int,
+) -> None:
+    undisturbed = loop.train(cache, manifest, train_params, CPU)
+    train_step, n_steps, kept = loop._train_step, 0, []
+
+    def small_memory(run: loop.Run, *args: Any) -> Any:
+        nonlocal n_steps
+        n_steps += 1
+        kept.append(any(group.resident for group in run.loaders["train"]._groups))
+        if n_steps == failing:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return train_step(run, *args)
+
+    monkeypatch.setattr(loop, "_train_step", small_memory)
+    told: list[int] = []
+    result = loop.train(
+        cache, manifest, train_params, CPU, on_epoch=lambda row: told.append(row["epoch"])
+    )
+    assert kept == [number < failing for number in range(n_steps)]
+    assert told == [1, 2, 3]
+    pd.testing.assert_frame_equal(result.steps, undisturbed.steps)
+    for name, weights in undisturbed.decoder.state_dict().items():
+        assert torch.equal(result.decoder.state_dict()[name], weights)
+
+
+def test_a_step_that_never_fits_says_what_to_change(
+    cache: FeatureCache,
+    manifest: pd.DataFrame,
+    train_params: TrainParams,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def no_memory(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(loop, "_train_step", no_memory)
+    with pytest.raises(TrainingError, match=r"(?s)too much for the memory.*train\.batch_size"):
+        loop.train(cache, manifest, train_params, CPU)
+
+
 def test_a_full_disk_costs_the_checkpoint_and_not_the_run(
     cache: FeatureCache,
     manifest: pd.DataFrame,

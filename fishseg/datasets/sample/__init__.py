@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from fishseg.datasets.sample.anywhere import draw_set
 from fishseg.datasets.sample.camera import Picture
 from fishseg.datasets.sample.copies import Transform, draw_transform, draw_wrong_transform
 from fishseg.datasets.sample.photo import Photo, render_photo
@@ -66,9 +67,14 @@ def download(params: DataParams, raw: Path) -> None:
     `fishseg.datasets.sample.photo.Photo`, and ``truth/<Class>/<stem>.png`` its exact coverage.
 
     Args:
-        params: ``seed``, ``photos_per_class``, ``copies_per_photo`` and ``wrong_mask_share`` count.
+        params: ``scene`` chooses; ``anywhere`` is `fishseg.datasets.sample.anywhere.draw_set`. For
+            ``market``, ``seed``, ``photos_per_class``, ``copies_per_photo`` and
+            ``wrong_mask_share`` count.
         raw: the folder to fill.
     """
+    if params.scene == "anywhere":
+        draw_set(params.seed, params.photos_per_class, raw)
+        return
     _lay_out(raw)
     jobs = _plan(params)
     render = functools.partial(_render, params.seed, raw)
@@ -142,7 +148,7 @@ def _lay_out(raw: Path) -> None:
         for folder in (
             _copy_folder(raw, species),
             _mask_folder(raw, species),
-            raw / "NA_Fish_Dataset" / species.source_name,
+            raw / "NA_Fish_Dataset" / species.source_folder,
             raw / "truth" / species.name,
         ):
             folder.mkdir(parents=True, exist_ok=True)
@@ -163,7 +169,7 @@ def _render(seed: int, raw: Path, job: _Job) -> tuple[_Row, list[_Row]]:
     species = SPECIES[job.class_index]
     photo = render_photo(species, _rng(_PHOTO, seed, job.class_index, job.index))
     name = f"{job.index + 1:05d}.png"
-    path = raw / "NA_Fish_Dataset" / species.source_name / name
+    path = raw / "NA_Fish_Dataset" / species.source_folder / name
     _write_png(path, photo.picture)
     _write_png(raw / "truth" / species.name / name, photo.coverage)
     photo_row: _Row = {

@@ -10,11 +10,11 @@ import dataclasses
 import cv2
 import numpy as np
 
-from fishseg.datasets.sample.noise import Field
+from fishseg.datasets.sample.noise import Field, blur, fractal_noise, smooth_noise
 from fishseg.datasets.sample.pose import Points
 
 TEXELS_PER_LENGTH = 900
-"""Resolution of a skin; about twice that of the longest animal in a photograph."""
+"""Resolution of a skin in a photograph of the market; sizes of textures are given at this one."""
 
 _SHIFT = 6  # cv2 takes fixed-point coordinates with this many fractional bits
 
@@ -81,32 +81,69 @@ class Chart:
 
     s_range: tuple[float, float]
     t_range: tuple[float, float]
+    texels_per_length: int = TEXELS_PER_LENGTH
 
     @classmethod
-    def of(cls, anatomy: Anatomy) -> Chart:
+    def of(cls, anatomy: Anatomy, texels_per_length: int = TEXELS_PER_LENGTH) -> Chart:
         """The smallest chart that holds an animal with a margin."""
         points = np.concatenate([*anatomy.outlines(), *anatomy.threads])
         low, high = points.min(axis=0) - 0.02, points.max(axis=0) + 0.02
-        return cls(s_range=(float(low[0]), float(high[0])), t_range=(float(low[1]), float(high[1])))
+        return cls(
+            s_range=(float(low[0]), float(high[0])),
+            t_range=(float(low[1]), float(high[1])),
+            texels_per_length=texels_per_length,
+        )
+
+    @property
+    def scale(self) -> float:
+        """Texels for one at `TEXELS_PER_LENGTH`."""
+        return self.texels_per_length / TEXELS_PER_LENGTH
+
+    def noise(self, rng: np.random.Generator, cell: tuple[float, float]) -> Field:
+        """`smooth_noise` over cells of so many texels (y, x) at `TEXELS_PER_LENGTH`."""
+        return smooth_noise(
+            rng, self.shape, (max(cell[0] * self.scale, 1.0), max(cell[1] * self.scale, 1.0))
+        )
+
+    def clouds(
+        self,
+        rng: np.random.Generator,
+        cell: float,
+        *,
+        octaves: int = 4,
+        persistence: float = 0.55,
+    ) -> Field:
+        """`fractal_noise` over cells of so many texels at `TEXELS_PER_LENGTH`."""
+        return fractal_noise(
+            rng,
+            self.shape,
+            max(cell * self.scale, 1.0),
+            octaves=octaves,
+            persistence=persistence,
+        )
+
+    def blur(self, field: Field, sigma: float) -> Field:
+        """`blur` by so many texels at `TEXELS_PER_LENGTH`."""
+        return blur(field, sigma * self.scale)
 
     @property
     def shape(self) -> tuple[int, int]:
         """Height and width in texels."""
         spans = (self.t_range[1] - self.t_range[0], self.s_range[1] - self.s_range[0])
-        return (round(spans[0] * TEXELS_PER_LENGTH), round(spans[1] * TEXELS_PER_LENGTH))
+        return (round(spans[0] * self.texels_per_length), round(spans[1] * self.texels_per_length))
 
     def grid(self) -> tuple[Field, Field]:
         """``s`` and ``t`` of every texel's centre, both ``(H, W)``."""
         height, width = self.shape
-        s = (np.arange(width, dtype=np.float32) + 0.5) / TEXELS_PER_LENGTH + self.s_range[0]
-        t = (np.arange(height, dtype=np.float32) + 0.5) / TEXELS_PER_LENGTH + self.t_range[0]
+        s = (np.arange(width, dtype=np.float32) + 0.5) / self.texels_per_length + self.s_range[0]
+        t = (np.arange(height, dtype=np.float32) + 0.5) / self.texels_per_length + self.t_range[0]
         full_s, full_t = np.meshgrid(s.astype(np.float32), t.astype(np.float32))
         return full_s, full_t
 
     def texels(self, points: Points) -> Points:
         """Texel coordinates (whole numbers at centres) of body coordinates, both ``(..., 2)``."""
         origin = np.array([self.s_range[0], self.t_range[0]])
-        return np.asarray((points - origin) * TEXELS_PER_LENGTH - 0.5)
+        return np.asarray((points - origin) * self.texels_per_length - 0.5)
 
     def filled(self, outline: Points, *, grown: float = 0.0) -> Field:
         """Coverage 0..1 of a closed outline, grown by a share of the length, ``(H, W)``."""
@@ -114,14 +151,14 @@ class Chart:
         corners = [_fixed_point(self.texels(outline))]
         cv2.fillPoly(canvas, corners, 255, cv2.LINE_AA, _SHIFT)
         if grown:
-            thickness = max(1, round(2 * grown * TEXELS_PER_LENGTH))
+            thickness = max(1, round(2 * grown * self.texels_per_length))
             cv2.polylines(canvas, corners, True, 255, thickness, cv2.LINE_AA, _SHIFT)
         return canvas.astype(np.float32) / np.float32(255)
 
     def drawn(self, lines: list[Points], *, width: float) -> Field:
         """Coverage 0..1 of open lines of one width (a share of the length), ``(H, W)``."""
         canvas = np.zeros(self.shape, np.uint8)
-        thickness = max(1, round(width * TEXELS_PER_LENGTH))
+        thickness = max(1, round(width * self.texels_per_length))
         paths = [_fixed_point(self.texels(line)) for line in lines]
         cv2.polylines(canvas, paths, False, 255, thickness, cv2.LINE_AA, _SHIFT)
         return canvas.astype(np.float32) / np.float32(255)

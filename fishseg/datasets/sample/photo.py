@@ -9,7 +9,7 @@ from typing import TypeAlias
 import cv2
 import numpy as np
 
-from fishseg.datasets.sample.anatomy import TEXELS_PER_LENGTH, Anatomy, Chart, Skin
+from fishseg.datasets.sample.anatomy import Anatomy, Chart, Skin
 from fishseg.datasets.sample.board import Board, lay_board
 from fishseg.datasets.sample.camera import Picture, take_picture
 from fishseg.datasets.sample.fish import grow_fish, paint_fish
@@ -17,6 +17,7 @@ from fishseg.datasets.sample.frame import HEIGHT, SHAPE, WIDTH
 from fishseg.datasets.sample.light import Light, light_up
 from fishseg.datasets.sample.noise import Field, blur
 from fishseg.datasets.sample.pose import Points, Pose
+from fishseg.datasets.sample.shading import Shaded, shade
 from fishseg.datasets.sample.shrimp import grow_shrimp, paint_shrimp
 from fishseg.datasets.sample.silhouette import Silhouette, paste
 from fishseg.datasets.sample.species import Fish, Species
@@ -59,7 +60,7 @@ def render_photo(species: Species, rng: np.random.Generator) -> Photo:
     ground = _light_board(board, light, coverage / np.float32(255), pose, rng)
     chart = Chart.of(anatomy)
     skin = _paint(species, anatomy, chart, rng)
-    shaded = _shade(skin, pose, light, rng)
+    shaded = shade(skin, chart, pose, light.direction, rng)
     cut_out = _cut_out(shaded, chart, anatomy, pose, silhouette)
     return Photo(
         picture=take_picture(_lay_on(ground, cut_out, light), rng),
@@ -119,39 +120,6 @@ def _paint(species: Species, anatomy: Anatomy, chart: Chart, rng: np.random.Gene
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _Shaded:
-    """What a skin sends to the camera under a lamp and a room of unit strength, ``(H, W, 3)``."""
-
-    by_lamp: Field
-    by_room: Field
-    opacity: Field
-
-
-def _shade(skin: Skin, pose: Pose, light: Light, rng: np.random.Generator) -> _Shaded:
-    """Diffuse light, and highlights of a wet skin by Blinn's half vector."""
-    slope_t, slope_s = np.gradient(blur(skin.relief, 1.0) * TEXELS_PER_LENGTH)
-    norm = 1 / np.sqrt(1 + slope_s**2 + slope_t**2)
-    x, y, z = light.direction
-    cos, sin = math.cos(pose.heading), math.sin(pose.heading)
-    to_lamp = np.array([x * cos + y * sin, (y * cos - x * sin) * pose.belly, z])
-    half = to_lamp + np.array([0, 0, 1])
-    half /= np.linalg.norm(half)
-    facing, mirrored = (
-        np.clip((to[2] - slope_s * to[0] - slope_t * to[1]) * norm, 0, 1) for to in (to_lamp, half)
-    )
-    sheen, sparkle = mirrored ** rng.uniform(8, 20), mirrored ** rng.uniform(60, 160)
-    wet = rng.uniform(0.15, 1.0)
-    shine = wet * np.clip(skin.gloss, 0, 2) * (0.25 * sheen + 1.3 * sparkle)
-    by_lamp = skin.albedo * (0.06 + 1.05 * facing)[..., None] + shine[..., None]
-    by_room = skin.albedo * (0.35 + 0.65 * norm)[..., None]
-    return _Shaded(
-        by_lamp=by_lamp.astype(np.float32),
-        by_room=by_room.astype(np.float32),
-        opacity=skin.opacity.astype(np.float32),
-    )
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class _CutOut:
     """The shaded animal in a window of the frame, colours multiplied by ``alpha``."""
 
@@ -162,7 +130,7 @@ class _CutOut:
 
 
 def _cut_out(
-    shaded: _Shaded, chart: Chart, anatomy: Anatomy, pose: Pose, silhouette: Silhouette
+    shaded: Shaded, chart: Chart, anatomy: Anatomy, pose: Pose, silhouette: Silhouette
 ) -> _CutOut:
     """Bend the straightened animal into its pose, and average it over each pixel."""
     threads = [pose.to_photo(thread) for thread in anatomy.threads]

@@ -23,11 +23,8 @@ from fishseg.datasets.sample.anatomy import (
 from fishseg.datasets.sample.fish import profile
 from fishseg.datasets.sample.noise import (
     Field,
-    blur,
-    fractal_noise,
     linear,
     mix,
-    smooth_noise,
     smoothstep,
 )
 from fishseg.datasets.sample.pose import Points
@@ -64,14 +61,14 @@ def paint_shrimp(shrimp: Shrimp, anatomy: Anatomy, chart: Chart, rng: np.random.
     tint = rng.normal(1, 0.06, 3) * rng.uniform(0.8, 1.1)
     carapace, back, leg = (linear(c) * tint for c in (shrimp.carapace, shrimp.back, shrimp.leg))
     bands, steps = _segment_bands(s, u, rng)
-    albedo = mix(carapace, back, smoothstep(0.25 * fractal_noise(rng, s.shape, 80) - u, 0.2, 1.3))
-    albedo = _weathered(albedo, s, bands, rng)
+    albedo = mix(carapace, back, smoothstep(0.25 * chart.clouds(rng, 80) - u, 0.2, 1.3))
+    albedo = _weathered(albedo, s, bands, chart, rng)
     # The eye, on a stalk beside the rostrum.
     distance = np.hypot(s - 0.135, t - 0.012) / 0.013
     albedo = albedo * (1 - 0.94 * smoothstep(distance, 1.15, 0.85))[..., None]
     albedo = mix(albedo, leg * 0.8, 0.6 * smoothstep(s, 0.8, 0.95))
     relief = 0.9 * half_depth * np.sqrt(np.clip(1 - u**2, 0, 1)) + 0.006 * steps
-    relief = relief + 0.0015 * smooth_noise(rng, s.shape, (25, 40))
+    relief = relief + 0.0015 * chart.noise(rng, (25, 40))
 
     trunk = chart.filled(anatomy.trunk.outline())
     tone, thickness = _limbs(anatomy, chart, rng)
@@ -79,7 +76,7 @@ def paint_shrimp(shrimp: Shrimp, anatomy: Anatomy, chart: Chart, rng: np.random.
     return Skin(
         albedo=mix(leg * tone[..., None], albedo, trunk),
         relief=np.where(trunk > 0.5, relief, thickness),
-        gloss=0.6 + 0.35 * np.clip(fractal_noise(rng, s.shape, 80), -1.2, 2),
+        gloss=0.6 + 0.35 * np.clip(chart.clouds(rng, 80), -1.2, 2),
         opacity=np.maximum(np.maximum(trunk, thickness > 0), 0.8 * whips),
     )
 
@@ -187,14 +184,16 @@ def _leaf(root: Points, length: float, width: float, angle_degrees: float) -> Pa
 # Shell
 
 
-def _weathered(albedo: Field, s: Field, bands: Field, rng: np.random.Generator) -> Field:
+def _weathered(
+    albedo: Field, s: Field, bands: Field, chart: Chart, rng: np.random.Generator
+) -> Field:
     """Joints, speckles, a dark gut behind the head, flesh that shines through unevenly."""
-    gut = smoothstep(fractal_noise(rng, s.shape, 80), 0.8, 1.6) * smoothstep(s, 0.45, 0.25)
+    gut = smoothstep(chart.clouds(rng, 80), 0.8, 1.6) * smoothstep(s, 0.45, 0.25)
     albedo = mix(albedo, linear((70, 48, 34)), 0.6 * gut)
-    speckles = smoothstep(fractal_noise(rng, s.shape, 6, octaves=2), 0.9, 2.4)
-    joints = np.clip(bands * (0.65 + 0.4 * fractal_noise(rng, s.shape, 40)), 0, 1)
+    speckles = smoothstep(chart.clouds(rng, 6, octaves=2), 0.9, 2.4)
+    joints = np.clip(bands * (0.65 + 0.4 * chart.clouds(rng, 40)), 0, 1)
     albedo = albedo * ((1 - 0.4 * speckles) * (1 - 0.6 * joints))[..., None]
-    flesh = fractal_noise(rng, s.shape, 45)[..., None]
+    flesh = chart.clouds(rng, 45)[..., None]
     return np.asarray(albedo * np.exp(np.array([0.1, 0.16, 0.22]) * flesh))
 
 
@@ -224,6 +223,6 @@ def _limbs(anatomy: Anatomy, chart: Chart, rng: np.random.Generator) -> tuple[Fi
         rays = [np.round(chart.texels(ray) * 16).astype(np.int32) for ray in part.rays]
         cv2.polylines(canvas, rays, False, 90, 2, cv2.LINE_AA, 4)
         inside = np.maximum(inside, chart.filled(part.outline))
-    tone = canvas.astype(np.float32) / 220 * (1 + 0.15 * fractal_noise(rng, chart.shape, 20))
-    rounded = np.sqrt(np.clip(blur(inside, 3.0) - 0.3, 0.01, 1)) * inside
+    tone = canvas.astype(np.float32) / 220 * (1 + 0.15 * chart.clouds(rng, 20))
+    rounded = np.sqrt(np.clip(chart.blur(inside, 3.0) - 0.3, 0.01, 1)) * inside
     return tone, 6.0 / TEXELS_PER_LENGTH * rounded
