@@ -16,12 +16,12 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from fishseg import store
 from fishseg.audit.consensus import Consensus, Member, edge_evidence, find_consensus
 from fishseg.audit.grey_image import Affine, Mask, content
 from fishseg.images.decoding import read_image
 from fishseg.images.masks import read_mask
 from fishseg.parallel import process_map, single_threaded
-from fishseg.store import file_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,7 +89,7 @@ def judge(
 
     Raises:
         DataError: an image or a mask can no longer be read.
-        OSError: a mask cannot be written.
+        StorageError: a mask cannot be written.
     """
     families, alone = families_of(samples, traced)
     verdicts: dict[str, Verdict] = {}
@@ -166,11 +166,12 @@ def _judge_alone(sample: Sample) -> dict[str, Verdict]:
 
 def _write_mask(sample: Sample, mask: Mask, folder: Path) -> Repaired:
     path = folder / sample.class_name / f"{sample.sample_id.rpartition('/')[2]}.png"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(mask.astype(np.uint8) * 255).save(path)
+    store.make_folder(path.parent)
+    with store.write_whole(path) as new:
+        Image.fromarray(mask.astype(np.uint8) * 255).save(new)
     return Repaired(
         mask_path=Path(os.path.relpath(path)).as_posix(),
-        mask_sha256=file_sha256(path),
+        mask_sha256=store.file_sha256(path),
         foreground_fraction=round(float(mask.mean()), 6),
     )
 

@@ -166,7 +166,7 @@ def _cuts(image_hashes: list[str], shard_size: int) -> list[tuple[int, int]]:
 def _features_name(size: tuple[int, int], samples: pd.DataFrame, facts: dict[str, Any]) -> str:
     name = store.fingerprint(
         {"size": size, "images": list(samples["image_sha256"]), **facts},
-        modules=[compute_rows.__module__],
+        modules=["fishseg.features.compute"],
         libraries=[*LIBRARIES, "numpy", "pillow", "pillow-heif"],
     )
     return f"{name}.safetensors"

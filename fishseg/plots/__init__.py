@@ -8,11 +8,12 @@ from fishseg.plots.calibration import reliability, risk_coverage
 from fishseg.plots.curves import training_curves
 from fishseg.plots.galleries import GalleryItem, gallery
 from fishseg.plots.overlays import overlay
-from fishseg.plots.robustness import contact_sheet, severity_curves
+from fishseg.plots.robustness import Spoiled, contact_sheet, severity_curves
 from fishseg.plots.scores import iou_histogram, per_class_bars
 
 __all__ = [
     "GalleryItem",
+    "Spoiled",
     "contact_sheet",
     "gallery",
     "iou_histogram",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from fishseg.robustness.measure import Trial
 
 _PANEL_COLUMNS = 4
 _TILE_WIDTH, _GAP, _MARGIN, _LABELS, _HEAD, _HEADINGS = 128, 4, 14, 112, 50, 24
@@ -61,16 +61,35 @@ def severity_curves(table: pd.DataFrame, path: Path) -> None:
         save(figure, path)
 
 
-def contact_sheet(examples: list[Trial], path: Path) -> None:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Spoiled:
+    """A corrupted photograph as the model saw it, and what it found.
+
+    Attributes:
+        corruption: what was done to it.
+        severity: how much of it, from 1 to 5.
+        iou: of the outline with what there is to see of the fish.
+        image: ``(H, W, 3)`` uint8 RGB.
+        prediction: ``(H, W)`` bool.
+    """
+
+    corruption: str
+    severity: int
+    iou: float
+    image: NDArray[np.uint8]
+    prediction: NDArray[np.bool_]
+
+
+def contact_sheet(examples: list[Spoiled], path: Path) -> None:
     """Draw photographs as the model saw them, with the outline it drew: a row a corruption.
 
     Args:
-        examples: a trial of each corruption and severity, by corruption and severity.
+        examples: one of each corruption and severity, by corruption and severity.
         path: the PNG to write.
     """
     names = list(dict.fromkeys(trial.corruption for trial in examples))
     severities = sorted({trial.severity for trial in examples})
-    shapes = sorted(trial.truth.shape[0] / trial.truth.shape[1] for trial in examples)
+    shapes = sorted(trial.image.shape[0] / trial.image.shape[1] for trial in examples)
     tile_height = round(_TILE_WIDTH * min(max(shapes[len(shapes) // 2], 0.1), 2))
     pitch, columns_top = tile_height + _GAP, _HEAD + _HEADINGS
     width = max(_LABELS + len(severities) * (_TILE_WIDTH + _GAP) - _GAP + _MARGIN, _LEAST_WIDTH)
@@ -88,7 +107,7 @@ def contact_sheet(examples: list[Trial], path: Path) -> None:
             tile = _outlined(trial, (tile_height, _TILE_WIDTH))
             canvas[top : top + tile_height, left : left + _TILE_WIDTH] = tile
             shadow = [withStroke(linewidth=2, foreground="black")]
-            score = f"{trial.scores['iou']:.3f}"
+            score = f"{trial.iou:.3f}"
             bottom = top + tile_height - 6
             write(left + 5, bottom, score, fontsize=8, color="white", path_effects=shadow)
         figure.figimage(canvas, origin="upper", zorder=-1)
@@ -105,9 +124,9 @@ def contact_sheet(examples: list[Trial], path: Path) -> None:
         save(figure, path)
 
 
-def _outlined(trial: Trial, tile: tuple[int, int]) -> NDArray[np.uint8]:
+def _outlined(trial: Spoiled, tile: tuple[int, int]) -> NDArray[np.uint8]:
     """The whole image in the middle of a grey tile ``(h, w)``, with the prediction's outline."""
-    height, width = trial.truth.shape
+    height, width = trial.prediction.shape
     scale = min(tile[0] / height, tile[1] / width)
     size = (max(1, round(scale * width)), max(1, round(scale * height)))
     picture: NDArray[np.uint8] = cv2.resize(trial.image, size, interpolation=cv2.INTER_AREA)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -37,29 +37,32 @@ def draw_figures(
     metrics: Path,
     audit: Path,
     raw: Path,
+    robustness: Path,
     params: ReportParams,
     folder: Path,
 ) -> None:
-    """Draw what there is to see of audit, training and evaluation.
+    """Draw what there is to see of audit, training, evaluation and robustness.
 
     Args:
         predictions: what the decoder said.
         metrics: the folder of the stages' numbers.
         audit: the folder of the audit's tables.
         raw: the folder of the data as they came.
+        robustness: the folder of what the decoder saw and found of corrupted photographs.
         params: how many pictures the galleries show.
-        folder: gets ``audit/``, ``train/`` and ``evaluate/``.
+        folder: gets ``audit/``, ``train/``, ``evaluate/`` and ``robustness/``.
 
     Raises:
         DataError: a table is missing or damaged, or an image cannot be read.
     """
-    places = {name: folder / name for name in ("audit", "train", "evaluate")}
+    places = {name: folder / name for name in ("audit", "train", "evaluate", "robustness")}
     for place in places.values():
         place.mkdir(parents=True, exist_ok=True)
     draw_audit(read_copies(audit / "copies.csv", predictions.samples), raw, places["audit"])
     steps, epochs = (read_table(metrics / "train" / f"{name}.csv") for name in ("steps", "epochs"))
     plots.training_curves(steps, epochs, places["train"])
     draw_evaluation(predictions, metrics, params, places["evaluate"])
+    draw_robustness(metrics / "robustness", robustness, places["robustness"])
 
 
 def read_copies(path: Path, samples: pd.DataFrame) -> pd.DataFrame:
@@ -105,6 +108,25 @@ def draw_evaluation(
         worst=params.gallery_worst,
         seed=params.seed,
     )
+
+
+def draw_robustness(tables: Path, examples: Path, folder: Path) -> None:
+    """Write ``severity.png`` and ``contact_sheet.png``."""
+    plots.severity_curves(read_table(tables / "severity.csv"), folder / "severity.png")
+    row: Any
+    spoiled = []
+    for row in read_table(examples / "examples.csv").itertuples(index=False):
+        image = read_image(examples / row.image)
+        spoiled.append(
+            plots.Spoiled(
+                corruption=row.corruption,
+                severity=row.severity,
+                iou=row.iou,
+                image=image,
+                prediction=read_image(examples / row.prediction)[..., 0] > 0,
+            )
+        )
+    plots.contact_sheet(spoiled, folder / "contact_sheet.png")
 
 
 def draw_galleries(

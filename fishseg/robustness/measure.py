@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 from tqdm import tqdm
 
 from fishseg.images.decoding import read_image
@@ -24,6 +25,7 @@ from fishseg.images.resizing import resize_image, resize_mask
 from fishseg.metrics.bootstrap import bootstrap_interval
 from fishseg.metrics.masks import score_image
 from fishseg.robustness.corruptions import CORRUPTIONS, corrupt
+from fishseg.store import make_folder
 from fishseg.tables import write_csv
 
 if TYPE_CHECKING:
@@ -281,6 +283,25 @@ def write_table(table: pd.DataFrame, folder: Path) -> None:
     """Write ``severity.csv``, which DVC compares between experiments."""
     folder.mkdir(parents=True, exist_ok=True)
     write_csv(table, folder / "severity.csv")
+
+
+def write_examples(examples: list[Trial], folder: Path) -> None:
+    """Write what a model saw and found, for pictures of it.
+
+    Args:
+        examples: small trials.
+        folder: gets ``examples.csv``, a row each with its ``corruption``, ``severity`` and ``iou``
+            and the names of two files, ``image`` and ``prediction``, and those.
+    """
+    make_folder(folder)
+    rows = []
+    for number, trial in enumerate(examples):
+        names = {"image": f"{number:02d}.png", "prediction": f"{number:02d}-prediction.png"}
+        Image.fromarray(trial.image).save(folder / names["image"])
+        Image.fromarray(trial.prediction).save(folder / names["prediction"])
+        facts = {"corruption": trial.corruption, "severity": trial.severity}
+        rows.append({**facts, "iou": round(trial.scores["iou"], 6), **names})
+    write_csv(pd.DataFrame(rows), folder / "examples.csv")
 
 
 def _made_small(trial: Trial) -> Trial:

@@ -26,7 +26,7 @@ TURNS = [(False, 0.0), (True, 0.3), (False, 89.8), (True, 90.0), (False, 180.0),
 
 @pytest.fixture
 def drawn(workspace: Path) -> DrawnSet:
-    (workspace / "data").mkdir()
+    (workspace / "data").mkdir(exist_ok=True)
     return DrawnSet(workspace / "data/raw")
 
 

@@ -7,6 +7,7 @@ import itertools
 import os
 import shutil
 import socket
+import stat
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
@@ -333,6 +334,45 @@ def test_a_disk_that_fills_up_loses_no_finished_shard(
     assert all(is_intact(path) for path in kept)  # and no half-written file is left behind
     setting.extract("one")
     assert set(kept) < set(stored())
+
+
+@pytest.mark.parametrize("place", ["store", "features"])
+def test_a_place_that_cannot_be_written_is_one_clear_error(
+    setting: Setting, workspace: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    (workspace / "file").touch()
+    if place == "store":
+        monkeypatch.setenv("FISHSEG_STORE", "file")
+    name = "one" if place == "store" else "file/features"
+    with pytest.raises(StorageError, match=r"(?s)Not a directory.*where.*file/") as caught:
+        setting.extract(name)
+    assert caught.value.remedy is not None
+    assert ("FISHSEG_STORE" in caught.value.remedy) == (place == "store")
+
+
+def test_an_index_is_written_whole_or_not_at_all(
+    setting: Setting, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setting.extract("one")
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageError, match=r"(?s)No space left.*index\.json"):
+        setting.extract("two")
+    assert {path.suffix for path in (workspace / "two").iterdir()} == {".safetensors"}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there is no umask")
+def test_features_are_for_whom_the_umask_lets_read_them(setting: Setting, workspace: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        setting.extract("one")
+    finally:
+        os.umask(before)
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in (workspace / "one").iterdir()}
+    assert modes == {0o644}
 
 
 def test_int8_is_half_the_size_and_a_hundredth_off(setting: Setting) -> None:

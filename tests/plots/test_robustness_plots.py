@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from fishseg import plots
-from fishseg.robustness.measure import Trial
+from fishseg.plots import Spoiled
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,19 +20,16 @@ def course(names: list[str], drop: float = 0.1) -> pd.DataFrame:
     return table.assign(n_images=2, clean_iou=0.9, iou_retained=table["mean_iou"] / 0.9)
 
 
-def examples(shape: tuple[int, int]) -> list[Trial]:
+def examples(shape: tuple[int, int]) -> list[Spoiled]:
     mask = np.zeros(shape, np.bool_)
     mask[shape[0] // 4 : shape[0] // 2, shape[1] // 4 : shape[1] // 2] = True
     return [
-        Trial(
-            sample_id="Trout/$1$",
-            group_id="photo",
-            corruption="noise",
+        Spoiled(
+            corruption="$noise$",
             severity=severity,
+            iou=1 - severity / 10,
             image=np.full((*shape, 3), 40 * severity, np.uint8),
-            truth=mask,
             prediction=mask if severity < 5 else ~mask | mask,
-            scores={"iou": 1 - severity / 10},
         )
         for severity in (1, 3, 5)
     ]

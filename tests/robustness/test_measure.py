@@ -96,6 +96,20 @@ def test_only_val_is_looked_at(inventory: pd.DataFrame, manifest: pd.DataFrame) 
     assert {trial.sample_id[0] for trial in result.examples} == {"b"}
 
 
+def test_examples_are_kept_as_the_model_saw_them(
+    result: measure.RobustnessResult, tmp_path: Path
+) -> None:
+    measure.write_examples(result.examples, tmp_path / "examples")
+    table = pd.read_csv(tmp_path / "examples/examples.csv")
+    assert list(zip(table["corruption"], table["severity"], strict=True)) == CELLS
+    for row, trial in zip(table.itertuples(), result.examples, strict=True):
+        assert row.iou == pytest.approx(trial.scores["iou"], abs=1e-6)
+        image = np.asarray(Image.open(tmp_path / "examples" / str(row.image)))
+        prediction = np.asarray(Image.open(tmp_path / "examples" / str(row.prediction)))
+        np.testing.assert_array_equal(image, trial.image)
+        np.testing.assert_array_equal(prediction, trial.prediction)
+
+
 CELLS = [(name, severity) for name in CORRUPTIONS for severity in DEGREES]
 
 
