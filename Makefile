@@ -20,7 +20,7 @@ $(BIN)/.installed: requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 # The page of `dvc plots` would load its scripts from the network.
 	$(BIN)/python -m fishseg.plots.dvc_page $(VENV)/plots.html
-	$(BIN)/dvc config --local plots.html_template $(CURDIR)/$(VENV)/plots.html
+	$(BIN)/dvc config --local plots.html_template "$(CURDIR)/$(VENV)/plots.html"
 	touch $@
 
 setup: $(BIN)/.installed  ## make .venv with the locked versions

@@ -7,9 +7,11 @@ which of their values are fish (see `fishseg.images.mask_rule`).
 
 from __future__ import annotations
 
+import csv
 import re
 import unicodedata
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 
@@ -48,8 +50,12 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
     Raises:
         StorageError: the disk is full, or the folder cannot be written.
     """
+    # A carriage return in a name ends the line to readers, but is nothing that writers would quote.
+    texts = table.select_dtypes(exclude=["number", "bool"]).astype(str)
+    returns = any(texts[name].str.contains("\r").any() for name in texts)
+    quoting: Literal[0, 2] = csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL
     with write_whole(path) as new:
-        table.to_csv(new, index=False, lineterminator="\n", encoding="utf-8")
+        table.to_csv(new, index=False, lineterminator="\n", encoding="utf-8", quoting=quoting)
 
 
 def write_inventory(table: pd.DataFrame, path: Path) -> None:

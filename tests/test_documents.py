@@ -41,23 +41,22 @@ def strings(node: ast.AST) -> list[str]:
 def documented() -> list[str]:
     """The messages of docs/troubleshooting.md that fishseg itself gives."""
     text = (REPOSITORY / "docs/troubleshooting.md").read_text()
-    _, _, tables = text.partition("## Parameters")
+    _, _, tables = text.partition("## Messages")
     return re.findall(r"^\| `([^`]+)`", tables, flags=re.MULTILINE)
 
 
 @functools.cache
-def raised() -> dict[str, str]:
-    """What each error of the code says first, with the file it stands in."""
-    found = {}
+def raised() -> dict[str, bool]:
+    """What each error of the code says first, and whether it says what to do, too."""
+    found: dict[str, bool] = {}
     for file in modules():
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-                is_ours = node.func.id in FAMILY or (
-                    node.func.id.endswith("Error") and any(k.arg == "remedy" for k in node.keywords)
-                )
+                has_remedy = any(keyword.arg == "remedy" for keyword in node.keywords)
+                is_ours = node.func.id in FAMILY or (node.func.id.endswith("Error") and has_remedy)
                 if is_ours and node.args and not isinstance(node.args[0], ast.IfExp):
                     for text in strings(node.args[0])[:1]:
-                        found[text] = file.name
+                        found[text] = found.get(text, True) and has_remedy
     return found
 
 
@@ -73,8 +72,9 @@ def fits(quoted: str, text: str) -> bool:
 
 
 def test_there_are_messages_to_compare() -> None:
-    assert len(documented()) > 100
+    assert len(documented()) > 10
     assert len(raised()) > 100
+    assert not all(raised().values())
 
 
 @pytest.mark.parametrize("quoted", documented())
@@ -82,11 +82,11 @@ def test_a_documented_message_exists(quoted: str) -> None:
     assert any(fits(quoted, text) for text in all_texts()), "no error says this any more"
 
 
-@pytest.mark.parametrize("text", sorted(raised()))
-def test_a_message_is_documented(text: str) -> None:
+@pytest.mark.parametrize("text", sorted(text for text, remedy in raised().items() if not remedy))
+def test_a_message_says_what_to_do_or_the_documents_do(text: str) -> None:
     if len(re.sub("[… ]", "", text)) > 3:  # the rest is put together from variables
         assert any(fits(quoted, text) for quoted in documented()), (
-            f"{raised()[text]} raises it: add it to docs/troubleshooting.md"
+            "give it a remedy, or a row in docs/troubleshooting.md"
         )
 
 

@@ -28,7 +28,7 @@ from fishseg.features.loading import Loader
 from fishseg.features.shards import Batch, FeatureCache
 from fishseg.metrics.calibration import LogitHistogram
 from fishseg.metrics.masks import batch_counts
-from fishseg.params import TrainParams, choose
+from fishseg.params import TrainParams, choose, typed_path
 from fishseg.tables import write_csv
 from fishseg.training.augmentation import add_noise, jitter_colors
 from fishseg.training.checkpoints import Checkpoint, Epoch
@@ -229,7 +229,7 @@ def _name(run: Run, manifest: pd.DataFrame) -> str:
     facts = {
         # Wherever the folder lies, what is in it counts.
         "params": run.params.model_dump()
-        | {"init_from": _weights_sha256(Path(start)) if start else None},
+        | {"init_from": _weights_sha256(typed_path(start)) if start else None},
         "manifest": manifest.to_csv(index=False),
         "shards": run.cache.digests(),
         "device": run.device.type,
@@ -283,7 +283,7 @@ def _start_state(run: Run) -> dict[str, Tensor]:
         CacheError: there is none.
         ParameterError: it is another decoder, or takes other features.
     """
-    folder = Path(run.params.init_from)
+    folder = typed_path(run.params.init_from)
     decoder, card = load_decoder(folder, run.device)
     index = run.cache.index
     theirs = (card.decoder, card.backbone["weights_sha256"], card.layers)
