@@ -411,7 +411,7 @@ def check_mask(paths: list[Path], drawn: NDArray[np.bool_]) -> tuple[str, str | 
     # grey as thin as it blurs an edge is taken for an edge.
     union = int((mask | drawn).sum())
     agrees = int((mask & drawn).sum()) / union if union else 1.0
-    same = agrees > (0.65 if mask_is_lossy(found) else 0.99)
+    same = agrees > (0.8 if mask_is_lossy(found) else 0.99)
     return "read", None if same else f"read as something else: {agrees:.2f}"
 
 

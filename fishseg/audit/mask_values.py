@@ -37,6 +37,7 @@ LARGE_SHARE = 0.005  # of all pixels
 # Of an interpolated outline: how many levels between dark and bright it leaves, and how few pixels.
 MIN_SOFT_LEVELS = 10
 MAX_SOFT_SHARE = 0.1
+MIN_DRAWN = 64  # pixels: fewer say nothing of how levels are spread
 # Masks inside out: more than this of the frame's edge is fish, and less of the middle.
 INVERTED_BORDER = 0.5
 
@@ -269,6 +270,12 @@ def _two_levels(pool: _Pool) -> int | None:
     was_lossy = (
         int(between.sum()) >= MIN_SOFT_LEVELS and _fades(pool, dark) and _fades(pool, bright)
     )
+    if was_lossy:
+        # Edges that compression blurs pass through all levels; what stays near one is drawn.
+        middle = between & (values > white // 4) & (values < white - white // 4)
+        near = np.abs(values[middle, None] - values[None, middle]) <= noise // 2
+        if 2 * int((near @ pool.pixels[middle]).max(initial=0)) > max(n_between, MIN_DRAWN):
+            return None
     # Whatever was black or white all over is of one value still, for better or worse compressed.
     large = own_area & (pool.pixels > LARGE_SHARE * n_pixels)
     if (large & dark).sum() > 1 or (large & bright).sum() > 1:
