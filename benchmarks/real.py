@@ -29,7 +29,6 @@ import pandas as pd
 from scipy.optimize import linear_sum_assignment
 from tqdm import tqdm
 
-import fishseg
 from benchmarks.peer import Peer
 from benchmarks.real_sets import Box, Picture, RealSet, find_sets
 from benchmarks.results import write_between_marks
@@ -45,6 +44,7 @@ from fishseg.metrics.masks import score_image
 from fishseg.plots.galleries import GalleryItem, gallery
 from fishseg.prediction.fine import FineModel
 from fishseg.prediction.segmenter import Segmenter
+from fishseg.prediction.shipped import DECODER, PRETRAINED, locate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -56,7 +56,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DEFAULT_FOLDER = "../shared"
-PRETRAINED = Path(fishseg.__file__).parent / "pretrained"
 OUT = Path("tmp/real")
 FOUND_IOU = 0.5
 N_WORST = 6
@@ -109,7 +108,12 @@ def _parse_arguments() -> argparse.Namespace:
         metavar="FOLDER",
         help="decoders (default: data/decoder and the one that ships, where they exist)",
     )
-    parser.add_argument("--backbone", type=Path, default=Path("data/backbone"), metavar="FOLDER")
+    parser.add_argument(
+        "--backbone",
+        type=Path,
+        metavar="FOLDER",
+        help="their backbone (default: data/backbone, or what is fetched once)",
+    )
     parser.add_argument("--tta", type=int, choices=(1, 2, 4, 8), default=1)
     parser.add_argument(
         "--fine", action="store_true", help="also with a second look, as predict --fine"
@@ -140,11 +144,11 @@ def _models(options: argparse.Namespace) -> dict[str, ProbabilityModel]:
     """The models to measure, by what the table calls them."""
     decoders = {str(folder): folder for folder in options.decoder or ()}
     if not decoders:
-        candidates = {"decoder at hand": Path("data/decoder"), "decoder that ships": PRETRAINED}
+        candidates = {"decoder at hand": DECODER, "decoder that ships": PRETRAINED}
         decoders = {n: folder for n, folder in candidates.items() if (folder / CARD_NAME).exists()}
     device = devices.select()
     models: dict[str, ProbabilityModel] = {
-        name: Segmenter.load(folder, options.backbone, device, tta=options.tta)
+        name: Segmenter.load(*locate(folder, options.backbone), device, tta=options.tta)
         for name, folder in decoders.items()
     }
     if options.fine:
@@ -160,7 +164,7 @@ def _models(options: argparse.Namespace) -> dict[str, ProbabilityModel]:
     if not models:
         raise CacheError(
             "there is no decoder to measure",
-            where="data/decoder",
+            where=DECODER,
             remedy="dvc repro train, or --decoder FOLDER",
         )
     return models
