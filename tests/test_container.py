@@ -82,8 +82,10 @@ def test_predict_runs_with_the_packages_of_the_image_alone(tmp_path: Path) -> No
         if {canonicalize_name(owner) for owner in owners} & set(packages())
     }
     done = subprocess.run(
-        [sys.executable, "-c", ONLY, ",".join({*allowed, "fishseg"})]
-        + ["predict", "fish.png", "--out", "out", "--model", "model.onnx"],
+        [
+            *(sys.executable, "-c", ONLY, ",".join({*allowed, "fishseg"})),
+            *("predict", "fish.png", "--out", "out", "--model", "model.onnx"),
+        ],
         cwd=tmp_path,
         env={"PYTHONPATH": str(REPOSITORY)},
         capture_output=True,
