@@ -10,7 +10,7 @@ export FISHSEG_STORE ?= $(CURDIR)/data/.store
 .PHONY: help setup repro test test-fast lint type format studies pretrained cnn3 baseline compare report leak refresh clean-store verify benchmarks real
 
 help:  ## what there is to make
-	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z0-9-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 14
 
 $(BIN)/.installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -27,6 +27,7 @@ setup: $(BIN)/.installed  ## make .venv with the locked versions
 
 repro: setup  ## run the pipeline: data to metrics/ and plots/
 	dvc repro
+	@fishseg committed
 
 # A process a core, of one thread: processes that share cores wait for one another.
 test: setup  ## all tests, the end-to-end run included
