@@ -17,6 +17,7 @@ from fishseg.measurement.size import measure
 from fishseg.measurement.table import outlines_of, rows_of
 from fishseg.parallel import ordered_map
 from fishseg.plots.measured import measured_overlay
+from fishseg.report.own_pictures import pictures_of
 from fishseg.store import file_sha256
 
 if TYPE_CHECKING:
@@ -230,7 +231,7 @@ def _finish(job: _Job, results: Results, wanted: Wanted) -> Record:
     if wanted.coco:
         size = (mask.shape[0], mask.shape[1])
         record["outlines"] = [outlines_of(one, size) for one in fish]
-    return results.write(job.picture, made, record)
+    return results.write(job.picture, made, record, pictures_of(job.image, mask))
 
 
 def _as_pixels(probability: NDArray[np.float32], bits: int) -> NDArray[Any]:
