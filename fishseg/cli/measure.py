@@ -80,7 +80,14 @@ def _paired(found: Found, place: Path) -> tuple[Found, dict[Path, Path]]:
             remedy = f"let one picture and one mask be called {stem}"
         problems.append(DataError(what, where=picture.source, remedy=remedy))
     left = sorted({mask for several in masks.values() for mask in several} - used)
-    problems += [DataError("there is no picture of this mask", where=mask) for mask in left]
+    problems += [
+        DataError(
+            "there is no picture of this mask",
+            where=mask,
+            remedy="give the picture the mask's name, or leave the mask out",
+        )
+        for mask in left
+    ]
     pictures = [picture for picture in found.pictures if picture.path in by_picture]
     return dataclasses.replace(found, pictures=pictures, problems=problems), by_picture
 

@@ -37,7 +37,7 @@ class BrightModel:
 
 def use(monkeypatch: pytest.MonkeyPatch, model: BrightModel, identity: str) -> None:
     loaded = Loaded(model=model, identity=identity, about="trained on what is bright")
-    monkeypatch.setattr(models, "load_model", lambda options, tta: loaded)
+    monkeypatch.setattr(models, "_load", lambda options, tta: loaded)
 
 
 @pytest.fixture
