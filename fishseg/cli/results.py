@@ -69,6 +69,7 @@ class Wanted:
         excel: whether the table is written as a sheet, too.
         min_confidence: fish of less are left out of the table.
         scales: of the pictures that have one; the others keep what an earlier run gave them.
+        mask_rule: which values of masks that are given are fish (`fishseg.images.mask_rule`).
     """
 
     model: str
@@ -78,6 +79,7 @@ class Wanted:
     excel: bool
     min_confidence: float
     scales: Mapping[Path, Scale]
+    mask_rule: str = ""
 
     def made_with(self, mask_from: str, given: str = "") -> str:
         """What decides what is found in a picture.
@@ -86,7 +88,7 @@ class Wanted:
             mask_from: ``model``, ``given``, or ``hand`` for one that was corrected afterwards.
             given: the SHA-256 of the mask that was given.
         """
-        decides = {MODEL: self.model, GIVEN: given, HAND: ""}[mask_from]
+        decides = {MODEL: self.model, GIVEN: f"{given} {self.mask_rule}", HAND: ""}[mask_from]
         parts = [_FORMAT, mask_from, decides, self.min_share]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fishseg.audit.mask_values import read_lone_mask
 from fishseg.cli.results import GIVEN, HAND, MODEL, Content, DiskFullError
 from fishseg.errors import DataError, FishsegError
 from fishseg.images.decoding import read_image
+from fishseg.images.masks import read_mask
 from fishseg.measurement.instances import find_fish, fish_of_mask
 from fishseg.measurement.size import measure
 from fishseg.measurement.table import outlines_of, rows_of
@@ -149,7 +149,10 @@ def _read(picture: InputFile, given: Path | None, results: Results, wanted: Want
             return dataclasses.replace(job, mask=drawn, mask_sha256=digest, mask_from=HAND)
     if given is not None and given_sha256 is not None:
         return dataclasses.replace(
-            job, mask=read_lone_mask(given, size), mask_sha256=given_sha256, mask_from=GIVEN
+            job,
+            mask=read_mask(given, size, wanted.mask_rule),
+            mask_sha256=given_sha256,
+            mask_from=GIVEN,
         )
     return job
 
