@@ -13,7 +13,7 @@ from fishseg.cli.arguments import conclude, one_line
 from fishseg.cli.results import Results, Wanted
 from fishseg.cli.scales import Scales, scales_of
 from fishseg.cli.streaming import outcomes
-from fishseg.cli.tables import write_tables
+from fishseg.cli.tables import DECISIONS, read_decisions, write_tables
 from fishseg.errors import FishsegError, ParameterError
 
 if TYPE_CHECKING:
@@ -81,6 +81,7 @@ def fill(
     problems: list[FishsegError] = []
     remarks: list[str] = []
     n_used = 0
+    read_decisions(folder / DECISIONS)  # a damaged file is better known before hours of work
     with Results(folder) as results:
         pictures = results.named(found.pictures)
         of_each, useless = scales.of_each(pictures)

@@ -7,7 +7,14 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fishseg.cli.arguments import Commands, add_command, add_results, conclude, one_line
+from fishseg.cli.arguments import (
+    Commands,
+    add_command,
+    add_mask_values,
+    add_results,
+    conclude,
+    one_line,
+)
 from fishseg.errors import DataError
 
 if TYPE_CHECKING:
@@ -40,6 +47,7 @@ def add_parser(commands: Commands) -> None:
     )
     command.add_argument("pictures", metavar="PICTURES", help="a picture, a folder, or a pattern")
     command.add_argument("masks", type=Path, metavar="MASKS", help="a mask, or a folder of masks")
+    add_mask_values(command)
     add_results(command)
     command.set_defaults(command=run)
 
@@ -53,7 +61,23 @@ def run(options: argparse.Namespace) -> int:
     found, masks = _paired(find_pictures([options.pictures]), options.masks)
     if not found.pictures:
         return conclude(0, [one_line(problem) for problem in found.problems], found.remarks)
-    return fill(options.out, found, masks, wanted, scales)
+    rule = _rule(sorted(set(masks.values())), options.mask_values)
+    return fill(options.out, found, masks, dataclasses.replace(wanted, mask_rule=rule), scales)
+
+
+def _rule(masks: list[Path], declared: str) -> str:
+    """Which values are fish, judged over all masks together."""
+    from fishseg.audit.mask_values import OPTION_CHOICE, read_values, resolve_rule
+    from fishseg.images.mask_rule import ZERO_255
+
+    values, places = [], []
+    for mask in masks:
+        try:
+            values.append(read_values(mask))
+            places.append(str(mask))
+        except DataError:
+            continue  # who measures it will say what is wrong
+    return resolve_rule(values, places, declared, choice=OPTION_CHOICE) if values else ZERO_255
 
 
 def _paired(found: Found, place: Path) -> tuple[Found, dict[Path, Path]]:
@@ -80,7 +104,14 @@ def _paired(found: Found, place: Path) -> tuple[Found, dict[Path, Path]]:
             remedy = f"let one picture and one mask be called {stem}"
         problems.append(DataError(what, where=picture.source, remedy=remedy))
     left = sorted({mask for several in masks.values() for mask in several} - used)
-    problems += [DataError("there is no picture of this mask", where=mask) for mask in left]
+    problems += [
+        DataError(
+            "there is no picture of this mask",
+            where=mask,
+            remedy="give the picture the mask's name, or leave the mask out",
+        )
+        for mask in left
+    ]
     pictures = [picture for picture in found.pictures if picture.path in by_picture]
     return dataclasses.replace(found, pictures=pictures, problems=problems), by_picture
 

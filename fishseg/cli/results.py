@@ -24,7 +24,7 @@ from PIL import Image
 
 from fishseg.audit.mask_values import read_lone_mask
 from fishseg.cli.inputs import InputFile
-from fishseg.cli.tables import COCO_FILES, EXCEL, TABLE
+from fishseg.cli.tables import COCO_FILES, EXCEL, PAGE, TABLE
 from fishseg.errors import DataError
 from fishseg.images.decoding import read_image
 from fishseg.images.folders import RESULT_FOLDERS, STATE, mark_results, result_names
@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 
 Record: TypeAlias = dict[str, Any]
 
-OURS = frozenset({*RESULT_FOLDERS, TABLE, EXCEL, *COCO_FILES})
+OURS = frozenset({*RESULT_FOLDERS, TABLE, EXCEL, PAGE, "pictures", *COCO_FILES})
 # Where a mask comes from.
 MODEL, GIVEN, HAND = "model", "given", "hand"
 # Changes with anything that makes old records wrong.
@@ -69,6 +69,7 @@ class Wanted:
         excel: whether the table is written as a sheet, too.
         min_confidence: fish of less are left out of the table.
         scales: of the pictures that have one; the others keep what an earlier run gave them.
+        mask_rule: which values of masks that are given are fish (`fishseg.images.mask_rule`).
     """
 
     model: str
@@ -78,6 +79,7 @@ class Wanted:
     excel: bool
     min_confidence: float
     scales: Mapping[Path, Scale]
+    mask_rule: str = ""
 
     def made_with(self, mask_from: str, given: str = "") -> str:
         """What decides what is found in a picture.
@@ -86,7 +88,7 @@ class Wanted:
             mask_from: ``model``, ``given``, or ``hand`` for one that was corrected afterwards.
             given: the SHA-256 of the mask that was given.
         """
-        decides = {MODEL: self.model, GIVEN: given, HAND: ""}[mask_from]
+        decides = {MODEL: self.model, GIVEN: f"{given} {self.mask_rule}", HAND: ""}[mask_from]
         parts = [_FORMAT, mask_from, decides, self.min_share]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
@@ -291,8 +293,20 @@ class Results:
             and all((self.folder / file).is_file() for file in record["files"])
         )
 
-    def write(self, picture: InputFile, made: dict[str, NDArray[Any]], record: Record) -> Record:
+    def write(
+        self,
+        picture: InputFile,
+        made: dict[str, NDArray[Any]],
+        record: Record,
+        shown: Mapping[str, bytes],
+    ) -> Record:
         """Write a picture's results, by the folders they go to, and then its record.
+
+        Args:
+            picture: the picture.
+            made: pixels by the folder they go to.
+            record: what else is known.
+            shown: files for the page, by their names.
 
         Returns:
             The record, completed by what the files tell.
@@ -301,6 +315,7 @@ class Results:
             DataError: one of them would overwrite the photograph, or cannot be written.
         """
         contents = {f"{kind}/{picture.name}.png": _png(pixels) for kind, pixels in made.items()}
+        contents |= {f"pictures/{picture.name}/{name}": content for name, content in shown.items()}
         for file in contents:
             if (self.folder / file).resolve() == picture.path.resolve():
                 raise DataError(

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fishseg.audit.mask_values import read_lone_mask
 from fishseg.cli.results import GIVEN, HAND, MODEL, Content, DiskFullError
 from fishseg.errors import DataError, FishsegError
 from fishseg.images.decoding import read_image
+from fishseg.images.masks import read_mask
 from fishseg.measurement.instances import find_fish, fish_of_mask
 from fishseg.measurement.size import measure
 from fishseg.measurement.table import outlines_of, rows_of
 from fishseg.parallel import ordered_map
 from fishseg.plots.measured import measured_overlay
+from fishseg.report.own_pictures import pictures_of
 from fishseg.store import file_sha256
 
 if TYPE_CHECKING:
@@ -148,7 +149,10 @@ def _read(picture: InputFile, given: Path | None, results: Results, wanted: Want
             return dataclasses.replace(job, mask=drawn, mask_sha256=digest, mask_from=HAND)
     if given is not None and given_sha256 is not None:
         return dataclasses.replace(
-            job, mask=read_lone_mask(given, size), mask_sha256=given_sha256, mask_from=GIVEN
+            job,
+            mask=read_mask(given, size, wanted.mask_rule),
+            mask_sha256=given_sha256,
+            mask_from=GIVEN,
         )
     return job
 
@@ -230,7 +234,7 @@ def _finish(job: _Job, results: Results, wanted: Wanted) -> Record:
     if wanted.coco:
         size = (mask.shape[0], mask.shape[1])
         record["outlines"] = [outlines_of(one, size) for one in fish]
-    return results.write(job.picture, made, record)
+    return results.write(job.picture, made, record, pictures_of(job.image, mask))
 
 
 def _as_pixels(probability: NDArray[np.float32], bits: int) -> NDArray[Any]:

@@ -8,6 +8,7 @@ import logging
 import re
 from typing import TYPE_CHECKING, Any
 
+from fishseg.errors import DataError
 from fishseg.measurement import coco
 from fishseg.measurement.instances import fish_of_mask
 from fishseg.measurement.table import (
@@ -18,9 +19,10 @@ from fishseg.measurement.table import (
     is_plausible,
     outlines_of,
 )
+from fishseg.report.own_pictures import page
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from fishseg.cli.results import Results, Wanted
@@ -28,16 +30,24 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-TABLE, EXCEL = "measurements.csv", "measurements.xlsx"
+TABLE, EXCEL, PAGE = "measurements.csv", "measurements.xlsx", "index.html"
+# What the page lets the user save beside it.
+DECISIONS = "decisions.csv"
 # File and kind of outline.
 COCO_FILES = {"annotations.json": "rle", "annotations_polygons.json": "polygons"}
 
 
 def write_tables(results: Results, wanted: Wanted) -> None:
     """Put the tables together from all records, also those of earlier runs."""
+    decisions = read_decisions(results.folder / DECISIONS)
     table = table_of(
-        (record for _, record in results.records()), min_confidence=wanted.min_confidence
+        (record for _, record in results.records()),
+        min_confidence=wanted.min_confidence,
+        decisions=decisions,
     )
+    with results.replacing(results.folder / PAGE) as part:
+        setup = {"Pictures": str(table.n_images), "Fish": str(len(table.rows))}
+        part.write_text(page(results.records(), decisions, setup), encoding="utf-8")
     with results.replacing(results.folder / TABLE) as part:
         table.write_csv(part)
     # Once there, they are kept up to date.
@@ -130,10 +140,11 @@ class Table:
 
     @property
     def columns(self) -> list[str]:
-        """Those of millimetres only where a scale is known."""
+        """Those of millimetres and decisions only where there are any."""
         has_scale = any(row["mm_per_px"] is not None for row in self.rows)
         with_scale = ("mm_per_px", "scale_from", *MM_COLUMNS) if has_scale else ()
-        return ["image", "fish", *COLUMNS, "mask_from", *with_scale]
+        decided = ("decision",) if any(row["decision"] for row in self.rows) else ()
+        return ["image", "fish", *COLUMNS, "mask_from", *decided, *with_scale]
 
     def report(self) -> None:
         """Log how many fish there are."""
@@ -158,12 +169,42 @@ class Table:
             )
 
 
-def table_of(records: Iterable[Row], *, min_confidence: float = 0) -> Table:
+def read_decisions(path: Path) -> dict[str, str]:
+    """What the user decided on the page, by the picture's source; nothing where there is no file.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    if not path.exists():
+        return {}
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            head, *rows = list(csv.reader(file)) or [[]]
+        decisions = dict(rows)
+    except (OSError, ValueError, csv.Error):
+        head, decisions = [], {}
+    if head != ["image", "decision"] or set(decisions.values()) - {"accepted", "rejected"}:
+        raise DataError(
+            "the decisions cannot be read",
+            where=path,
+            expected="the columns image and decision, which is accepted or rejected",
+            remedy="save them again from index.html, or remove the file",
+        )
+    return decisions
+
+
+def table_of(
+    records: Iterable[Row],
+    *,
+    min_confidence: float = 0,
+    decisions: Mapping[str, str] | None = None,
+) -> Table:
     """The table of these records, in their order; fish are numbered from 1 in each picture.
 
     Args:
         records: as `fishseg.cli.streaming` makes them.
         min_confidence: fish of less are left out; those of masks that no model made stay.
+        decisions: of the user, by the image.
     """
     rows: list[Row] = []
     n_images = n_empty = n_implausible = n_unsure = 0
@@ -183,6 +224,7 @@ def table_of(records: Iterable[Row], *, min_confidence: float = 0) -> Table:
                     "fish": number,
                     **fish,
                     "mask_from": record["mask_from"],
+                    "decision": (decisions or {}).get(record["source"]),
                     "mm_per_px": scale,
                     "scale_from": record["scale_from"],
                     **in_mm,

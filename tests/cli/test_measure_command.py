@@ -141,3 +141,21 @@ def test_a_sheet_for_excel(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert "pip install '.[excel]'" in str(run("in", "drawn", "--out", "other", "--excel"))
     assert not Path("other").exists()
+
+
+def test_which_values_are_fish_is_judged_over_all_masks() -> None:
+    for name in ("a", "b"):
+        photograph(f"in/{name}.png")
+        mask(f"drawn/{name}.png", (20, 20, 40, 10))
+    # 0, 1 and a ring of 255 that is to be ignored: one mask alone would tell another story.
+    pixels = np.asarray(Image.open("drawn/a.png")) // 255
+    pixels[5:8, 5:8] = 255
+    Image.fromarray(pixels).save("drawn/a.png")
+    Image.fromarray(np.asarray(Image.open("drawn/b.png")) // 255).save("drawn/b.png")
+    assert "--mask-values" in str(run("in", "drawn", "--out", "out"))
+    assert not Path("out").exists()
+    rule = ("--mask-values", "fish: 1; ignore: 255")
+    assert run("in", "drawn", "--out", "out", *rule) == 0
+    assert areas() == {"a.png": 400, "b.png": 400}
+    assert run("in", "drawn", "--out", "out", "--mask-values", "not 0", "--min-share", "0") == 0
+    assert [row["area_px"] for row in table() if row["image"] == "a.png"] == ["400", "9"]
