@@ -171,10 +171,10 @@ def test_revisions_are_compared_whatever_their_samples_are_called(
         path = Path(place) / compare.IMAGES
         path.parent.mkdir(parents=True)
         write_csv(table.assign(split="val", **scores), path)
-        before = compare._scores(Path(place), compare.WORKSPACE)
+        before = compare.read_scores(Path(place), compare.WORKSPACE)
         write_csv(table.assign(split="val", **(scores | {"iou": 0.75})).iloc[::-1], path)
-        after = compare._scores(Path(place), compare.WORKSPACE)
-    pair = compare._Pair(before, after)
+        after = compare.read_scores(Path(place), compare.WORKSPACE)
+    pair = compare.Pair(before, after)
     assert pair.same_images
     found = pair.difference("iou")
     assert found is not None

@@ -100,7 +100,8 @@ def _experiments(root: Path) -> list[str]:
 
 def _fold(root: Path, name: str) -> Fold | None:
     """An experiment as a fold; None where it is none."""
-    from ruamel.yaml import YAML, YAMLError
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
 
     try:
         tree: dict[str, dict[str, Any]] = YAML(typ="safe").load(
