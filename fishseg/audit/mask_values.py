@@ -270,7 +270,7 @@ def _two_levels(pool: _Pool) -> int | None:
     was_lossy = (
         int(between.sum()) >= MIN_SOFT_LEVELS and _fades(pool, dark) and _fades(pool, bright)
     )
-    if was_lossy:
+    if int(between.sum()) >= MIN_SOFT_LEVELS:
         # Edges that compression blurs pass through all levels; what stays near one is drawn.
         middle = between & (values > white // 4) & (values < white - white // 4)
         near = np.abs(values[middle, None] - values[None, middle]) <= noise // 2
