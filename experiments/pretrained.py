@@ -1,5 +1,7 @@
 """Draw pictures, train the decoder that ships, and write it to ``fishseg/pretrained/``.
 
+Pictures of val, and what it says of them, are drawn to ``docs/pictures/anywhere.png``.
+
 ``python -m experiments.pretrained`` (``make pretrained``) takes up to two hours on two cores. What
 it does stands in ``experiments/pretrained.yaml``. Pictures and features stay in the store: a run
 that was interrupted goes on where it stopped.
@@ -30,6 +32,10 @@ from fishseg.evaluation.predicting import predict_cached
 from fishseg.evaluation.scoring import score
 from fishseg.features.extraction import extract
 from fishseg.features.shards import FeatureCache
+from fishseg.images.decoding import read_image
+from fishseg.images.masks import read_mask
+from fishseg.plots.galleries import GalleryItem, gallery
+from fishseg.prediction.stored import Predicted
 from fishseg.tables import MANIFEST_COLUMNS
 from fishseg.training import loop
 from stages import BACKBONE
@@ -39,6 +45,7 @@ log = logging.getLogger(__name__)
 DECLARED = Path("experiments/pretrained.yaml")
 OUT = Path(fishseg.__file__).parent / "pretrained"
 CARD_NAME = "MODEL_CARD.md"
+EXAMPLES = Path("docs/pictures/anywhere.png")
 _LIBRARIES = ("numpy", "opencv-python-headless", "scipy")  # what draws the pictures
 
 
@@ -98,8 +105,10 @@ def pretrain(recipe: Recipe, out: Path) -> None:
         cache = FeatureCache(Path(folder) / "features")
         result = loop.train(cache, manifest, params.load(params.TrainParams, parameters), device)
         threshold = params.load(params.EvaluateParams, parameters).threshold
-        predictions = predict_cached(val, cache, result.decoder.eval(), result.card, device)
-        scores = score(predictions, len(val), threshold=threshold).table
+        answers = predict_cached(val, cache, result.decoder.eval(), result.card, device)
+        predictions = list(answers)
+    scores = score(predictions, len(val), threshold=threshold).table
+    draw_examples(predictions, scores, threshold)
     save_decoder(result.decoder, result.card, out)
     n_parameters = sum(parameter.numel() for parameter in result.decoder.parameters())
     (out / CARD_NAME).write_text(
@@ -107,6 +116,26 @@ def pretrain(recipe: Recipe, out: Path) -> None:
         encoding="utf-8",
     )
     log.info("val: mean IoU %.4f; written to %s", scores["iou"].mean(), out)
+
+
+def draw_examples(predictions: list[Predicted], scores: pd.DataFrame, threshold: float) -> None:
+    """Draw the first val picture of each place, whatever came of it."""
+    first = scores.groupby("class_name", sort=False).head(1)
+    items = [
+        GalleryItem(
+            image=read_image(Path(predictions[place].sample.image_path)),
+            truth=read_mask(
+                Path(predictions[place].sample.mask_path),
+                (predictions[place].sample.height, predictions[place].sample.width),
+            ),
+            prediction=predictions[place].mask(threshold),
+            iou=first.loc[place, "iou"],
+            class_name=first.loc[place, "class_name"],
+            sample_id=first.loc[place, "sample_id"],
+        )
+        for place in first.index
+    ]
+    gallery(items, EXAMPLES, "Drawn pictures of val, the first of each place")
 
 
 def drawn(pictures: DrawnSet, split: str) -> pd.DataFrame:

@@ -15,6 +15,8 @@ from experiments.study import changed
 from fishseg import params
 from fishseg.datasets.sample import anywhere
 from fishseg.datasets.sample.anywhere.photographs import PHOTOGRAPHS
+from fishseg.plots.galleries import GalleryItem
+from fishseg.prediction.stored import Predicted
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -70,6 +72,37 @@ def test_pictures_are_drawn_once_and_kept_apart_by_split(
     assert list(again["image_sha256"]) == list(found["image_sha256"][:2])
     with pytest.raises(AssertionError, match="drawn twice"):
         pretrained.drawn(pretrained.DrawnSet(seed=3, pictures_per_place=1), "train")
+
+
+def test_examples_show_the_first_picture_of_each_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw_two(1, 1, tmp_path)
+    shown: list[GalleryItem] = []
+    monkeypatch.setattr(pretrained, "gallery", lambda items, *_: shown.extend(items))
+    rows = []
+    for sample_id in ("Ice/val-1", "Ice/val-2", "Nothing/val-1"):
+        place = sample_id.split("/")[0]
+        paths = {part: tmp_path / part / place / "00001" for part in ("images", "masks")}
+        rows.append(
+            {
+                "sample_id": sample_id,
+                "class_name": place,
+                "image_path": str(paths["images"].with_suffix(".jpg")),
+                "mask_path": str(paths["masks"].with_suffix(".png")),
+                "height": 20,
+                "width": 30,
+                "iou": 0.25,
+            }
+        )
+    scores = pd.DataFrame(rows)
+    levels = np.zeros((20, 30), np.uint8)
+    levels[:10] = 255
+    predictions = [Predicted(sample=row, levels=levels) for row in scores.itertuples(index=False)]
+    pretrained.draw_examples(predictions, scores, threshold=0.5)
+    assert [item.sample_id for item in shown] == ["Ice/val-1", "Nothing/val-1"]
+    assert [item.truth.sum() for item in shown] == [5 * 15, 0]
+    assert all(item.prediction[:10].all() and not item.prediction[10:].any() for item in shown)
 
 
 def test_the_model_card_names_every_photograph_and_what_was_measured() -> None:
