@@ -13,6 +13,7 @@ import yaml
 from experiments import pretrained
 from experiments.study import changed
 from fishseg import params
+from fishseg.datasets import sample
 from fishseg.datasets.sample import anywhere
 from fishseg.datasets.sample.anywhere.photographs import PHOTOGRAPHS
 from fishseg.plots.galleries import GalleryItem
@@ -45,33 +46,49 @@ def draw_two(seed: int, pictures_per_place: int, folder: Path) -> None:
             cv2.imwrite(str(target / f"{number:05d}.{suffix}"), picture)
 
 
+def draw_one_of_the_market(wanted: params.DataParams, folder: Path) -> None:
+    """Stands in for the market, in its layout."""
+    assert (wanted.scene, wanted.copies_per_photo, wanted.wrong_mask_share) == ("market", 1, 0)
+    rng = np.random.default_rng(wanted.seed + 100)
+    for part, shape in (("Trout", (20, 30, 3)), ("Trout GT", (20, 30))):
+        target = folder / "Fish_Dataset" / "Fish_Dataset" / "Trout" / part
+        target.mkdir(parents=True)
+        picture = rng.integers(0, 2, shape, np.uint8) * np.uint8(255)
+        cv2.imwrite(str(target / "00001.png"), picture)
+
+
 def test_pictures_are_drawn_once_and_kept_apart_by_split(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FISHSEG_STORE", str(tmp_path))
     monkeypatch.setattr(anywhere, "draw_set", draw_two)
+    monkeypatch.setattr(sample, "download", draw_one_of_the_market)
     sets = {
-        split: pretrained.DrawnSet(seed=seed, pictures_per_place=1)
+        split: pretrained.DrawnSet(seed=seed, pictures_per_place=1, market_per_species=1)
         for split, seed in (("train", 1), ("val", 2))
     }
     found = pd.concat([pretrained.drawn(pictures, split) for split, pictures in sets.items()])
     assert list(found["sample_id"]) == [
         "Ice/train-00001",
         "Nothing/train-00001",
+        "Trout/train-00001",
         "Ice/val-00001",
         "Nothing/val-00001",
+        "Trout/val-00001",
     ]
-    assert list(found["split"]) == ["train", "train", "val", "val"]
-    assert found["image_sha256"].nunique() == 4
+    assert list(found["split"]) == ["train"] * 3 + ["val"] * 3
+    assert found["image_sha256"].nunique() == 6
 
     def draw_again(seed: int, pictures_per_place: int, folder: Path) -> None:
         raise AssertionError("drawn twice")
 
     monkeypatch.setattr(anywhere, "draw_set", draw_again)
     again = pretrained.drawn(sets["train"], "train")
-    assert list(again["image_sha256"]) == list(found["image_sha256"][:2])
+    assert list(again["image_sha256"]) == list(found["image_sha256"][:3])
     with pytest.raises(AssertionError, match="drawn twice"):
-        pretrained.drawn(pretrained.DrawnSet(seed=3, pictures_per_place=1), "train")
+        pretrained.drawn(
+            pretrained.DrawnSet(seed=3, pictures_per_place=1, market_per_species=1), "train"
+        )
 
 
 def test_examples_show_the_first_picture_of_each_place(
