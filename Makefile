@@ -10,7 +10,7 @@ export FISHSEG_STORE ?= $(CURDIR)/data/.store
 .PHONY: help setup repro test test-fast lint type format studies pretrained cnn3 baseline compare report leak refresh clean-store verify benchmarks real
 
 help:  ## what there is to make
-	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z0-9-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 14
 
 $(BIN)/.installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -20,13 +20,14 @@ $(BIN)/.installed: requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 # The page of `dvc plots` would load its scripts from the network.
 	$(BIN)/python -m fishseg.plots.dvc_page $(VENV)/plots.html
-	$(BIN)/dvc config --local plots.html_template $(CURDIR)/$(VENV)/plots.html
+	$(BIN)/dvc config --local plots.html_template "$(CURDIR)/$(VENV)/plots.html"
 	touch $@
 
 setup: $(BIN)/.installed  ## make .venv with the locked versions
 
 repro: setup  ## run the pipeline: data to metrics/ and plots/
 	dvc repro
+	@fishseg committed
 
 # A process a core, of one thread: processes that share cores wait for one another.
 test: setup  ## all tests, the end-to-end run included
@@ -78,7 +79,7 @@ leak: setup  ## what a random split hides: siblings of val images in train, val 
 
 # PEER is another model to compare with; benchmarks/peer.py says how it is fed.
 real: setup  ## FISHSEG_REAL=…: real pictures never trained on, scored; PEER=….onnx beside them
-	python -m benchmarks.real $(if $(PEER),--peer $(PEER))
+	python -m benchmarks.real --write docs/real-pictures.md $(if $(PEER),--peer $(PEER))
 
 verify: setup  ## run the pipeline in two clean clones and compare every byte of what it tells
 	python -m benchmarks.verify

@@ -32,6 +32,7 @@ from fishseg.audit.provenance import LOW_CONFIDENCE, Audited, audit
 from fishseg.datasets import sample
 from fishseg.datasets.layout import PHOTOS_FOLDER
 from fishseg.images.decoding import read_image
+from fishseg.images.mask_rule import ZERO_255
 from fishseg.images.masks import read_mask
 
 # In this order: the last one changes the files.
@@ -77,6 +78,7 @@ def _render(raw: Path, seed: int, photos: int, copies: int) -> None:
         copies_per_photo=copies,
         scene="market",
         wrong_mask_share=0.03,
+        mask_values="auto",
     )
     sample.download(wanted, raw)
 
@@ -144,7 +146,7 @@ def score(audited: Audited, raw: Path) -> dict[str, str]:
     flagged = table["mask_status"] == "repaired"
     ious = [
         _iou(
-            read_mask(Path(table.loc[sample_id, "mask_path"]), (445, 590)),
+            read_mask(Path(table.loc[sample_id, "mask_path"]), (445, 590), ZERO_255),
             _exact_mask(truth.loc[sample_id], sample_id, raw),
         )
         for sample_id in table.index[flagged]

@@ -36,6 +36,7 @@ from fishseg.features.extraction import extract
 from fishseg.features.masks import read_packed_mask
 from fishseg.features.shard_file import write_shard
 from fishseg.images.decoding import read_image
+from fishseg.images.mask_rule import ZERO_255
 from fishseg.images.resizing import resize_image
 from fishseg.params import FeaturesParams
 from fishseg.tables import read_inventory
@@ -182,7 +183,7 @@ def phases(samples: pd.DataFrame, pixels: Tensor, folder: Path) -> dict[str, tim
     paths = [Path(path) for path in samples["image_path"]]
     images = [read_image(path) for path in paths]
     masks = [
-        (Path(str(sample.mask_path)), (int(sample.height), int(sample.width)))  # type: ignore[arg-type]
+        (Path(str(sample.mask_path)), (int(sample.height), int(sample.width)), ZERO_255)  # type: ignore[arg-type]
         for sample in samples.itertuples()
     ]
     features = torch.randn(len(paths), 384, SIZE // 16, SIZE // 16).half()
@@ -191,7 +192,9 @@ def phases(samples: pd.DataFrame, pixels: Tensor, folder: Path) -> dict[str, tim
         "read": lambda: seconds(lambda: [path.read_bytes() for path in paths]),
         "read and decode": lambda: seconds(lambda: [read_image(path) for path in paths]),
         "resize": lambda: seconds(lambda: [resize_image(i, (SIZE, SIZE)) for i in images]),
-        "masks": lambda: seconds(lambda: [read_packed_mask(*mask, (SIZE, SIZE)) for mask in masks]),
+        "masks": lambda: seconds(
+            lambda: [read_packed_mask(*mask, (SIZE, SIZE), with_valid=False) for mask in masks]
+        ),
         "write": lambda: seconds(lambda: write_shard(shard, folder / "shard")),
     }
 

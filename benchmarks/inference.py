@@ -160,7 +160,13 @@ def _predict(model: ProbabilityModel, paths: Sequence[Path], folder: Path) -> Ca
 
     def run() -> None:
         wanted = Wanted(
-            model="benchmark", min_share=0.03, probability_bits=0, coco=False, mm_per_px=None
+            model="benchmark",
+            min_share=0.03,
+            probability_bits=0,
+            coco=False,
+            excel=False,
+            min_confidence=0,
+            scales={},
         )
         pictures = find_pictures([str(path) for path in paths]).pictures
         with Results(folder / f"{id(model)}-{next(runs)}") as results:

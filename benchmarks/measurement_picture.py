@@ -15,6 +15,7 @@ from matplotlib.patches import Arc, Circle, Rectangle
 from numpy.typing import NDArray
 
 from fishseg.images.decoding import read_image
+from fishseg.images.mask_rule import ZERO_255
 from fishseg.images.masks import read_mask
 from fishseg.measurement.size import Measurement, measure
 from fishseg.plots.overlays import overlay
@@ -28,7 +29,7 @@ TARGET = Path("docs/pictures/measurements.png")
 def main() -> None:
     """Measure the sample and draw it."""
     image = read_image(FOLDER / FOLDER.name / SAMPLE)
-    mask = read_mask(FOLDER / f"{FOLDER.name} GT" / SAMPLE, image.shape[:2])
+    mask = read_mask(FOLDER / f"{FOLDER.name} GT" / SAMPLE, image.shape[:2], ZERO_255)
     TARGET.parent.mkdir(parents=True, exist_ok=True)
     with house_style():
         save(draw(overlay(image, mask), mask, measure(mask)), TARGET)

@@ -22,6 +22,7 @@ from tqdm import tqdm
 from benchmarks.results import write_between_marks
 from fishseg import devices
 from fishseg.images.decoding import read_image
+from fishseg.images.mask_rule import ZERO_255
 from fishseg.images.masks import read_mask
 from fishseg.measurement.instances import find_fish
 from fishseg.measurement.size import measure
@@ -73,7 +74,7 @@ def errors_of(sample: Any, segmenter: Segmenter) -> Iterator[dict[str, Any]]:
     class_name, stem = sample.sample_id.split("/")
     folder = RAW / "Fish_Dataset" / "Fish_Dataset" / class_name
     image = read_image(folder / class_name / f"{stem}.png")
-    mask = read_mask(folder / f"{class_name} GT" / f"{stem}.png", image.shape[:2])
+    mask = read_mask(folder / f"{class_name} GT" / f"{stem}.png", image.shape[:2], ZERO_255)
     if cut_off(mask):
         return
     for kind, probability, threshold in (

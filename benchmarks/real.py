@@ -29,20 +29,22 @@ import pandas as pd
 from scipy.optimize import linear_sum_assignment
 from tqdm import tqdm
 
-import fishseg
 from benchmarks.peer import Peer
 from benchmarks.real_sets import Box, Picture, RealSet, find_sets
 from benchmarks.results import write_between_marks
 from fishseg import devices
 from fishseg.decoders.files import CARD_NAME
-from fishseg.errors import CacheError, FishsegError
+from fishseg.errors import CacheError, DataError, FishsegError
 from fishseg.images.decoding import read_image
+from fishseg.images.mask_rule import ZERO_255
 from fishseg.images.masks import read_mask
 from fishseg.measurement.instances import Instance, find_fish
 from fishseg.measurement.size import measure
 from fishseg.metrics.masks import score_image
 from fishseg.plots.galleries import GalleryItem, gallery
+from fishseg.prediction.fine import FineModel
 from fishseg.prediction.segmenter import Segmenter
+from fishseg.prediction.shipped import DECODER, PRETRAINED, locate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,7 +56,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DEFAULT_FOLDER = "../shared"
-PRETRAINED = Path(fishseg.__file__).parent / "pretrained"
 OUT = Path("tmp/real")
 FOUND_IOU = 0.5
 N_WORST = 6
@@ -77,25 +78,24 @@ def main() -> None:
     """Measure as the command line asks."""
     options = _parse_arguments()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    table = [f"| {' | '.join(HEAD)} |", "|---|---|---" + "|--:" * (len(HEAD) - 3) + "|"]
+    tables = []
     try:
-        sets = find_sets(Path(os.environ.get("FISHSEG_REAL", DEFAULT_FOLDER)))
-        chosen = [found for found in sets if not options.sets or found.name in options.sets]
+        chosen = _choose(Path(os.environ.get("FISHSEG_REAL", DEFAULT_FOLDER)), options.sets)
         models = _models(options)
-        rows, tables = [], []
+        print("\n".join(table))
         for real_set in chosen:
             for name, model in models.items():
                 scores = score_set(real_set, model, name)
-                rows.append(summary_row(real_set, name, scores))
                 tables.append(scores.assign(set=real_set.name, model=name))
+                table.append(f"| {' | '.join(summary_row(real_set, name, scores))} |")
+                print(table[-1], flush=True)
     except FishsegError as error:
         raise SystemExit(f"ERROR: {error}") from None
-    table = [f"| {' | '.join(HEAD)} |", "|---|---|---" + "|--:" * (len(HEAD) - 3) + "|"]
-    table += [f"| {' | '.join(row)} |" for row in rows]
-    print("\n".join(table))
     OUT.mkdir(parents=True, exist_ok=True)
     pd.concat(tables).to_csv(OUT / "pictures.csv", index=False)
-    if options.readme:
-        write_between_marks("real: make real", table)
+    for page in options.write:
+        write_between_marks("real: make real", table, page)
 
 
 def _parse_arguments() -> argparse.Namespace:
@@ -108,28 +108,51 @@ def _parse_arguments() -> argparse.Namespace:
         metavar="FOLDER",
         help="decoders (default: data/decoder and the one that ships, where they exist)",
     )
-    parser.add_argument("--backbone", type=Path, default=Path("data/backbone"), metavar="FOLDER")
+    parser.add_argument(
+        "--backbone",
+        type=Path,
+        metavar="FOLDER",
+        help="their backbone (default: data/backbone, or what is fetched once)",
+    )
     parser.add_argument("--tta", type=int, choices=(1, 2, 4, 8), default=1)
+    parser.add_argument(
+        "--fine", action="store_true", help="also with a second look, as predict --fine"
+    )
     parser.add_argument("--peer", type=Path, metavar="FILE", help="another model, as ONNX")
     parser.add_argument("--peer-size", type=int, default=1024, help="side of its input")
     parser.add_argument("--peer-mean", type=float, default=128, help="of 255")
     parser.add_argument("--peer-scale", type=float, default=256, help="of 255")
     parser.add_argument("--peer-threshold", type=float, default=0.5)
-    parser.add_argument("--readme", action="store_true", help="write the table into README.md, too")
+    parser.add_argument(
+        "--write", type=Path, nargs="+", metavar="PAGE", default=(), help="pages for the table, too"
+    )
     return parser.parse_args()
+
+
+def _choose(folder: Path, names: Sequence[str] | None) -> list[RealSet]:
+    """The sets of a folder, or those of certain names."""
+    sets = {found.name: found for found in find_sets(folder)}
+    for name in names or ():
+        if name not in sets:
+            raise DataError(
+                f"there is no set {name}", where=folder, expected=f"one of {', '.join(sets)}"
+            )
+    return [sets[name] for name in names or sets]
 
 
 def _models(options: argparse.Namespace) -> dict[str, ProbabilityModel]:
     """The models to measure, by what the table calls them."""
     decoders = {str(folder): folder for folder in options.decoder or ()}
     if not decoders:
-        candidates = {"decoder at hand": Path("data/decoder"), "decoder that ships": PRETRAINED}
+        candidates = {"decoder at hand": DECODER, "decoder that ships": PRETRAINED}
         decoders = {n: folder for n, folder in candidates.items() if (folder / CARD_NAME).exists()}
     device = devices.select()
     models: dict[str, ProbabilityModel] = {
-        name: Segmenter.load(folder, options.backbone, device, tta=options.tta)
+        name: Segmenter.load(*locate(folder, options.backbone), device, tta=options.tta)
         for name, folder in decoders.items()
     }
+    if options.fine:
+        models |= {f"{name}, fine": FineModel(model=model) for name, model in models.items()}
     if options.peer:
         models[options.peer.stem] = Peer.load(
             options.peer,
@@ -141,7 +164,7 @@ def _models(options: argparse.Namespace) -> dict[str, ProbabilityModel]:
     if not models:
         raise CacheError(
             "there is no decoder to measure",
-            where="data/decoder",
+            where=DECODER,
             remedy="dvc repro train, or --decoder FOLDER",
         )
     return models
@@ -174,7 +197,7 @@ def _score_picture(
     fish = find_fish(probability, model.threshold)
     row: dict[str, Any] = {}
     if picture.mask_path:
-        truth = read_mask(picture.mask_path, answer.shape)
+        truth = read_mask(picture.mask_path, answer.shape, ZERO_255)
         scores = score_image(answer, truth)
         row |= {"iou": scores["iou"], "boundary_iou": scores["boundary_iou"]}
         shown = scores["iou"]

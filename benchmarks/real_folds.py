@@ -26,6 +26,7 @@ import pandas as pd
 import yaml
 from sklearn.metrics import adjusted_rand_score
 
+from benchmarks.results import write_between_marks
 from experiments.study import changed, code_sha256, train_with
 from fishseg import params, store
 from fishseg.audit.inventory import build_inventory
@@ -76,7 +77,10 @@ def main() -> None:
     except FishsegError as error:
         raise SystemExit(f"ERROR: {error}") from None
     heads = ["recipe", "folds", "pictures (photographs)", *METRICS.values()]
-    print("\n".join([f"| {' | '.join(heads)} |", "|---" * len(heads) + "|", *rows]))
+    table = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|", *rows]
+    print("\n".join(table))
+    if options.write:
+        write_between_marks("folds: python -m benchmarks.real_folds", table, options.write)
     pd.concat(tables).to_csv(OUT / f"{options.folder.name}.csv", index=False)
 
 
@@ -85,6 +89,7 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("folder", type=Path, help="pictures and masks")
     parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES))
     parser.add_argument("--strategies", nargs="+", choices=STRATEGIES, default=STRATEGIES)
+    parser.add_argument("--write", type=Path, metavar="PAGE", help="a page for the table, too")
     return parser.parse_args()
 
 

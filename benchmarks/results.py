@@ -1,4 +1,4 @@
-"""Write the README's tables of results from real runs: ``python -m benchmarks.results``.
+"""Write the tables of docs/numbers.md from real runs: ``python -m benchmarks.results``.
 
 The first rows are the run that is checked out (``metrics/``); then come the experiments ``cnn3``
 (``make cnn3``) and ``baseline`` (``make baseline``), and the five folds of both decoders from
@@ -22,6 +22,7 @@ from experiments import report
 from experiments.study import declared, load
 
 README = Path("README.md")
+NUMBERS = Path("docs/numbers.md")
 HEAD = [
     "| Run | Split | Images (photographs) | mean IoU [95% interval] "
     "| the same, raw masks | IoU in batches of 8 | boundary IoU | Command |",
@@ -32,7 +33,7 @@ THIN = ("Shrimp", "Black Sea Sprat")
 
 
 def main() -> None:
-    """Gather the numbers and write them between the README's marks."""
+    """Gather the numbers and write them between the page's marks."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--real", type=Path, metavar="FOLDER", help="real pictures with masks")
     parser.add_argument(
@@ -56,14 +57,14 @@ def main() -> None:
             for tta, scorer in TTA.items():
                 scored = score(options.real, revision, tta)
                 rows.append(row(name, pictures, scored, f"`{scorer}`"))
-    write_between_marks("results: python -m benchmarks.results", [*HEAD, *rows])
-    write_between_marks("folds: python -m experiments decoders", folds())
+    write_between_marks("results: python -m benchmarks.results", [*HEAD, *rows], NUMBERS)
+    write_between_marks("folds: python -m experiments decoders", folds(), NUMBERS)
     if options.real:
         arguments = ["crossvalidate", str(options.real), "--tta", str(max(TTA))]
         if options.masks:
             arguments += ["--masks", str(options.masks)]
         table = fishseg(*arguments).replace(str(options.masks), "the starting project's")
-        write_between_marks("crossvalidate: fishseg crossvalidate", table.splitlines())
+        write_between_marks("crossvalidate: fishseg crossvalidate", table.splitlines(), NUMBERS)
 
 
 def score(folder: Path, revision: str | None, tta: int) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from transformers import DINOv3ViTConfig
 import stages
 from benchmarks import timing
 from fishseg import tables
+from fishseg.images.mask_rule import ZERO_255
 from fishseg.params import DEFAULT_PATH
 from fishseg.tables import write_inventory
 
@@ -144,6 +145,8 @@ def draw(n_samples: int, folder: Path) -> pd.DataFrame:
             "image_path": [f"{number % N_FILES}.png" for number in numbers],
             "mask_path": masks,
             "raw_mask_path": masks,
+            "mask_rule": ZERO_255,
+            "raw_mask_rule": ZERO_255,
             "width": SIZE,
             "height": SIZE,
             "image_sha256": [

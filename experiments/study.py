@@ -205,7 +205,11 @@ def missing(study: Study) -> list[Run]:
 def with_raw_masks(audited: pd.DataFrame) -> pd.DataFrame:
     """An inventory with the raw masks, and their checksums: masks are cached by those."""
     paths = audited["raw_mask_path"]
-    return audited.assign(mask_path=paths, mask_sha256=[file_sha256(Path(path)) for path in paths])
+    return audited.assign(
+        mask_path=paths,
+        mask_rule=audited["raw_mask_rule"],
+        mask_sha256=[file_sha256(Path(path)) for path in paths],
+    )
 
 
 def score(run: Run, copies_per_photo: int) -> pd.DataFrame:

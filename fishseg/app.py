@@ -26,7 +26,7 @@ from fishseg.errors import DataError, FishsegError, ModelError, ParameterError
 from fishseg.images.decoding import IMAGE_SUFFIXES, read_image
 from fishseg.measurement.instances import find_fish
 from fishseg.measurement.size import measure
-from fishseg.measurement.table import COLUMNS, MM_COLUMNS, Row, in_millimetres, row_of
+from fishseg.measurement.table import COLUMNS, MM_COLUMNS, Row, in_millimetres, rows_of
 from fishseg.plots.measured import measured_overlay
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Analysis:
         name: of the file, without its suffix.
         mask: ``(H0, W0)``.
         overlay: ``(H0, W0, 3)`` uint8, the photograph with its fish and their axes.
-        rows: a row a fish, in pixels, see `fishseg.measurement.table.row_of`.
+        rows: a row a fish, in pixels, see `fishseg.measurement.table.rows_of`.
     """
 
     name: str
@@ -84,7 +84,7 @@ def analyse(path: Path, model: ProbabilityModel) -> Analysis:
         name=path.stem,
         mask=mask,
         overlay=measured_overlay(image, mask, measured),
-        rows=[row_of(one, its_size) for one, its_size in zip(fish, measured, strict=True)],
+        rows=rows_of(fish, measured, mask),
     )
 
 
@@ -153,7 +153,7 @@ def summary(analysis: Analysis, mm_per_px: float | None) -> list[list[str]]:
             in_mm = in_millimetres(row, mm_per_px)
             sizes = [f"{in_mm['length_mm']:.1f} mm", f"{in_mm['width_mm']:.1f} mm"]
             sizes.append(f"{in_mm['area_mm2'] / 100:.2f} cm²")
-        remark = "cut off by the frame" if row["cut_off"] else ""
+        remark = row["check"]
         lines.append([str(number), *sizes, f"{row['confidence']:.0%}", remark])
     return lines
 
@@ -200,7 +200,12 @@ _CSS = """
 
 
 def serve(
-    model: ProbabilityModel, *, host: str = "127.0.0.1", port: int = 7860, open_browser: bool = True
+    model: ProbabilityModel,
+    *,
+    about: str = "",
+    host: str = "127.0.0.1",
+    port: int = 7860,
+    open_browser: bool = True,
 ) -> None:
     """Serve the page until interrupted.
 
@@ -212,7 +217,7 @@ def serve(
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     try:
-        page = build(model)
+        page = build(model, about)
     except ModuleNotFoundError as error:
         raise ModelError(
             f"the page needs {error.name}, which is not installed",
@@ -247,8 +252,13 @@ def launch_options() -> dict[str, Any]:
     }
 
 
-def build(model: ProbabilityModel) -> Any:
-    """The page, as `gradio.Blocks`."""
+def build(model: ProbabilityModel, about: str = "") -> Any:
+    """The page, as `gradio.Blocks`.
+
+    Args:
+        model: finds the fish.
+        about: a sentence on what it was trained on.
+    """
     import gradio  # noqa: PLC0415 - optional
 
     folder = Path(tempfile.mkdtemp(prefix="fishseg-"))
@@ -292,6 +302,7 @@ def build(model: ProbabilityModel) -> Any:
     ) as page:
         analysis, points = gradio.State(), gradio.State([])
         gradio.Markdown(_INTRODUCTION)
+        gradio.Markdown(html.escape(about), elem_id="about")
         file = gradio.File(
             label="Photograph", file_types=sorted(IMAGE_SUFFIXES), height=120, elem_id="file"
         )

@@ -95,6 +95,9 @@ class DataParams(_Section):
     wrong_mask_share: Fraction = Field(
         description="source sample: share of copies whose mask was turned otherwise than its image"
     )
+    mask_values: str = Field(
+        description="which values of the masks are fish: auto, or a rule such as 'not 0'"
+    )
 
     def model_post_init(self, _context: object) -> None:
         """Refuse values that do not go together."""
@@ -368,6 +371,32 @@ SECTIONS: tuple[type[_Section], ...] = (
     ReportParams,
 )
 Section = TypeVar("Section", bound=_Section)
+# Below a checkout, where DVC puts the copies of it that experiments run in.
+_COPIES = (".dvc", "tmp", "exps")
+
+
+def typed_path(text: str) -> Path:
+    """A path that somebody gave as a parameter, as they meant it.
+
+    ``~`` is their home. A relative path counts from the checkout that they typed it in, not from
+    the copy below ``.dvc/tmp/exps`` in which `dvc exp run --temp` and the queue work: what git does
+    not know, such as pictures and checkpoints, is not in the copy.
+
+    Raises:
+        ParameterError: there is no such home.
+    """
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError:
+        raise ParameterError(
+            f"there is nobody whose home is {Path(text).parts[0]!r}",
+            where=text,
+            expected="a path",
+            remedy="write the whole path, without ~",
+        ) from None
+    here = Path.cwd()
+    copies = next((place for place in here.parents if place.parts[-3:] == _COPIES), None)
+    return path if copies is None else copies.parents[2] / path
 
 
 def load(section: type[Section], path: Path = DEFAULT_PATH) -> Section:

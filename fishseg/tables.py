@@ -1,14 +1,17 @@
 """The two tables that stages hand on, inventory and manifest: columns, writing, reading.
 
 In the inventory ``mask_path`` is the mask to use and ``raw_mask_path`` the one that came with the
-image. They differ where the audit has repaired a mask.
+image. They differ where the audit has repaired a mask. ``mask_rule`` and ``raw_mask_rule`` say
+which of their values are fish (see `fishseg.images.mask_rule`).
 """
 
 from __future__ import annotations
 
+import csv
 import re
 import unicodedata
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 
@@ -21,6 +24,8 @@ COLUMNS = {
     "image_path": "str",
     "mask_path": "str",
     "raw_mask_path": "str",
+    "mask_rule": "str",
+    "raw_mask_rule": "str",
     "width": "int64",
     "height": "int64",
     "image_sha256": "str",
@@ -45,8 +50,12 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
     Raises:
         StorageError: the disk is full, or the folder cannot be written.
     """
+    # A carriage return in a name ends the line to readers, but is nothing that writers would quote.
+    texts = table.select_dtypes(exclude=["number", "bool"]).astype(str)
+    returns = any(texts[name].str.contains("\r").any() for name in texts)
+    quoting: Literal[0, 2] = csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL
     with write_whole(path) as new:
-        table.to_csv(new, index=False, lineterminator="\n", encoding="utf-8")
+        table.to_csv(new, index=False, lineterminator="\n", encoding="utf-8", quoting=quoting)
 
 
 def write_inventory(table: pd.DataFrame, path: Path) -> None:

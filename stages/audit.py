@@ -5,6 +5,7 @@ import logging
 
 from fishseg import params
 from fishseg.audit import inventory
+from fishseg.audit.mask_values import DVC_CHOICE
 from fishseg.audit.provenance import audit, write_tables
 from fishseg.images.folders import use_listed
 from fishseg.tables import write_inventory
@@ -16,7 +17,12 @@ log = logging.getLogger(__name__)
 def main() -> None:
     """Check the files, find each copy's photograph, and the masks that do not fit."""
     wanted = params.load(params.AuditParams)
-    found = inventory.build_inventory(RAW, max_broken_share=wanted.max_broken_share)
+    found = inventory.build_inventory(
+        RAW,
+        max_broken_share=wanted.max_broken_share,
+        mask_values=params.load(params.DataParams).mask_values,
+        choice=DVC_CHOICE,
+    )
     found.require_fish()
     log.info("%s", use_listed(*found.use()))
     audited = audit(found.table, RAW, wanted, AUDIT / "masks")

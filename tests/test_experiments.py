@@ -59,9 +59,11 @@ def test_raw_masks_are_not_taken_for_audited_ones(tmp_path: Path) -> None:
     raw.write_bytes(b"raw")
     repaired.write_bytes(b"repaired")
     row = {"mask_path": str(repaired), "raw_mask_path": str(raw)}
+    row |= {"mask_rule": ">127", "raw_mask_rule": "not 0"}
     audited = pd.DataFrame([{**row, "mask_sha256": file_sha256(repaired)}])
     (found,) = study.with_raw_masks(audited).to_dict("records")
     assert found["mask_path"] == str(raw)
+    assert found["mask_rule"] == "not 0"
     assert found["mask_sha256"] == file_sha256(raw)  # the cache goes by it
 
 

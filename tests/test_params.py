@@ -1,7 +1,12 @@
 from __future__ import annotations
 
+import os
 import re
+import shlex
+import shutil
 import string
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -272,3 +277,95 @@ def test_choose_names_what_there_is_and_what_is_close() -> None:
     assert params.choose({"cnn3": 1}, "cnn3", "train.decoder") == 1
     with pytest.raises(ParameterError, match=r"(?s)one of cnn3, linear.*train\.decoder=linear"):
         params.choose({"cnn3": 1, "linear": 2}, "liner", "train.decoder")
+
+
+def test_a_path_counts_from_where_it_was_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkout = tmp_path / "my fish"
+    copy = checkout / ".dvc/tmp/exps/tmpabc"
+    (copy / "deeper").mkdir(parents=True)
+    for place in (copy, copy / "deeper"):
+        monkeypatch.chdir(place)
+        assert params.typed_path("../pictures") == checkout / "../pictures"
+        assert params.typed_path("/pictures") == Path("/pictures")
+        assert params.typed_path("~/pictures") == Path.home() / "pictures"
+    for place in (checkout, checkout / ".dvc/tmp/exps", checkout / ".dvc/tmp"):
+        monkeypatch.chdir(place)
+        assert params.typed_path("../pictures") == Path("../pictures")
+    with pytest.raises(ParameterError, match="~nobody-of-that-name"):
+        params.typed_path("~nobody-of-that-name/fish")
+
+
+DOCUMENT = (REPOSITORY / "docs/own-data.md").read_text()
+QUOTED = re.findall(r"^\| `(\.\./[^`]+)` \| `(-S [^`]+)` \|$", DOCUMENT, flags=re.MULTILINE)
+
+
+def test_there_are_quotings_to_try() -> None:
+    assert len(QUOTED) == 5
+
+
+@pytest.mark.parametrize(("folder", "typed"), QUOTED)
+def test_paths_arrive_as_the_documents_quote_them(folder: str, typed: str, tmp_path: Path) -> None:
+    path = edited(tmp_path)
+    _, override = shlex.split(typed)
+    apply_overrides(path, [override])
+    assert params.load(params.DataParams, path).path == folder
+
+
+def test_a_temporary_run_finds_the_folder_that_was_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With real DVC: the copy lies elsewhere, and a name is quoted."""
+    checkout, folder = tmp_path / "checkout", "../cod, größe (2024)"
+    checkout.mkdir()
+    (checkout / folder).mkdir()
+    (checkout / folder / "found.txt").write_text("here")
+    shutil.copy(REPOSITORY / "params.yaml", checkout)
+    script = (
+        "from pathlib import Path\n"
+        "from fishseg import params\n"
+        "folder = params.typed_path(params.load(params.DataParams).path)\n"
+        "Path('out.txt').write_text((folder / 'found.txt').read_text())\n"
+    )
+    (checkout / "stage.py").write_text(script)
+    stage = {"cmd": "python stage.py", "params": ["data.path"], "metrics": ["out.txt"]}
+    (checkout / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"one": stage}}))
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+    for name, value in (("NAME", "Test"), ("EMAIL", "test@example.org")):
+        monkeypatch.setenv(f"GIT_AUTHOR_{name}", value)
+        monkeypatch.setenv(f"GIT_COMMITTER_{name}", value)
+
+    def run(*command: str) -> str:
+        done = subprocess.run(command, cwd=checkout, check=False, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    run("git", "init", "--quiet")
+    run("dvc", "init", "--quiet")
+    run("git", "add", "--all")
+    run("git", "commit", "--quiet", "--message", "start")
+    run("dvc", "exp", "run", "--temp", "--name", "typed", "-S", f"data.path='{folder}'")
+    run("dvc", "exp", "apply", "typed")
+    assert (checkout / "out.txt").read_text() == "here"
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="there is no make")
+def test_a_checkout_may_lie_in_a_folder_with_a_space(tmp_path: Path) -> None:
+    checkout = tmp_path / "my fish's"
+    (checkout / ".venv/bin").mkdir(parents=True)
+    for name in ("Makefile", "requirements.lock", "pyproject.toml"):
+        shutil.copy(REPOSITORY / name, checkout)
+    # Programs that write down how they were called, an argument a line.
+    note = '#!/bin/sh\nprintf "%s\\n" "$(basename "$0")" "$@" >> "$NOTES"\n'
+    for name in ("python", "dvc"):
+        (checkout / ".venv/bin" / name).write_text(note)
+        (checkout / ".venv/bin" / name).chmod(0o755)
+    environment = {**os.environ, "NOTES": str(tmp_path / "notes"), "PYTHON": ".venv/bin/python"}
+    command = ["make", "setup", "PYTHON=.venv/bin/python"]
+    subprocess.run(command, cwd=checkout, env=environment, check=True, capture_output=True)
+    told = (tmp_path / "notes").read_text().splitlines()
+    setting = told.index("plots.html_template")
+    assert told[setting + 1 : setting + 2] == [str(checkout / ".venv/plots.html")]
+    assert (checkout / ".venv/bin/.installed").exists()

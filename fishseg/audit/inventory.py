@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
+from fishseg.audit.mask_values import OPTION_CHOICE, MaskValues, read_values, resolve_rule
 from fishseg.datasets.layout import (
     PAIRING_KINDS,
     Pair,
@@ -23,7 +24,8 @@ from fishseg.datasets.layout import (
 from fishseg.datasets.local import GROUPS_FILE, PROBLEMS_FILE
 from fishseg.errors import DataError
 from fishseg.images.decoding import read_image
-from fishseg.images.masks import read_mask
+from fishseg.images.mask_rule import AUTO, parse_rule
+from fishseg.images.masks import read_truth, require_fit
 from fishseg.parallel import ordered_map
 from fishseg.store import file_sha256
 from fishseg.tables import COLUMNS, nfc, slug
@@ -71,7 +73,9 @@ class Inventory:
         return len(self.table), unused, others
 
 
-def build_inventory(raw: Path, *, max_broken_share: float) -> Inventory:
+def build_inventory(
+    raw: Path, *, max_broken_share: float, mask_values: str = AUTO, choice: str = OPTION_CHOICE
+) -> Inventory:
     """Pair, decode, measure and hash the files of ``raw``.
 
     Left out are what has no partner or cannot be decoded, and of exact copies of an image all but
@@ -82,19 +86,26 @@ def build_inventory(raw: Path, *, max_broken_share: float) -> Inventory:
     Args:
         raw: a folder in a layout of `fishseg.datasets.layout`.
         max_broken_share: the share of the images that may be unusable, 0 to 1.
+        mask_values: which values of the masks are fish: ``auto``, or a rule of
+            `fishseg.images.mask_rule`.
+        choice: what the user types for another rule, ``{}`` in its place.
 
     Returns:
         The samples sorted by ``sample_id`` and the problems, sorted. Paths of samples count from
         the working directory, those of problems from ``raw``.
 
     Raises:
-        DataError: too many images are unusable, or all of them; ``groups.csv`` does not fit.
+        DataError: too many images are unusable, or all of them; ``groups.csv`` does not fit; it
+            is not plain which values of the masks are fish, or no mask has any.
+        ParameterError: ``mask_values`` is no rule.
     """
+    if mask_values != AUTO:
+        parse_rule(mask_values)  # before hours of work
     pairs, problems = find_pairs(raw)
     if (raw / PROBLEMS_FILE).is_file():
         problems += read_problems(raw / PROBLEMS_FILE)
     group_of = _read_groups(raw, pairs, problems)
-    rows = []
+    kept: list[_Measured] = []
     first_with: dict[str, str] = {}
     measured = ordered_map(partial(_measure, raw=raw), pairs)
     for pair, found in zip(
@@ -108,8 +119,10 @@ def build_inventory(raw: Path, *, max_broken_share: float) -> Inventory:
             place = _relative(pair.image_path, raw)
             problems.append(Problem("duplicate", place, f"the same image as {first}, left out"))
             continue
-        problems += found.doubts
-        rows.append({**found.row, "group_id": group_of[pair.sample_id]})
+        found.row["group_id"] = group_of[pair.sample_id]
+        kept.append(found)
+    rows, doubts = _read_masks(kept, mask_values, choice) if kept else ([], [])
+    problems += doubts
     problems.sort()
     _require_enough(raw, pairs, problems, max_broken_share)
     if not rows:
@@ -144,8 +157,49 @@ def summary(inventory: Inventory) -> dict[str, Any]:
 
 @dataclasses.dataclass(frozen=True)
 class _Measured:
+    """A row of the inventory but for what it takes a rule to say, and the values of its mask."""
+
     row: dict[str, Any]
-    doubts: list[Problem]
+    mask_place: str
+    values: MaskValues
+
+
+def _read_masks(
+    kept: list[_Measured], mask_values: str, choice: str
+) -> tuple[list[dict[str, Any]], list[Problem]]:
+    """The rows with the rule for all masks and the share of fish by it, and what is doubtful."""
+    values, places = [found.values for found in kept], [found.mask_place for found in kept]
+    rule = resolve_rule(values, places, mask_values, choice=choice)
+    rows: list[dict[str, Any]] = []
+    problems = []
+    for found, share in zip(kept, ordered_map(partial(_share, rule=rule), kept), strict=True):
+        if isinstance(share, Problem):
+            problems.append(share)
+            continue
+        if share == 0:
+            message = "no foreground; kept, as without fish"
+            problems.append(Problem("empty_mask", found.mask_place, message))
+        if share == 1:
+            message = "nothing but foreground; kept"
+            problems.append(Problem("full_mask", found.mask_place, message))
+        rules = {"mask_rule": rule, "raw_mask_rule": rule}
+        rows.append({**found.row, **rules, "foreground_fraction": round(share, 6)})
+    return rows, problems
+
+
+def _share(found: _Measured, *, rule: str) -> float | Problem:
+    """The share of fish among the pixels that count; of the values alone where they suffice."""
+    size = (found.row["height"], found.row["width"])
+    share = found.values.share(parse_rule(rule)) if found.values.size == size else None
+    if share is not None:
+        return share
+    try:
+        truth = read_truth(Path(found.row["mask_path"]), size, rule)
+    except DataError as error:
+        return Problem("broken_mask", found.mask_place, error.what)
+    if truth.valid is None:
+        return float(truth.fish.mean())
+    return float(truth.fish.sum() / max(1, truth.valid.sum()))
 
 
 def _measure(pair: Pair, *, raw: Path) -> _Measured | Problem:
@@ -156,14 +210,10 @@ def _measure(pair: Pair, *, raw: Path) -> _Measured | Problem:
     except DataError as error:
         return Problem("broken_image", image_place, error.what)
     try:
-        mask = read_mask(pair.mask_path, (height, width))
+        values = read_values(pair.mask_path)
+        require_fit(pair.mask_path, values.size, (height, width))
     except DataError as error:
         return Problem("broken_mask", mask_place, error.what)
-    doubts = []
-    if not mask.any():
-        doubts.append(Problem("empty_mask", mask_place, "no foreground; kept, as without fish"))
-    if mask.all():
-        doubts.append(Problem("full_mask", mask_place, "nothing but foreground; kept"))
     row = {
         "sample_id": pair.sample_id,
         "class_name": pair.class_name,
@@ -174,13 +224,12 @@ def _measure(pair: Pair, *, raw: Path) -> _Measured | Problem:
         "height": height,
         "image_sha256": file_sha256(pair.image_path),
         "mask_sha256": file_sha256(pair.mask_path),
-        "foreground_fraction": round(float(mask.mean()), 6),
         "flipped": None,
         "rotation_degrees": None,
         "mask_agreement": None,
         "mask_status": "unverified",
     }
-    return _Measured(row, doubts)
+    return _Measured(row, mask_place, values)
 
 
 def _require_enough(

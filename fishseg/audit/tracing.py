@@ -45,6 +45,7 @@ class Sample:
     class_name: str
     image: File
     mask_path: Path
+    mask_rule: str
     size: tuple[int, int]
     group_id: str
 
@@ -105,6 +106,7 @@ def samples_of(table: pd.DataFrame) -> list[Sample]:
             class_name=row["class_name"],
             image=File(Path(row["image_path"]), row["image_sha256"]),
             mask_path=Path(row["raw_mask_path"]),
+            mask_rule=row["raw_mask_rule"],
             size=(row["height"], row["width"]),
             group_id=row["group_id"],
         )

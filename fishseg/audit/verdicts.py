@@ -20,6 +20,7 @@ from fishseg import store
 from fishseg.audit.consensus import Consensus, Member, edge_evidence, find_consensus
 from fishseg.audit.grey_image import Affine, Mask, content
 from fishseg.images.decoding import read_image
+from fishseg.images.mask_rule import ZERO_255
 from fishseg.images.masks import read_mask
 from fishseg.parallel import process_map, single_threaded
 
@@ -36,6 +37,7 @@ class Repaired:
     """The file with the mask that should be there, as the columns of an inventory."""
 
     mask_path: str
+    mask_rule: str
     mask_sha256: str
     foreground_fraction: float
 
@@ -130,7 +132,7 @@ def compare(family: Family, *, min_agreement: float, min_masks: int) -> Consensu
     """The masks of a family against each other."""
     members = []
     for sample, affine in zip(family.samples, family.affines, strict=True):
-        mask = read_mask(sample.mask_path, sample.size)
+        mask = read_mask(sample.mask_path, sample.size, sample.mask_rule)
         members.append(Member(mask, _visible(sample, family.source, affine), affine))
     return find_consensus(members, min_agreement=min_agreement, min_masks=min_masks)
 
@@ -171,6 +173,7 @@ def _write_mask(sample: Sample, mask: Mask, folder: Path) -> Repaired:
         Image.fromarray(mask.astype(np.uint8) * 255).save(new)
     return Repaired(
         mask_path=Path(os.path.relpath(path)).as_posix(),
+        mask_rule=ZERO_255,
         mask_sha256=store.file_sha256(path),
         foreground_fraction=round(float(mask.mean()), 6),
     )
@@ -178,7 +181,7 @@ def _write_mask(sample: Sample, mask: Mask, folder: Path) -> Repaired:
 
 def _evidence(sample: Sample) -> float:
     grey = cv2.cvtColor(read_image(sample.image.path), cv2.COLOR_RGB2GRAY)
-    return edge_evidence(grey, read_mask(sample.mask_path, sample.size))
+    return edge_evidence(grey, read_mask(sample.mask_path, sample.size, sample.mask_rule))
 
 
 def _visible(sample: Sample, source: Source, affine: Affine) -> Mask:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from fishseg.backbones.checkpoint import CONFIG
 from fishseg.backbones.open_wheel import DINOV2_VITS14, OpenWheel
 from fishseg.errors import BackboneError
+from fishseg.params import typed_path
 
 if TYPE_CHECKING:
     from fishseg.params import BackboneParams
@@ -85,7 +86,7 @@ def resolve(params: BackboneParams) -> Source:
 def _find(name: str) -> Source:
     if name in REGISTRY:
         return REGISTRY[name]
-    folder = Path(name).expanduser()
+    folder = typed_path(name)
     if name and folder.is_dir():
         if not (folder / CONFIG).is_file():
             raise BackboneError(

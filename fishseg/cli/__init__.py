@@ -16,10 +16,21 @@ from collections.abc import Sequence
 
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from fishseg.cli import app, compare, crossvalidate, export, predict, score
+from fishseg import __version__
+from fishseg.cli import (
+    app,
+    committed,
+    compare,
+    crossvalidate,
+    export,
+    folds,
+    measure,
+    predict,
+    score,
+)
 from fishseg.errors import one_message
 
-COMMANDS = (predict, score, crossvalidate, compare, export, app)
+COMMANDS = (predict, measure, score, crossvalidate, compare, committed, folds, export, app)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -49,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Cut fish out of photographs and measure them.",
         epilog="fishseg COMMAND --help explains a command and gives examples.",
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in COMMANDS:
         command.add_parser(commands)

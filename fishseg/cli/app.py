@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fishseg.cli.arguments import Commands, add_command, add_model, add_threshold, check_threshold
-from fishseg.prediction.model import THRESHOLD
 
 if TYPE_CHECKING:
     import argparse
 
-    from fishseg.prediction.model import ProbabilityModel
 
 log = logging.getLogger("fishseg")
 
@@ -51,24 +49,16 @@ def add_parser(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """Serve until interrupted."""
     from fishseg.app import serve
+    from fishseg.cli.models import load_model
 
     check_threshold(options.threshold)
     log.info("the page: http://%s:%d (Ctrl+C ends it)", options.host, options.port)
-    serve(_load(options), host=options.host, port=options.port, open_browser=not options.no_browser)
-    return 0
-
-
-def _load(options: argparse.Namespace) -> ProbabilityModel:
-    if options.model is not None:
-        from fishseg.prediction.onnx_model import OnnxSegmenter
-
-        return OnnxSegmenter.load(options.model, threshold=options.threshold)
-    from fishseg import devices
-    from fishseg.prediction.segmenter import Segmenter
-    from fishseg.prediction.shipped import locate
-
-    return Segmenter.load(
-        *locate(options.decoder, options.backbone),
-        devices.select(),
-        threshold=THRESHOLD if options.threshold is None else options.threshold,
+    loaded = load_model(options)
+    serve(
+        loaded.model,
+        about=loaded.about,
+        host=options.host,
+        port=options.port,
+        open_browser=not options.no_browser,
     )
+    return 0

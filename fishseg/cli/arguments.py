@@ -7,7 +7,8 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
-from fishseg.errors import ParameterError
+from fishseg.cli.scales import number
+from fishseg.errors import FishsegError, ParameterError
 from fishseg.images.folders import use_listed
 from fishseg.prediction.model import THRESHOLD
 from fishseg.prediction.tta import TTA_VIEWS
@@ -63,6 +64,17 @@ def add_tta(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_mask_values(command: argparse.ArgumentParser) -> None:
+    """``--mask-values``: which values of the masks are fish."""
+    command.add_argument(
+        "--mask-values",
+        default="auto",
+        metavar="RULE",
+        help="which values of the masks are fish, for example 'fish: 1; ignore: 255', '>127' or "
+        "'not 0' (default: %(default)s, which asks where there is more than one meaning)",
+    )
+
+
 def add_threshold(command: argparse.ArgumentParser, *, of_model: bool = False) -> None:
     """``--threshold``: the probability from which a pixel is fish.
 
@@ -93,6 +105,57 @@ def check_threshold(threshold: float | None) -> None:
             expected="above 0 and below 1",
             remedy=f"--threshold {THRESHOLD}",
         )
+
+
+def add_results(command: argparse.ArgumentParser) -> None:
+    """``--out`` and what there is to say of every result: scale, tables, specks."""
+    command.add_argument("--out", required=True, type=Path, metavar="DIR", help="where to write")
+    command.add_argument(
+        "--mm-per-px", type=decimal, metavar="MM", help="the scale: millimetres in a pixel"
+    )
+    command.add_argument(
+        "--reference-px", type=decimal, metavar="A", help="the scale: something A pixels long ..."
+    )
+    command.add_argument(
+        "--reference-mm", type=decimal, metavar="B", help="... is B millimetres long"
+    )
+    command.add_argument(
+        "--scales",
+        type=Path,
+        metavar="CSV",
+        help="a scale for each picture: a table with the columns image and mm_per_px",
+    )
+    command.add_argument(
+        "--excel", action="store_true", help="also write measurements.xlsx, a sheet for Excel"
+    )
+    command.add_argument(
+        "--coco",
+        action="store_true",
+        help="also write annotations.json (exact run lengths) and annotations_polygons.json",
+    )
+    command.add_argument(
+        "--min-share",
+        type=decimal,
+        default=0.03,
+        metavar="SHARE",
+        help="leave out parts smaller than this share of a picture's largest fish "
+        "(default: %(default)s)",
+    )
+
+
+def decimal(text: str) -> float:
+    """A number of the command line, with a decimal point or a decimal comma."""
+    try:
+        return number(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no number: write it like 0.21, without marks of thousands"
+        ) from None
+
+
+def one_line(problem: FishsegError) -> str:
+    """A problem as a line of a list."""
+    return f"{problem.where}: {problem.what}" + (f" ({problem.remedy})" if problem.remedy else "")
 
 
 def conclude(used: int, unused: Sequence[str], remarks: Sequence[str]) -> int:

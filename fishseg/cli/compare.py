@@ -70,19 +70,19 @@ def add_parser(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the tables."""
     names = (options.ref, options.other)
-    root = _root()
-    before, after = (_metrics(root, name) for name in names)
-    tables = [_scores(root, name) for name in names]
+    root = repository_root()
+    before, after = (read_metrics(root, name) for name in names)
+    tables = [read_scores(root, name) for name in names]
     for split in SPLITS:
         if split in before and split in after:
-            pair = _Pair(*(_of_split(table, split) for table in tables))
+            pair = Pair(*(of_split(table, split) for table in tables))
             print(_table(split, names, before[split], after[split], pair))
         elif split in before or split in after:
             print(f"{split}: only {names[split in after]} has it.\n")
     return 0
 
 
-def _root() -> Path:
+def repository_root() -> Path:
     """The folder that holds the repository this one belongs to: paths count from there."""
     here = Path.cwd()
     for folder in (here, *here.parents):
@@ -91,8 +91,14 @@ def _root() -> Path:
     raise _no_repository()
 
 
-def _metrics(root: Path, revision: str) -> Metrics:
-    text = _read(root, METRICS, revision)
+def read_metrics(root: Path, revision: str) -> Metrics:
+    """The numbers of each split that has images, as the stage ``evaluate`` writes them.
+
+    Raises:
+        DataError: the revision has none, or they are damaged.
+        ParameterError: there is no such revision.
+    """
+    text = read_text(root, METRICS, revision)
     try:
         # A split without images has no metrics.
         tree: Metrics = {
@@ -106,12 +112,12 @@ def _metrics(root: Path, revision: str) -> Metrics:
     return tree
 
 
-def _scores(root: Path, revision: str) -> pd.DataFrame | None:
+def read_scores(root: Path, revision: str) -> pd.DataFrame | None:
     """A row an image, by its ``sample_id``; None where the revision has no such table."""
     import pandas as pd
 
     try:
-        text = _read(root, IMAGES, revision)
+        text = read_text(root, IMAGES, revision)
     except DataError:
         return None
     try:
@@ -137,13 +143,19 @@ def _unreadable(path: str, revision: str, error: Exception) -> DataError:
     )
 
 
-def _of_split(table: pd.DataFrame | None, split: str) -> pd.DataFrame | None:
+def of_split(table: pd.DataFrame | None, split: str) -> pd.DataFrame | None:
+    """The images of one split."""
     return None if table is None else table[table["split"] == split]
 
 
 @dataclasses.dataclass(frozen=True)
-class _Pair:
-    """The images of one split in both revisions; None where a revision has no table of them."""
+class Pair:
+    """The images of one split in both revisions; None where a revision has no table of them.
+
+    Attributes:
+        before: a row an image, by its ``sample_id``: its photograph, split and scores.
+        after: the same of the other revision.
+    """
 
     before: pd.DataFrame | None
     after: pd.DataFrame | None
@@ -175,7 +187,7 @@ class _Pair:
         return set(self.before.index) == set(self.after.index)
 
 
-def _read(root: Path, path: str, revision: str) -> str:
+def read_text(root: Path, path: str, revision: str) -> str:
     """A file that git keeps, as it is in a revision.
 
     Raises:
@@ -235,7 +247,7 @@ def _missing(path: str, revision: str, why: str) -> DataError:
     )
 
 
-def _table(split: str, names: tuple[str, str], before: Metrics, after: Metrics, pair: _Pair) -> str:
+def _table(split: str, names: tuple[str, str], before: Metrics, after: Metrics, pair: Pair) -> str:
     """A Markdown table and what to make of it."""
     sizes = [f"{found['n_images']} images ({found['n_groups']} photographs)"
              for found in (before, after)]  # fmt: skip
@@ -260,12 +272,13 @@ def _row(
     old, new = before.get(key), after.get(key)
     difference = "" if old is None or new is None else f"{new - old:+z.3f}"
     if paired is not None:
-        difference += f" {_interval(paired)}"
-    shown = (_number(found, key) for found in (before, after))
+        difference += f" {interval_of(paired)}"
+    shown = (number_of(found, key) for found in (before, after))
     return f"| {label or key} | {' | '.join(shown)} | {difference} |"
 
 
-def _number(found: Metrics, key: str) -> str:
+def number_of(found: Metrics, key: str) -> str:
+    """A metric as text, with its interval where it has one."""
     if found.get(key) is None:
         return "–"
     low, high = found.get("iou_ci_low"), found.get("iou_ci_high")
@@ -273,11 +286,12 @@ def _number(found: Metrics, key: str) -> str:
     return f"{found[key]:.3f}" + (f" [{low:.3f}, {high:.3f}]" if interval else "")
 
 
-def _interval(paired: Difference) -> str:
+def interval_of(paired: Difference) -> str:
+    """The 95% interval of a difference as text."""
     return f"[{paired.low:+z.3f}, {paired.high:+z.3f}]"
 
 
-def _verdict(names: tuple[str, str], before: Metrics, after: Metrics, pair: _Pair) -> Iterator[str]:
+def _verdict(names: tuple[str, str], before: Metrics, after: Metrics, pair: Pair) -> Iterator[str]:
     """What to make of the difference: paired over the same images, or else the little there is."""
     paired = pair.difference(PAIRED["mean_iou"])
     if pair.before is None or pair.after is None:
@@ -296,7 +310,7 @@ def _judged(paired: Difference) -> str:
     photographs = "1 photograph" if paired.n_groups == 1 else f"{paired.n_groups} photographs"
     found = (
         f"Over the same {paired.n_images} images ({photographs}), mean_iou changes by "
-        f"{paired.mean:+z.3f}, 95% interval {_interval(paired)}"
+        f"{paired.mean:+z.3f}, 95% interval {interval_of(paired)}"
     )
     if paired.low == paired.mean == paired.high == 0:
         return f"mean_iou is the same on the same {paired.n_images} images."

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from fishseg.cli.arguments import (
     Commands,
     add_command,
+    add_mask_values,
     add_model,
     add_threshold,
     add_tta,
@@ -58,6 +59,7 @@ def add_parser(commands: Commands) -> None:
         "--masks", type=Path, metavar="DIR", help="also score these masks, one PNG a picture"
     )
     command.add_argument("--out", type=Path, metavar="CSV", help="also write every picture's score")
+    add_mask_values(command)
     add_tta(command)
     add_threshold(command)
     add_model(command)
@@ -104,7 +106,7 @@ def run(options: argparse.Namespace) -> int:
         tempfile.TemporaryDirectory(dir=store.folder("crossvalidation")) as features,
         tempfile.TemporaryDirectory() as views_folder,
     ):
-        found = build_inventory(folder, max_broken_share=1)
+        found = build_inventory(folder, max_broken_share=1, mask_values=options.mask_values)
         found.require_fish()
         min_likeness = params.load(params.AuditParams).min_likeness
         inventory = group_copies(found.table, folder, min_likeness=min_likeness)

@@ -22,30 +22,34 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from filelock import FileLock, Timeout
 from PIL import Image
 
+from fishseg.audit.mask_values import read_lone_mask
 from fishseg.cli.inputs import InputFile
-from fishseg.cli.tables import COCO_FILES
+from fishseg.cli.tables import COCO_FILES, EXCEL, PAGE, TABLE
 from fishseg.errors import DataError
 from fishseg.images.decoding import read_image
 from fishseg.images.folders import RESULT_FOLDERS, STATE, mark_results, result_names
 from fishseg.store import file_sha256
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
+    import numpy as np
     from numpy.typing import NDArray
 
+    from fishseg.cli.scales import Scale
 log = logging.getLogger(__name__)
 
 Record: TypeAlias = dict[str, Any]
 
-TABLE = "measurements.csv"
-OURS = frozenset({*RESULT_FOLDERS, TABLE, *COCO_FILES})
+OURS = frozenset({*RESULT_FOLDERS, TABLE, EXCEL, PAGE, "pictures", *COCO_FILES})
+# Where a mask comes from.
+MODEL, GIVEN, HAND = "model", "given", "hand"
 # Changes with anything that makes old records wrong.
 _FORMAT = 2
 # What a record holds once its picture is finished.
 _KEYS = frozenset({
-    "source", "path", "bytes", "sha256", "made_with", "min_share", "by_hand", "probability_bits",
-    "files", "mask_sha256", "height", "width", "mm_per_px", "fish",
+    "source", "path", "bytes", "sha256", "made_with", "min_share", "mask_from", "probability_bits",
+    "files", "mask_sha256", "height", "width", "mm_per_px", "scale_from", "fish",
 })  # fmt: skip
 
 
@@ -58,22 +62,34 @@ class Wanted:
     """What to make of each picture.
 
     Attributes:
-        model: what tells the model apart from others.
+        model: what tells the model apart from others; empty where masks are given.
         min_share: see `fishseg.measurement.instances.find_fish`.
         probability_bits: of the probabilities' PNG, 8 or 16; 0 for none.
         coco: whether outlines are needed; those that are missing are made of the masks later.
-        mm_per_px: millimetres in a pixel; None leaves a picture the scale it has.
+        excel: whether the table is written as a sheet, too.
+        min_confidence: fish of less are left out of the table.
+        scales: of the pictures that have one; the others keep what an earlier run gave them.
+        mask_rule: which values of masks that are given are fish (`fishseg.images.mask_rule`).
     """
 
     model: str
     min_share: float
     probability_bits: int
     coco: bool
-    mm_per_px: float | None
+    excel: bool
+    min_confidence: float
+    scales: Mapping[Path, Scale]
+    mask_rule: str = ""
 
-    def made_with(self, *, by_hand: bool) -> str:
-        """What decides what is found in a picture; no model where the mask is drawn by hand."""
-        parts = [_FORMAT, "by hand" if by_hand else self.model, self.min_share]
+    def made_with(self, mask_from: str, given: str = "") -> str:
+        """What decides what is found in a picture.
+
+        Args:
+            mask_from: ``model``, ``given``, or ``hand`` for one that was corrected afterwards.
+            given: the SHA-256 of the mask that was given.
+        """
+        decides = {MODEL: self.model, GIVEN: f"{given} {self.mask_rule}", HAND: ""}[mask_from]
+        parts = [_FORMAT, mask_from, decides, self.min_share]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -251,17 +267,46 @@ class Results:
         """Where the mask of a picture is."""
         return self.folder / f"masks/{name}.png"
 
-    def is_complete(self, record: Record, wanted: Wanted) -> bool:
-        """Whether a record holds, and the files that it names are there."""
+    def read_mask(self, name: str, size: tuple[int, int]) -> NDArray[np.bool_]:
+        """The mask of a picture of a ``(height, width)``, ours or painted by hand.
+
+        Raises:
+            DataError: it cannot be read, or does not fit.
+        """
+        return read_lone_mask(self.mask(name), size)
+
+    def is_complete(self, record: Record, wanted: Wanted, given: str | None = None) -> bool:
+        """Whether a record holds, and the files that it names are there.
+
+        Args:
+            record: what is known of a picture.
+            wanted: what is to be made of it.
+            given: the SHA-256 of the mask that was given for it; None asks for a prediction.
+        """
+        if not record.keys() >= _KEYS:
+            return False
+        mask_from = record["mask_from"]
         return (
-            record.keys() >= _KEYS
-            and record["made_with"] == wanted.made_with(by_hand=record["by_hand"])
-            and (record["by_hand"] or record["probability_bits"] >= wanted.probability_bits)
+            mask_from in (HAND, MODEL if given is None else GIVEN)
+            and record["made_with"] == wanted.made_with(mask_from, given or "")
+            and (mask_from != MODEL or record["probability_bits"] >= wanted.probability_bits)
             and all((self.folder / file).is_file() for file in record["files"])
         )
 
-    def write(self, picture: InputFile, made: dict[str, NDArray[Any]], record: Record) -> Record:
+    def write(
+        self,
+        picture: InputFile,
+        made: dict[str, NDArray[Any]],
+        record: Record,
+        shown: Mapping[str, bytes],
+    ) -> Record:
         """Write a picture's results, by the folders they go to, and then its record.
+
+        Args:
+            picture: the picture.
+            made: pixels by the folder they go to.
+            record: what else is known.
+            shown: files for the page, by their names.
 
         Returns:
             The record, completed by what the files tell.
@@ -270,6 +315,7 @@ class Results:
             DataError: one of them would overwrite the photograph, or cannot be written.
         """
         contents = {f"{kind}/{picture.name}.png": _png(pixels) for kind, pixels in made.items()}
+        contents |= {f"pictures/{picture.name}/{name}": content for name, content in shown.items()}
         for file in contents:
             if (self.folder / file).resolve() == picture.path.resolve():
                 raise DataError(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from fishseg.cli.arguments import (
     Commands,
     add_command,
+    add_mask_values,
     add_model,
     add_threshold,
     add_tta,
@@ -57,6 +58,7 @@ def add_parser(commands: Commands) -> None:
         metavar="DIR",
         help="also draw the best, random and worst pictures",
     )
+    add_mask_values(score)
     add_tta(score)
     add_threshold(score)
     add_model(score)
@@ -93,7 +95,7 @@ def run(options: argparse.Namespace) -> int:
     with opened(options.folder) as folder, tempfile.TemporaryDirectory() as kept:
         told = Path(kept) / "predictions"
         # Whatever is broken is left out and listed, but never ends the run.
-        inventory = build_inventory(folder, max_broken_share=1)
+        inventory = build_inventory(folder, max_broken_share=1, mask_values=options.mask_values)
         samples = group_copies(
             inventory.table, folder, min_likeness=MIN_LIKENESS, kept_in=Path(kept)
         )

@@ -1,31 +1,33 @@
-"""The work of `fishseg predict`: from pictures to results, a few at a time."""
+"""The work of `fishseg predict` and `measure`: from pictures to results, a few at a time."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fishseg.cli.results import Content, DiskFullError
+from fishseg.cli.results import GIVEN, HAND, MODEL, Content, DiskFullError
 from fishseg.errors import DataError, FishsegError
 from fishseg.images.decoding import read_image
 from fishseg.images.masks import read_mask
 from fishseg.measurement.instances import find_fish, fish_of_mask
 from fishseg.measurement.size import measure
-from fishseg.measurement.table import outlines_of, row_of
+from fishseg.measurement.table import outlines_of, rows_of
 from fishseg.parallel import ordered_map
 from fishseg.plots.measured import measured_overlay
+from fishseg.report.own_pictures import pictures_of
 from fishseg.store import file_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from fishseg.cli.inputs import InputFile
     from fishseg.cli.results import Record, Results, Wanted
-    from fishseg.measurement.instances import Instance
     from fishseg.prediction.model import ProbabilityModel
 
 # Pictures decoded before, and results still written after, the one in the model.
@@ -48,12 +50,21 @@ class Outcome:
 
 
 def outcomes(
-    pictures: list[InputFile], model: ProbabilityModel, results: Results, wanted: Wanted
+    pictures: list[InputFile],
+    source: ProbabilityModel | Mapping[Path, Path],
+    results: Results,
+    wanted: Wanted,
 ) -> Iterator[Outcome]:
     """What becomes of each picture, in order.
 
     Threads read ahead and write behind while the model works; memory holds a few pictures,
     however many there are.
+
+    Args:
+        pictures: with the names that they have among the results.
+        source: a model, or the mask of each picture.
+        results: where to.
+        wanted: what to make of them.
 
     Raises:
         DiskFullError: there is no space left.
@@ -61,7 +72,8 @@ def outcomes(
 
     def read(picture: InputFile) -> _Job:
         try:
-            return _read(picture, results, wanted)
+            given = source[picture.path] if isinstance(source, Mapping) else None
+            return _read(picture, given, results, wanted)
         except DiskFullError:
             raise
         except FishsegError as error:
@@ -69,13 +81,13 @@ def outcomes(
 
     def predicted() -> Iterator[_Job]:
         for job in ordered_map(read, pictures, ahead=_AHEAD):
-            yield _predicted(job, model)
+            yield job if isinstance(source, Mapping) else _predicted(job, source)
 
     def finish(job: _Job) -> Outcome:
         settled = job.settled
         if settled is None:
             try:
-                settled = _finish(job, model.threshold, results, wanted)
+                settled = _finish(job, results, wanted)
             except DiskFullError:
                 raise
             except FishsegError as error:
@@ -96,43 +108,53 @@ class _Job:
     content: Content | None = None
     image: NDArray[np.uint8] | None = None
     probability: NDArray[np.float32] | None = None
-    mask_by_hand: NDArray[np.bool_] | None = None
-    mask_sha256: str = ""  # of the mask drawn by hand
+    threshold: float = 0.5
+    mask_from: str = MODEL
+    mask: NDArray[np.bool_] | None = None  # that no model made
+    mask_sha256: str = ""  # of its file
 
 
-def _read(picture: InputFile, results: Results, wanted: Wanted) -> _Job:
+def _read(picture: InputFile, given: Path | None, results: Results, wanted: Wanted) -> _Job:
     content = Content.of(picture.path)
     record = results.record(picture.name) or {}
     mask = results.mask(picture.name)
-    if mask.resolve() == picture.path.resolve():
+    if mask.resolve() in (picture.path.resolve(), given and given.resolve()):
         raise DataError(
             "the result would overwrite the picture itself",
             where=picture.path,
             remedy="choose another folder with --out",
         )
+    given_sha256 = None if given is None else Content.of(given).sha256
     digest = file_sha256(mask) if mask.is_file() else None
     is_known = digest is not None and digest == record.get("mask_sha256")
     is_same = record.get("sha256") == content.sha256
     job = _Job(picture=picture, before=record, content=content)
-    if is_known and is_same and results.is_complete(record, wanted):
+    if is_known and is_same and results.is_complete(record, wanted, given_sha256):
         return dataclasses.replace(job, settled=_brought_up_to_date(job, results, wanted))
-    image = read_image(picture.path)
-    remark = ""
+    job = dataclasses.replace(job, image=read_image(picture.path))
+    assert job.image is not None  # noqa: S101 - for the type checker
+    size = job.image.shape[:2]
     if "sha256" in record and not is_same:
         remark = "another picture than before: its results were replaced"
-    # No record vouches for it: somebody has drawn it, or changed what was predicted.
+        job = dataclasses.replace(job, remark=remark)
+    # No record vouches for it: somebody has drawn it, or changed what was written.
     if digest is not None and digest != record.get("unfinished"):
         if not is_known:
-            remark = (
-                f"masks/{picture.name}.png was changed by hand: kept and measured; "
-                "delete it to have it predicted"
+            remark = f"masks/{picture.name}.png was changed by hand: kept and measured; " + (
+                "delete it to have it predicted" if given is None else "delete it to take the other"
             )
-        if not is_known or record["by_hand"]:
-            by_hand = read_mask(mask, image.shape[:2])
-            return dataclasses.replace(
-                job, image=image, mask_by_hand=by_hand, mask_sha256=digest, remark=remark
-            )
-    return dataclasses.replace(job, image=image, remark=remark)
+            job = dataclasses.replace(job, remark=remark)
+        if not is_known or record["mask_from"] == HAND:
+            drawn = results.read_mask(picture.name, size)
+            return dataclasses.replace(job, mask=drawn, mask_sha256=digest, mask_from=HAND)
+    if given is not None and given_sha256 is not None:
+        return dataclasses.replace(
+            job,
+            mask=read_mask(given, size, wanted.mask_rule),
+            mask_sha256=given_sha256,
+            mask_from=GIVEN,
+        )
+    return job
 
 
 def _brought_up_to_date(job: _Job, results: Results, wanted: Wanted) -> Record:
@@ -146,19 +168,23 @@ def _brought_up_to_date(job: _Job, results: Results, wanted: Wanted) -> Record:
 
 def _circumstances(job: _Job, results: Results, wanted: Wanted) -> Record:
     """What may change without anything being found anew."""
-    known = job.before.get("mm_per_px")
+    scale = wanted.scales.get(job.picture.path)
+    known = (job.before.get("mm_per_px"), job.before.get("scale_from"))
+    mm_per_px, scale_from = known if scale is None else (scale.mm_per_px, scale.source)
     return {
         "source": job.picture.source,
         "path": results.place(job.picture),
-        "mm_per_px": known if wanted.mm_per_px is None else wanted.mm_per_px,
+        "mm_per_px": mm_per_px,
+        "scale_from": scale_from,
     }
 
 
 def _predicted(job: _Job, model: ProbabilityModel) -> _Job:
-    if job.image is None or job.mask_by_hand is not None:
+    if job.image is None or job.mask is not None:
         return job
     try:
-        return dataclasses.replace(job, probability=model.probability(job.image))
+        probability = model.probability(job.image)
+        return dataclasses.replace(job, probability=probability, threshold=model.threshold)
     except FishsegError as error:
         return dataclasses.replace(job, image=None, settled=error)
     except (MemoryError, RuntimeError) as error:
@@ -173,49 +199,42 @@ def _predicted(job: _Job, model: ProbabilityModel) -> _Job:
         return dataclasses.replace(job, image=None, settled=problem)
 
 
-def _finish(job: _Job, threshold: float, results: Results, wanted: Wanted) -> Record:
+def _finish(job: _Job, results: Results, wanted: Wanted) -> Record:
     assert job.image is not None and job.content is not None  # noqa: S101, PT018 - as read
     made: dict[str, NDArray[Any]] = {}
     # What was asked for once is kept up to date.
     bits = max(wanted.probability_bits, job.before.get("probability_bits", 0))
-    by_hand = job.mask_by_hand is not None
-    if job.mask_by_hand is not None:
-        mask = job.mask_by_hand
+    if job.mask is not None:
+        mask = job.mask
         fish = fish_of_mask(mask, min_share=wanted.min_share)
     else:
-        assert job.probability is not None  # noqa: S101 - a job is predicted or by hand
-        mask = job.probability >= threshold
-        fish = find_fish(job.probability, threshold, min_share=wanted.min_share)
-        made["masks"] = mask.astype(np.uint8) * 255
+        assert job.probability is not None  # noqa: S101 - without a mask a job is predicted
+        mask = job.probability >= job.threshold
+        fish = find_fish(job.probability, job.threshold, min_share=wanted.min_share)
         if bits:
             made["probabilities"] = _as_pixels(job.probability, bits)
+    if job.mask_from != HAND:
+        made["masks"] = mask.astype(np.uint8) * 255
     measured = [measure(one.mask, origin=one.origin) for one in fish]
     made["overlays"] = measured_overlay(job.image, mask, measured)
     record: Record = {
         **_circumstances(job, results, wanted),
         "bytes": job.content.bytes,
         "sha256": job.content.sha256,
-        "made_with": wanted.made_with(by_hand=by_hand),
+        "made_with": wanted.made_with(job.mask_from, job.mask_sha256),
         "min_share": wanted.min_share,
-        "by_hand": by_hand,
+        "mask_from": job.mask_from,
+        "mask_sha256": job.mask_sha256,
         "probability_bits": bits,
-        "files": [],
+        "files": [f"masks/{job.picture.name}.png"],
         "height": mask.shape[0],
         "width": mask.shape[1],
-        "fish": [row_of(one, its_size) for one, its_size in zip(fish, measured, strict=True)],
+        "fish": rows_of(fish, measured, mask),
     }
-    if by_hand:
-        record["files"] = [f"masks/{job.picture.name}.png"]
-        record["mask_sha256"] = job.mask_sha256
     if wanted.coco:
-        record["outlines"] = outlines(fish, mask)
-    return results.write(job.picture, made, record)
-
-
-def outlines(fish: list[Instance], mask: NDArray[np.bool_]) -> list[dict[str, Any]]:
-    """The segmentations of the fish of a mask ``(H, W)``."""
-    height, width = mask.shape
-    return [outlines_of(one, (height, width)) for one in fish]
+        size = (mask.shape[0], mask.shape[1])
+        record["outlines"] = [outlines_of(one, size) for one in fish]
+    return results.write(job.picture, made, record, pictures_of(job.image, mask))
 
 
 def _as_pixels(probability: NDArray[np.float32], bits: int) -> NDArray[Any]:

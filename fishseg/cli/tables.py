@@ -5,62 +5,83 @@ from __future__ import annotations
 import csv
 import dataclasses
 import logging
-import math
+import re
 from typing import TYPE_CHECKING, Any
 
-from fishseg.errors import ParameterError
+from fishseg.errors import DataError
 from fishseg.measurement import coco
+from fishseg.measurement.instances import fish_of_mask
 from fishseg.measurement.table import (
     COLUMNS,
     MM_COLUMNS,
     PLAUSIBLE_MM,
     in_millimetres,
     is_plausible,
+    outlines_of,
 )
+from fishseg.report.own_pictures import page
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
+    from fishseg.cli.results import Results, Wanted
     from fishseg.measurement.table import Row
 
 log = logging.getLogger(__name__)
 
+TABLE, EXCEL, PAGE = "measurements.csv", "measurements.xlsx", "index.html"
+# What the page lets the user save beside it.
+DECISIONS = "decisions.csv"
 # File and kind of outline.
 COCO_FILES = {"annotations.json": "rle", "annotations_polygons.json": "polygons"}
 
 
-def scale(
-    mm_per_px: float | None, reference_px: float | None, reference_mm: float | None
-) -> float | None:
-    """Millimetres in a pixel, given as such or by something of known length; None if not given.
-
-    Raises:
-        ParameterError: a number is not above zero, or there are too many or too few of them.
-    """
-    given = {
-        "--mm-per-px": mm_per_px,
-        "--reference-px": reference_px,
-        "--reference-mm": reference_mm,
-    }
-    for option, value in given.items():
-        if value is not None and not (math.isfinite(value) and value > 0):
-            raise ParameterError(
-                f"the scale cannot be {value:g}",
-                where=option,
-                expected="a number above 0",
-                remedy="--mm-per-px 0.25, if four pixels are one millimetre",
-            )
-    if (reference_px is None) != (reference_mm is None) or None not in (mm_per_px, reference_px):
-        raise ParameterError(
-            "the scale is not clear",
-            where=", ".join(option for option, value in given.items() if value is not None),
-            expected="--mm-per-px, or both --reference-px and --reference-mm",
-            remedy="--reference-px 812 --reference-mm 300, if a ruler of 300 mm is 812 pixels long",
+def write_tables(results: Results, wanted: Wanted) -> None:
+    """Put the tables together from all records, also those of earlier runs."""
+    decisions = read_decisions(results.folder / DECISIONS)
+    table = table_of(
+        (record for _, record in results.records()),
+        min_confidence=wanted.min_confidence,
+        decisions=decisions,
+    )
+    with results.replacing(results.folder / PAGE) as part:
+        setup = {"Pictures": str(table.n_images), "Fish": str(len(table.rows))}
+        part.write_text(page(results.records(), decisions, setup), encoding="utf-8")
+    with results.replacing(results.folder / TABLE) as part:
+        table.write_csv(part)
+    # Once there, they are kept up to date.
+    if wanted.excel or (results.folder / EXCEL).exists():
+        with results.replacing(results.folder / EXCEL) as part:
+            table.write_excel(part)
+    if wanted.coco or all((results.folder / name).exists() for name in COCO_FILES):
+        for name, kind in COCO_FILES.items():
+            with results.replacing(results.folder / name) as part:
+                write_coco(part, lambda: _with_outlines(results), kind)
+    table.report()
+    n_other = sum(
+        record["mask_from"] == "model" and record["made_with"] != wanted.made_with("model")
+        for _, record in results.records()
+    )
+    if n_other and wanted.model:
+        log.warning(
+            "%d of %d images were predicted with another model or other options, in an earlier "
+            "run: give them again to bring them up to date",
+            n_other,
+            table.n_images,
         )
-    if reference_px is not None and reference_mm is not None:
-        return reference_mm / reference_px
-    return mm_per_px
+
+
+def _with_outlines(results: Results) -> Iterator[Row]:
+    """The records with the outlines of their fish, made of the masks where they lack."""
+    for name, record in results.records():
+        if "outlines" not in record:
+            size = (record["height"], record["width"])
+            mask = results.read_mask(name, size)
+            fish = fish_of_mask(mask, min_share=record["min_share"])
+            record["outlines"] = [outlines_of(one, size) for one in fish]
+            results.write_record(name, record)
+        yield record
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -72,12 +93,14 @@ class Table:
         n_images: how many pictures there are.
         n_empty: how many of them are without a fish.
         n_implausible: fish of a length that fish do not have.
+        n_unsure: fish that were left out because of their confidence.
     """
 
     rows: list[Row]
     n_images: int
     n_empty: int
     n_implausible: int
+    n_unsure: int
 
     def write_csv(self, path: Path) -> None:
         """Write the rows, below a line of names."""
@@ -86,12 +109,42 @@ class Table:
             writer.writeheader()
             writer.writerows(self.rows)
 
+    def write_excel(self, path: Path) -> None:
+        """Write the rows as a sheet; numbers are numbers, whatever the country's decimal mark."""
+        from openpyxl import Workbook
+        from openpyxl.cell import WriteOnlyCell
+        from openpyxl.styles import Font
+        from openpyxl.utils import get_column_letter
+
+        def cell(value: Any, *, bold: bool = False) -> Any:
+            text = isinstance(value, str)
+            # XML has no control characters.
+            made = WriteOnlyCell(sheet, re.sub(r"[\x00-\x1f]", "\ufffd", value) if text else value)
+            if text:
+                made.data_type = "s"  # a name that begins with = is no formula
+            if bold:
+                made.font = Font(bold=True)
+            return made
+
+        book = Workbook(write_only=True)
+        sheet = book.create_sheet("measurements")
+        columns = self.columns
+        sheet.freeze_panes = "C2"
+        for number, name in enumerate(columns, start=1):
+            sheet.column_dimensions[get_column_letter(number)].width = max(9, len(name) + 2)
+        sheet.auto_filter.ref = f"A1:{get_column_letter(len(columns))}{len(self.rows) + 1}"
+        sheet.append([cell(name, bold=True) for name in columns])
+        for row in self.rows:
+            sheet.append([cell(row[name]) for name in columns])
+        book.save(path)
+
     @property
     def columns(self) -> list[str]:
-        """Those of millimetres only where a scale is known."""
+        """Those of millimetres and decisions only where there are any."""
         has_scale = any(row["mm_per_px"] is not None for row in self.rows)
-        with_scale = ("mm_per_px", *MM_COLUMNS) if has_scale else ()
-        return ["image", "fish", *COLUMNS, "mask_from", *with_scale]
+        with_scale = ("mm_per_px", "scale_from", *MM_COLUMNS) if has_scale else ()
+        decided = ("decision",) if any(row["decision"] for row in self.rows) else ()
+        return ["image", "fish", *COLUMNS, "mask_from", *decided, *with_scale]
 
     def report(self) -> None:
         """Log how many fish there are."""
@@ -101,6 +154,11 @@ class Table:
             self.n_images,
             self.n_empty,
         )
+        n_odd = sum(bool(row["check"]) for row in self.rows)
+        if n_odd:
+            log.info("%d fish to look at: the column check says why", n_odd)
+        if self.n_unsure:
+            log.info("%d fish below --min-confidence are left out of the table", self.n_unsure)
         if self.n_implausible:
             shortest, longest = PLAUSIBLE_MM
             log.warning(
@@ -111,15 +169,53 @@ class Table:
             )
 
 
-def table_of(records: Iterable[Row]) -> Table:
-    """The table of these records, in their order; fish are numbered from 1 in each picture."""
+def read_decisions(path: Path) -> dict[str, str]:
+    """What the user decided on the page, by the picture's source; nothing where there is no file.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    if not path.exists():
+        return {}
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            head, *rows = list(csv.reader(file)) or [[]]
+        decisions = dict(rows)
+    except (OSError, ValueError, csv.Error):
+        head, decisions = [], {}
+    if head != ["image", "decision"] or set(decisions.values()) - {"accepted", "rejected"}:
+        raise DataError(
+            "the decisions cannot be read",
+            where=path,
+            expected="the columns image and decision, which is accepted or rejected",
+            remedy="save them again from index.html, or remove the file",
+        )
+    return decisions
+
+
+def table_of(
+    records: Iterable[Row],
+    *,
+    min_confidence: float = 0,
+    decisions: Mapping[str, str] | None = None,
+) -> Table:
+    """The table of these records, in their order; fish are numbered from 1 in each picture.
+
+    Args:
+        records: as `fishseg.cli.streaming` makes them.
+        min_confidence: fish of less are left out; those of masks that no model made stay.
+        decisions: of the user, by the image.
+    """
     rows: list[Row] = []
-    n_images = n_empty = n_implausible = 0
+    n_images = n_empty = n_implausible = n_unsure = 0
     for record in records:
         scale = record["mm_per_px"]
         n_images += 1
         n_empty += not record["fish"]
         for number, fish in enumerate(record["fish"], start=1):
+            if fish["confidence"] is not None and fish["confidence"] < min_confidence:
+                n_unsure += 1
+                continue
             in_mm = dict.fromkeys(MM_COLUMNS) if scale is None else in_millimetres(fish, scale)
             n_implausible += scale is not None and not is_plausible(fish, scale)
             rows.append(
@@ -127,12 +223,20 @@ def table_of(records: Iterable[Row]) -> Table:
                     "image": record["source"],
                     "fish": number,
                     **fish,
-                    "mask_from": "hand" if record["by_hand"] else "model",
+                    "mask_from": record["mask_from"],
+                    "decision": (decisions or {}).get(record["source"]),
                     "mm_per_px": scale,
+                    "scale_from": record["scale_from"],
                     **in_mm,
                 }
             )
-    return Table(rows=rows, n_images=n_images, n_empty=n_empty, n_implausible=n_implausible)
+    return Table(
+        rows=rows,
+        n_images=n_images,
+        n_empty=n_empty,
+        n_implausible=n_implausible,
+        n_unsure=n_unsure,
+    )
 
 
 def write_coco(path: Path, records: Callable[[], Iterable[Row]], kind: str) -> None:

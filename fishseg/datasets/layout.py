@@ -20,10 +20,12 @@ import re
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+import pandas as pd
+
 from fishseg.errors import DataError
 from fishseg.images.decoding import IMAGE_SUFFIXES
 from fishseg.images.folders import Skipped, search, unused_file, without_twins
-from fishseg.tables import nfc, slug
+from fishseg.tables import nfc, slug, write_csv
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -146,10 +148,8 @@ def unwrap(folder: Path) -> Path:
 
 def write_problems(problems: list[Problem], path: Path) -> None:
     """Write problems as CSV with the columns kind, path, message, sorted."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["kind", "path", "message"])
-        writer.writerows(dataclasses.astuple(problem) for problem in sorted(problems))
+    rows = [dataclasses.astuple(problem) for problem in sorted(problems)]
+    write_csv(pd.DataFrame(rows, columns=["kind", "path", "message"], dtype=str), path)
 
 
 def read_problems(path: Path) -> list[Problem]:

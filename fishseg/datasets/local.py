@@ -22,6 +22,7 @@ from fishseg.datasets.layout import (
     write_problems,
 )
 from fishseg.errors import DataError
+from fishseg.params import typed_path
 from fishseg.store import folder as store_folder
 
 if TYPE_CHECKING:
@@ -47,14 +48,15 @@ def download(params: DataParams, raw: Path) -> None:
     in ``raw/unpaired.csv``.
 
     Args:
-        params: the section ``data``; ``path`` counts from the working directory.
+        params: the section ``data``; ``path`` counts as in
+            `fishseg.params.typed_path`.
         raw: the folder to fill; it may be missing, but not hold anything.
 
     Raises:
         DataError: the path is missing, lies in ``raw`` or holds no pair; the archive is damaged or
             unsafe; ``raw`` holds something; the disk is full.
     """
-    source = Path(params.path).expanduser()
+    source = typed_path(params.path)
     _require_apart(source, raw)
     with opened(source, scratch=store_folder("unpacked")) as folder:
         pairs, problems = find_pairs(folder)

@@ -36,6 +36,7 @@ class DecoderCard:
         megapixels: area of the working size where they are not.
         dtype: what features are stored in; prediction rounds them as the cache does.
         temperature: what the logits are divided by.
+        trained_on: how many images of each class it was trained on; empty where nobody has said.
     """
 
     decoder: str
@@ -47,6 +48,7 @@ class DecoderCard:
     megapixels: float
     dtype: str
     temperature: float
+    trained_on: dict[str, int] = dataclasses.field(default_factory=dict)
 
 
 def save_decoder(decoder: nn.Module, card: DecoderCard, folder: Path) -> None:

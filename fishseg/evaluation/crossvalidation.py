@@ -12,17 +12,20 @@ import logging
 import math
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
 
 from fishseg import splits, tables
+from fishseg.audit.mask_values import read_values, resolve_rule
 from fishseg.errors import DataError
 from fishseg.evaluation.predicting import predict_cached
 from fishseg.evaluation.scoring import score
 from fishseg.features.shards import FeatureCache
 from fishseg.images.decoding import read_image
-from fishseg.images.masks import read_mask
+from fishseg.images.mask_rule import AUTO, ZERO_255
+from fishseg.images.masks import read_mask, read_truth
 from fishseg.metrics.masks import score_image
 from fishseg.params import SplitParams, TrainParams
 from fishseg.prediction.tta import N_VIEWS, turn, view_id
@@ -36,6 +39,9 @@ MIN_STEPS = 200
 # A decoder that is trained already forgets less at a lower rate, and when moved half way back.
 FINE_TUNING = 0.25  # of the learning rate
 WISE_FT_ALPHA = 0.5
+# What views of a mask hold where it does not count.
+UNKNOWN_LEVEL = 128
+THEIRS = "write them as 0 and 255, by the rule {}"
 
 
 def cross_validate(
@@ -142,18 +148,24 @@ def write_views(inventory: pd.DataFrame, folder: Path) -> pd.DataFrame:
     rows: list[dict[str, object]] = []
     for number, (_, sample) in enumerate(inventory.iterrows()):
         image = read_image(Path(sample["image_path"]))
-        mask = read_mask(Path(sample["mask_path"]), image.shape[:2])
+        truth = read_truth(Path(sample["mask_path"]), image.shape[:2], sample["mask_rule"])
+        levels = truth.fish.astype(np.uint8) * 255
+        if truth.valid is not None:
+            levels[~truth.valid] = UNKNOWN_LEVEL
+        rule = ZERO_255 if truth.valid is None else f"{ZERO_255}; ignore: {UNKNOWN_LEVEL}"
         for view in range(1, N_VIEWS):
             image_path = folder / f"{number:05d}-{view}.png"
             mask_path = folder / f"{number:05d}-{view}-mask.png"
             turned = turn(image, view)
             Image.fromarray(turned).save(image_path)
-            Image.fromarray(turn(mask, view)).save(mask_path)
+            Image.fromarray(turn(levels, view)).save(mask_path)
             changed: dict[str, object] = {
                 "sample_id": view_id(sample["sample_id"], view),
                 "image_path": str(image_path),
                 "mask_path": str(mask_path),
                 "raw_mask_path": str(mask_path),
+                "mask_rule": rule,
+                "raw_mask_rule": rule,
                 "image_sha256": file_sha256(image_path),
                 "mask_sha256": file_sha256(mask_path),
                 "height": turned.shape[0],
@@ -183,6 +195,13 @@ def score_masks(inventory: pd.DataFrame, folder: Path) -> pd.DataFrame:
     for path in sorted(folder.rglob("*.png")):
         found.setdefault(path.stem, []).append(path)
     rows = []
+    files = [path for paths in found.values() for path in paths]
+    rule = resolve_rule(
+        [read_values(path) for path in files],
+        [path.relative_to(folder).as_posix() for path in files],
+        AUTO,
+        choice=THEIRS,
+    )
     for sample in inventory.itertuples(index=False):
         candidates = found.get(Path(str(sample.image_path)).stem, [])
         if len(candidates) != 1:
@@ -192,8 +211,8 @@ def score_masks(inventory: pd.DataFrame, folder: Path) -> pd.DataFrame:
                 expected="one PNG a picture, of the same name",
             )
         size = (int(sample.height), int(sample.width))  # type: ignore[arg-type]
-        masks = [read_mask(path, size) for path in (candidates[0], Path(str(sample.mask_path)))]
-        rows.append(
-            {"sample_id": sample.sample_id, "group_id": sample.group_id, **score_image(*masks)}
-        )
+        theirs = read_mask(candidates[0], size, rule)
+        truth = read_truth(Path(str(sample.mask_path)), size, str(sample.mask_rule))
+        scores = score_image(theirs, *truth)
+        rows.append({"sample_id": sample.sample_id, "group_id": sample.group_id, **scores})
     return pd.DataFrame(rows)

@@ -34,6 +34,8 @@ NEEDED = [
     "image_path",
     "mask_path",
     "raw_mask_path",
+    "mask_rule",
+    "raw_mask_rule",
     "width",
     "height",
 ]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pandas as pd
 from tqdm import tqdm
 
-from fishseg.images.masks import read_mask
+from fishseg.images.masks import read_truth
 from fishseg.images.resizing import resize_mask
 from fishseg.metrics.calibration import LevelCounts
 from fishseg.metrics.confidence import selective_risk, stability
@@ -76,13 +76,18 @@ def _score_one(predicted: Predicted, threshold: float) -> tuple[dict[str, Any], 
     size = (sample.height, sample.width)
     probability = predicted.probability()
     mask = probability >= threshold
-    truth = read_mask(Path(sample.mask_path), size)
-    scores = score_image(mask, truth)
+    truth = read_truth(Path(sample.mask_path), size, sample.mask_rule)
+    scores = score_image(mask, *truth)
     raw_iou = scores["iou"]
     if sample.raw_mask_path != sample.mask_path:
-        raw_iou = iou(overlap_counts(mask, read_mask(Path(sample.raw_mask_path), size)))
-    working_truth = resize_mask(truth, predicted.levels.shape) >= 128
-    working = overlap_counts(from_levels(predicted.levels) >= threshold, working_truth)
+        raw_truth = read_truth(Path(sample.raw_mask_path), size, sample.raw_mask_rule)
+        raw_iou = iou(overlap_counts(mask, *raw_truth))
+    working_truth = resize_mask(truth.fish, predicted.levels.shape) >= 128
+    working_valid = None
+    if truth.valid is not None:
+        working_valid = resize_mask(truth.valid, predicted.levels.shape) >= 128
+    found = from_levels(predicted.levels) >= threshold
+    working = overlap_counts(found, working_truth, working_valid)
     row = {
         **{name: getattr(sample, name) for name in IDENTITY if hasattr(sample, name)},
         **scores,
@@ -91,7 +96,7 @@ def _score_one(predicted: Predicted, threshold: float) -> tuple[dict[str, Any], 
         "batch_intersection": working.intersection,
         "batch_union": working.union,
     }
-    return row, LevelCounts.of(predicted.levels, working_truth)
+    return row, LevelCounts.of(predicted.levels, working_truth, working_valid)
 
 
 def summarise_splits(scores: pd.DataFrame, params: EvaluateParams) -> dict[str, Any]:

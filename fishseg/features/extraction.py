@@ -23,13 +23,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from fishseg import store
 from fishseg.backbones.loading import Backbone
 from fishseg.backbones.model import LIBRARIES
-from fishseg.features import masks, ranks
-from fishseg.features.compute import ImageFile, Row, compute_rows
+from fishseg.features import compute, masks, ranks
+from fishseg.features.compute import ImageFile, Row
 from fishseg.features.shard_file import is_intact, write_shard
 from fishseg.features.shards import Index, Shard
 from fishseg.images.resizing import working_size
@@ -41,7 +42,7 @@ log = logging.getLogger(__name__)
 # Shards that are written at once. As many more wait in memory for one of them to be finished.
 WRITERS = 2
 # What reading a sample takes of the inventory; the rest is not kept in memory.
-NEEDED = ["sample_id", "image_path", "mask_path", "width", "height"]
+NEEDED = ["sample_id", "image_path", "mask_path", "mask_rule", "width", "height"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,6 +53,7 @@ class PlannedShard:
     samples: pd.DataFrame
     stored_features: Path
     stored_masks: Path
+    with_valid: bool  # whether any mask of the set has pixels that do not count
 
 
 def extract(
@@ -123,6 +125,7 @@ def plan(
     facts = {key: value for key, value in dataclasses.asdict(index).items() if key not in settled}
     facts["computed_by"] = type(backbone).__name__  # OpenVINO's last bits are not torch's
     place = store.folder("shards")
+    with_valid = bool(ordered["mask_rule"].str.contains("ignore").any())
     planned: list[PlannedShard] = []
     for size in sorted(set(sizes)):
         members = ordered[[found == size for found in sizes]]
@@ -138,8 +141,9 @@ def plan(
                         sample_ids=tuple(samples["sample_id"]),
                     ),
                     samples=samples[NEEDED],
+                    with_valid=with_valid,
                     stored_features=place / _features_name(size, samples, facts),
-                    stored_masks=place / _masks_name(size, samples),
+                    stored_masks=place / _masks_name(size, samples, with_valid=with_valid),
                 )
             )
     return planned
@@ -166,16 +170,17 @@ def _cuts(image_hashes: list[str], shard_size: int) -> list[tuple[int, int]]:
 def _features_name(size: tuple[int, int], samples: pd.DataFrame, facts: dict[str, Any]) -> str:
     name = store.fingerprint(
         {"size": size, "images": list(samples["image_sha256"]), **facts},
-        modules=["fishseg.features.compute"],
+        modules=[compute.__name__],
         libraries=[*LIBRARIES, "numpy", "pillow", "pillow-heif"],
     )
     return f"{name}.safetensors"
 
 
-def _masks_name(size: tuple[int, int], samples: pd.DataFrame) -> str:
-    files = samples[["mask_sha256", "height", "width"]]  # each is first read at its image's size
+def _masks_name(size: tuple[int, int], samples: pd.DataFrame, *, with_valid: bool) -> str:
+    # Each is first read at its image's size.
+    files = samples[["mask_sha256", "mask_rule", "height", "width"]]
     name = store.fingerprint(
-        {"size": size, "masks": files.to_numpy().tolist()},
+        {"size": size, "masks": files.to_numpy().tolist(), "with_valid": with_valid},
         modules=[masks.__name__],
         libraries=["numpy", "scipy", "pillow", "pillow-heif"],
     )
@@ -192,20 +197,26 @@ def _missing(
 
 def _store_masks(missing: list[PlannedShard]) -> None:
     n_masks = sum(len(item.samples) for item in missing)
-    columns = ["mask_path", "height", "width"]
+    columns = ["mask_path", "mask_rule", "height", "width"]
     wanted = (
-        (Path(path), (height, width), item.shard.size)
+        (item, Path(path), (height, width), rule)
         for item in missing
-        for path, height, width in item.samples[columns].itertuples(index=False, name=None)
+        for path, rule, height, width in item.samples[columns].itertuples(index=False, name=None)
     )
-    packed = ordered_map(lambda mask: masks.read_packed_mask(*mask), wanted)
+    packed = ordered_map(_read_packed, wanted)
     with tqdm(total=n_masks, desc="masks", unit="image", disable=not n_masks) as progress:
         for item in missing:
             rows = []
             for _ in range(len(item.samples)):
                 rows.append(next(packed))
                 progress.update()
-            write_shard({"masks": torch.stack(rows)}, item.stored_masks)
+            tensors = {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
+            write_shard(tensors, item.stored_masks)
+
+
+def _read_packed(wanted: tuple[PlannedShard, Path, tuple[int, int], str]) -> dict[str, Tensor]:
+    item, path, size, rule = wanted
+    return masks.read_packed_mask(path, size, rule, item.shard.size, with_valid=item.with_valid)
 
 
 def _store_features(
@@ -221,7 +232,7 @@ def _store_features(
         for item in missing
         for path in item.samples["image_path"]
     )
-    rows = compute_rows(images, backbone, device, params.dtype, params.batch_size)
+    rows = compute.compute_rows(images, backbone, device, params.dtype, params.batch_size)
     with (
         tqdm(total=n_images, desc="features", unit="image") as progress,
         ThreadPoolExecutor(WRITERS) as writers,

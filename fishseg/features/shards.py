@@ -4,7 +4,8 @@ Shapes: ``N`` samples of one working size ``(H, W)``; ``C`` feature channels on 
 
 - feature shard: ``features (N, C, h, w)`` float16, ``pixels (N, 3, H, W)`` uint8; or features as
   int8 with ``scales (N, C)`` float16 (see `fishseg.features.quantisation`)
-- mask shard: ``masks (N, H, ceil(W / 8))`` uint8, see `fishseg.features.mask_bits`
+- mask shard: ``masks (N, H, ceil(W / 8))`` uint8, see `fishseg.features.mask_bits`; and likewise
+  ``valid``, if any mask of the set has pixels that do not count
 """
 
 from __future__ import annotations
@@ -123,12 +124,14 @@ class Batch:
         pixels: ``(B, 3, H, W)`` uint8.
         masks: ``(B, H, ceil(W / 8))`` uint8, a bit a pixel.
         scales: ``(B, C)`` float16, what one step of int8 features is worth; else None.
+        valid: as ``masks``, the pixels that count; None if all do.
     """
 
     stored: Tensor
     pixels: Tensor
     masks: Tensor
     scales: Tensor | None = None
+    valid: Tensor | None = None
 
     @property
     def features(self) -> Tensor:
@@ -140,6 +143,12 @@ class Batch:
     def target(self) -> Tensor:
         """The mask ``(B, 1, H, W)`` at the working resolution, float32, 0 or 1."""
         return unpack_masks(self.masks, self.pixels.shape[-1])
+
+    def counted(self) -> Tensor | None:
+        """Which pixels count, ``(B, 1, H, W)`` bool; None if all do."""
+        if self.valid is None:
+            return None
+        return unpack_masks(self.valid, self.pixels.shape[-1]).bool()
 
     def to(self, device: torch.device) -> Batch:
         """The batch on a device; from pinned memory, the copies do not wait for each other."""
@@ -167,7 +176,7 @@ class Batch:
             mine[start : start + len(others)].copy_(others)
 
     def _tensors(self) -> list[Tensor]:
-        tensors = (self.stored, self.pixels, self.masks, self.scales)
+        tensors = (self.stored, self.pixels, self.masks, self.scales, self.valid)
         return [tensor for tensor in tensors if tensor is not None]
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> Batch:
@@ -176,6 +185,7 @@ class Batch:
             pixels=function(self.pixels),
             masks=function(self.masks),
             scales=None if self.scales is None else function(self.scales),
+            valid=None if self.valid is None else function(self.valid),
         )
 
 

@@ -5,26 +5,46 @@ Sizes are ``(height, width)`` in pixels.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import io
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
+from pillow_heif import register_heif_opener
 
 from fishseg.errors import DataError
+from fishseg.images.metadata import exif_orientation, without_metadata
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+IMAGE_SUFFIXES = frozenset(
+    {".avif", ".bmp", ".gif", ".heic", ".heif", ".hif", ".jfif", ".jpe", ".jpeg", ".jpg", ".mpo"}
+    | {".png", ".tif", ".tiff", ".webp"}
+)
 # Naming them keeps a renamed file away from Pillow's other decoders, some of which start programs.
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
+FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "PNG", "TIFF", "WEBP")
+LOSSY = ("AVIF", "HEIF", "JPEG", "MPO")
+register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
 
 # Room for a panorama of 20,000 x 10,000 pixels, which takes 600 MB as RGB. Pillow's own limit
 # would stop at 179 million; from here on it agrees with this one.
 MAX_PIXELS = 200_000_000
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+# As many pixels of 16-bit RGBA, and room for what comes with them.
+MAX_BYTES = 2 * 2**30
+# What brings the pixels of each EXIF orientation upright.
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
@@ -42,23 +62,45 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         DataError: the file is missing, empty, truncated, damaged, too large, no image, or has
             32-bit pixels, whose white nobody can know.
     """
-    image = decode(path)
-    if image.mode == "I":
-        raise _unknown_white(path)
+    image = decode(path).image
+    if image.mode in ("I", "F"):
+        raise unknown_white(path)
     if image.mode.startswith("I;16"):
         grey = (np.asarray(image).astype(np.uint32) + 128) // 257
         return np.repeat(grey.astype(np.uint8)[:, :, None], 3, axis=2)
     return over_black(image)
 
 
-def decode(path: Path) -> Image.Image:
-    """The first frame of a file, upright and in memory, in the mode it was stored in."""
+class Decoded(NamedTuple):
+    """A decoded file.
+
+    Attributes:
+        image: upright and in memory, in the mode it was stored in.
+        lossy: whether its format changes levels by a little.
+        level_step: how far its levels lie apart: 17 of 4-bit grey, 85 of 2-bit grey, or else 1.
+    """
+
+    image: Image.Image
+    lossy: bool
+    level_step: int
+
+
+def decode(path: Path) -> Decoded:
+    """The first frame of a file.
+
+    What the file says beside its pixels decides nothing: see `fishseg.images.metadata`.
+    """
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        data, orientation = without_metadata(_read(path))
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise _too_large(path)
+            lossy = image.format in LOSSY or (image.format == "WEBP" and b"VP8L" not in data[:200])
+            level_step = _level_step(image)
             image.load()
-            ImageOps.exif_transpose(image, in_place=True)
+            if image.format == "AVIF":
+                # Pillow hands on the turn that the file's own box asks for instead of turning.
+                orientation = exif_orientation(image.info.get("exif", b""))
     except DataError:
         raise
     except Image.DecompressionBombError:
@@ -68,15 +110,32 @@ def decode(path: Path) -> Image.Image:
         raise DataError(
             "the file is empty" if empty else "the file is no image that can be read",
             where=path,
-            expected="PNG, JPEG, TIFF, BMP, GIF or WebP",
+            expected="PNG, JPEG, HEIC, AVIF, TIFF, BMP, GIF or WebP",
             remedy="fetch it again, convert it, or remove it",
         ) from None
     # Decoders answer damaged bytes with all kinds of exceptions, SyntaxError and struct.error too.
     except Exception as error:
         raise _damaged(path, error) from None
-    if image.mode == "F":
-        raise _unknown_white(path)
-    return image
+    turn = TURNS.get(orientation)
+    return Decoded(image if turn is None else image.transpose(turn), lossy, level_step)
+
+
+def _level_step(image: ImageFile.ImageFile) -> int:
+    """Pillow spreads 2 and 4 bits over 0 to 255, which turns a label 1 into 85 or 17."""
+    arguments = image.tile[0].args if image.tile else None
+    raw_mode = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
+    return {"L;2": 85, "L;4": 17}.get(str(raw_mode)[:3], 1)
+
+
+def _read(path: Path) -> bytes:
+    if path.is_file() and path.stat().st_size > MAX_BYTES:
+        raise DataError(
+            f"the file has {path.stat().st_size:,} bytes, more than any image that can be read",
+            where=path,
+            expected=f"{MAX_BYTES:,} bytes at most",
+            remedy="make it smaller, or remove it",
+        )
+    return path.read_bytes()
 
 
 def over_black(image: Image.Image) -> NDArray[np.uint8]:
@@ -96,7 +155,8 @@ def _too_large(path: Path) -> DataError:
     )
 
 
-def _unknown_white(path: Path) -> DataError:
+def unknown_white(path: Path) -> DataError:
+    """The refusal of 32-bit levels, where they have to be shown or compared."""
     return DataError(
         "the pixels are 32-bit numbers, and the file does not say which of them is white",
         where=path,

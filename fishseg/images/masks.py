@@ -1,84 +1,206 @@
-"""Mask files to what is fish in them."""
+"""Mask files to what is fish in them, by a rule that is declared or has no rival."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from fishseg.errors import DataError
-from fishseg.images.decoding import decode, over_black
+from fishseg.images.decoding import Decoded, decode, over_black, unknown_white
+from fishseg.images.mask_rule import COLOUR, MaskRule, parse_rule
 from fishseg.images.resizing import resize
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
-    from PIL import Image
 
-# Darker than this, of 255, is black: compression leaves about as much around a coloured outline.
-BLACK_LEVEL = 32
-# A mask that is nowhere brighter than this numbers its objects: 0, 1, 2, ... and 0 is background.
-MAX_LABEL = 31
+# How far compression pulls the channels of a grey pixel apart, and levels away from black or white.
+NOISE = 32
+MAX_LABEL = 2**24  # the largest whole number up to which a 32-bit float holds all
 
 
-def read_mask(path: Path, size: tuple[int, int]) -> NDArray[np.bool_]:
-    """The mask of an image of the given ``(height, width)``, in whatever way it was written.
+class Truth(NamedTuple):
+    """What a mask says of each pixel ``(H, W)``.
 
-    Foreground is, in a mask of
+    Attributes:
+        fish: bool, True on fish; False where nothing is known.
+        valid: bool, False on pixels that count in no metric and no loss; None where all count.
+    """
 
-    - grey levels (0/255, soft edges, JPEG, 16 bits): what is brighter than half the brightest;
-    - small numbers (no level above 31, such as 0/1 or numbered objects): what is not 0;
-    - colours: what is not black, or, where a palette shows no black, what is not its entry 0;
-    - transparency: the above over black, or the opaque part where that leaves nothing.
+    fish: NDArray[np.bool_]
+    valid: NDArray[np.bool_] | None
+
+
+def read_mask(path: Path, size: tuple[int, int], rule: str) -> NDArray[np.bool_]:
+    """The fish of `read_truth`, ``(H, W)`` bool: for whoever draws or compares masks."""
+    return read_truth(path, size, rule).fish
+
+
+def read_truth(path: Path, size: tuple[int, int], rule: str) -> Truth:
+    """The mask of an image of the given ``(height, width)``.
 
     A mask of another size and the same proportions (to 1% or one pixel) is resized.
 
-    Returns:
-        ``(H, W)`` bool, True on fish.
+    Args:
+        path: the file.
+        size: of its image.
+        rule: which values are fish, as `fishseg.images.mask_rule.parse_rule` reads it.
 
     Raises:
-        DataError: the file cannot be read (see `read_image`), or its proportions are not those of
-            its image.
+        DataError: the file cannot be read (see `fishseg.images.decoding.read_image`), its
+            proportions are not those of its image, or the rule is for levels and the mask in
+            colours.
     """
-    mask = _foreground(decode(path))
+    wanted = parse_rule(rule)
+    decoded = decode_mask(path)
+    require_fit(path, (decoded.image.height, decoded.image.width), size)
+    fish, ignored = _apply(wanted, decoded, path)
+    fish = _at(fish, size)
+    if ignored is None or not ignored.any():
+        return Truth(fish, None)
+    valid = ~_at(ignored, size)
+    return Truth(fish & valid, valid)
+
+
+def decode_mask(path: Path) -> Decoded:
+    """A mask file, as `fishseg.images.decoding.decode` gives it; 32-bit floats as whole numbers.
+
+    Raises:
+        DataError: the file cannot be read, or holds floats that are not whole.
+    """
+    decoded = decode(path)
+    if decoded.image.mode != "F":
+        return decoded
+    values = np.asarray(decoded.image)
+    # Labels, as ImageJ writes them; anything else is a measurement of something.
+    if not np.array_equal(values, np.abs(np.rint(values))) or values.max() > MAX_LABEL:
+        raise unknown_white(path)
+    return decoded._replace(image=Image.fromarray(values.astype(np.int32)))
+
+
+class Levels(NamedTuple):
+    """The values of a mask, ``(H, W)`` integers.
+
+    Attributes:
+        kind: ``grey``; ``index``, the entries of a palette of colours; ``colour``, as
+            `fishseg.images.mask_rule.COLOUR` counts them; ``transparent``, how opaque it is.
+        values: the values.
+        dark_zero: whether the value 0 is shown dark.
+        two_toned: of ``transparent``: whether its visible part is black and white itself.
+    """
+
+    kind: str
+    values: NDArray[np.integer]
+    dark_zero: bool = True
+    two_toned: bool = False
+
+
+def levels(decoded: Decoded) -> Levels:
+    """The values of a mask, in the terms in which it was most likely meant."""
+    image = decoded.image
+    if image.has_transparency_data:
+        opacity = np.asarray(image.convert("RGBA").getchannel("A"))
+        if opacity.min() < 255:
+            shown = np.asarray(image.convert("RGBA").convert("L"))[opacity >= 128]
+            two_toned = bool((shown < NOISE).any() and (shown >= 256 - NOISE).any())
+            return Levels("transparent", opacity, two_toned=two_toned)
+    if image.mode == "P":
+        return _palette_levels(decoded)
+    if image.mode.startswith(("1", "L", "I")):
+        return Levels("grey", _grey_levels(decoded))
+    return _colour_levels(np.asarray(image.convert("RGB")), lossy=decoded.lossy)
+
+
+def _grey_levels(decoded: Decoded) -> NDArray[np.integer]:
+    image = decoded.image
+    if image.mode.startswith("I"):
+        return np.asarray(image)
+    values = np.asarray(image.convert("L"))
+    step = decoded.level_step
+    # Of few bits, 0 and the highest level are black and white, anything else is labels.
+    if step == 1 or not ((values > 0) & (values < 255)).any():
+        return values
+    return values // step
+
+
+def _palette_levels(decoded: Decoded) -> Levels:
+    image = decoded.image
+    entries = np.asarray(image)
+    colours = np.asarray(image.convert("RGB"))
+    used, first = np.unique(entries, return_index=True)
+    shown = colours.reshape(-1, 3)[first].astype(int)
+    spread = shown.max(axis=1) - shown.min(axis=1)
+    if not spread.any() and len(np.unique(shown[:, 0])) == len(used):
+        return Levels("grey", colours[:, :, 0])
+    dark_zero = used[0] != 0 or bool(shown[0].max() < NOISE)
+    return Levels("index", entries, dark_zero=dark_zero)
+
+
+def _colour_levels(colours: NDArray[np.uint8], *, lossy: bool) -> Levels:
+    brightest, darkest = colours.max(axis=2), colours.min(axis=2)
+    spread = int((brightest - darkest).max())
+    # Compressed black and white is grey but for noise; dark colours may as well be numbers.
+    noise = lossy or brightest.max() >= 256 - NOISE
+    if spread == 0 or (noise and spread < NOISE):
+        return Levels("grey", brightest)
+    return Levels("colour", _colour_numbers(colours))
+
+
+def _colour_numbers(colours: NDArray[np.uint8]) -> NDArray[np.integer]:
+    red, green, blue = np.moveaxis(colours.astype(np.int64), 2, 0)
+    numbers: NDArray[np.integer] = COLOUR + (red << 16) + (green << 8) + blue
+    return numbers
+
+
+def _apply(
+    rule: MaskRule, decoded: Decoded, path: Path
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_] | None]:
+    """Fish and ignored pixels of a mask at its own size."""
+    image = decoded.image
+    if rule.kind in ("opaque", "transparent"):
+        opaque = np.asarray(image.convert("RGBA").getchannel("A")) >= 128
+        return (opaque if rule.kind == "opaque" else ~opaque), None
+    if rule.names_colours:
+        found = Levels("colour", _colour_numbers(over_black(image)))
+    else:
+        found = levels(decoded)
+        if found.kind == "transparent":
+            found = _colour_levels(over_black(image), lossy=decoded.lossy)
+        if found.kind == "colour" and rule.values != (0,):
+            raise _needs_colours(path, rule)
+    values = found.values
+    if found.kind == "colour" and not rule.names_colours:
+        values = values - COLOUR
+    fish = {
+        "is": lambda: np.isin(values, rule.values),
+        "not": lambda: ~np.isin(values, rule.values + rule.ignored),
+        "above": lambda: values > rule.values[0],
+        "below": lambda: values < rule.values[0],
+    }[rule.kind]()
+    if not rule.ignored:
+        return fish, None
+    ignored = np.isin(values, rule.ignored)
+    return fish & ~ignored, ignored
+
+
+def _at(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]:
     if mask.shape == size:
         return mask
-    if not _same_proportions(mask.shape, size):
-        raise _misfit(path, mask.shape, size)
     # Interpolated and cut at one half, an outline keeps its place between the pixels: at every
     # scale tried this came nearer to a mask drawn at the final size than nearest neighbour or box.
     return resize(mask.astype(np.uint8) * 255, size) >= 128
 
 
-def _foreground(image: Image.Image) -> NDArray[np.bool_]:
-    if image.mode.startswith("I"):
-        return _above_half(np.asarray(image))
-    if image.mode in ("1", "L") and not image.has_transparency_data:
-        return _above_half(np.asarray(image.convert("L")))
-    colours = over_black(image)
-    if image.has_transparency_data and not colours.any():
-        opacity = np.asarray(image.convert("RGBA").getchannel("A"))
-        # Black and opaque all over is a picture without fish.
-        return _above_half(np.zeros_like(opacity) if opacity.min() == 255 else opacity)
-    red, green, blue = np.moveaxis(colours, 2, 0)
-    brightness = np.maximum(np.maximum(red, green), blue)
-    darkness = np.minimum(np.minimum(red, green), blue)
-    if (brightness - darkness).max() < BLACK_LEVEL:
-        return _above_half(brightness)
-    foreground: NDArray[np.bool_] = brightness >= BLACK_LEVEL
-    if image.mode == "P" and foreground.all():
-        foreground = np.asarray(image) != 0
-    return foreground
+def require_fit(path: Path, found: tuple[int, int], size: tuple[int, int]) -> None:
+    """Raise `DataError` where a mask's ``(height, width)`` has not the proportions of ``size``."""
+    if found != size and not _same_proportions(found, size):
+        raise _misfit(path, found, size)
 
 
-def _above_half(levels: NDArray[np.integer]) -> NDArray[np.bool_]:
-    peak = levels.max()
-    above: NDArray[np.bool_] = levels > (0 if peak <= MAX_LABEL else peak // 2)
-    return above
-
-
-def _same_proportions(found: tuple[int, ...], expected: tuple[int, int]) -> bool:
+def _same_proportions(found: tuple[int, int], expected: tuple[int, int]) -> bool:
     """Whether two sizes differ by a scale and by the rounding of their sides."""
     height, width = found
     full_height, full_width = expected
@@ -87,7 +209,7 @@ def _same_proportions(found: tuple[int, ...], expected: tuple[int, int]) -> bool
     return width_off <= max(1, 0.01 * width) or height_off <= max(1, 0.01 * height)
 
 
-def _misfit(path: Path, found: tuple[int, ...], expected: tuple[int, int]) -> DataError:
+def _misfit(path: Path, found: tuple[int, int], expected: tuple[int, int]) -> DataError:
     mask_size, image_size = f"{found[1]}x{found[0]}", f"{expected[1]}x{expected[0]}"
     what = f"the mask does not fit: its image is {image_size} pixels and it is {mask_size}"
     remedy = "export the mask at the image's size, uncropped"
@@ -99,4 +221,13 @@ def _misfit(path: Path, found: tuple[int, ...], expected: tuple[int, int]) -> Da
         where=path,
         expected=f"{image_size} pixels, or the same proportions",
         remedy=remedy,
+    )
+
+
+def _needs_colours(path: Path, rule: MaskRule) -> DataError:
+    return DataError(
+        f"the mask is in colours, and the rule {str(rule)!r} is for levels",
+        where=path,
+        expected="a rule that names colours, such as 'fish: #ff0000'",
+        remedy="change data.mask_values or --mask-values, or write all masks in one way",
     )

@@ -39,6 +39,8 @@ def run_lengths(mask: Mask, origin: tuple[int, int], size: tuple[int, int]) -> J
     columns[:, y : y + mask.shape[0]] = mask.T
     changes = np.flatnonzero(np.diff(columns.ravel(), prepend=False, append=False)) + x * height
     counts = np.diff(changes, prepend=0, append=height * width)
+    # Fish in the very last pixel leave no background behind them.
+    counts = counts[:-1] if counts[-1] == 0 else counts
     return {"counts": counts.tolist(), "size": [height, width]}
 
 

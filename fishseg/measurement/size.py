@@ -64,6 +64,12 @@ _STIFFNESS = (0.0, 0.0, 0.3, 3.0)
 _PROFILE_DEGREE = 5
 _PROFILE_SHARE = 0.9  # of the length: blunt ends and the tail fin bend a profile
 _EXPECTILE = 0.1
+# What is no fish (a ring, a net, a splash) may bend the axis out of all bounds. It is none if less
+# of it lies in the mask (forks and the arcs of tails lie outside), or if it is not about as long as
+# the longest way through.
+_INSIDE_SHARE = 0.8
+_LEAST_SHARE, _MOST_SHARE = 0.6, 1.5
+_CHORDS = 17
 _TUKEY_SHARE = 0.5  # of the inscribed radius: a middle farther off than this is a fin's doing
 
 
@@ -115,11 +121,17 @@ def measure(mask: Mask, *, origin: tuple[int, int] = (0, 0)) -> Measurement:
         area_px=len(x),
         length_px=length * factor,
         width_px=width * factor,
-        orientation_degrees=math.degrees(math.atan2(-rise, run)) % 180,
+        orientation_degrees=_half_turn(math.degrees(math.atan2(-rise, run))),
         box=(int(corner[0]), int(corner[1]), body.shape[1], body.shape[0]),
         centroid=(float(x.mean() + 0.5 + corner[0]), float(y.mean() + 0.5 + corner[1])),
         axis=axis,
     )
+
+
+def _half_turn(degrees: float) -> float:
+    """An angle from 0 up to but not including 180; the rest of a tiny negative one would be 180."""
+    rest = degrees % 180
+    return 0.0 if rest >= 180 else rest
 
 
 def _reduced(body: Mask) -> tuple[Mask, int]:
@@ -148,10 +160,22 @@ def _measure_along_axis(body: Mask) -> tuple[Floats, float, float]:
     radius = float(depth.max())
     core = _largest_part(_distance(depth <= OPENING_SHARE * radius) <= OPENING_SHARE * radius)
     core &= mask
-    axis = _fit_axis(core, radius)
+    # The distance to the nearest pixel outside exceeds that to the border by a half, and the
+    # centre may lie between two pixels.
+    circle = max(1.0, 2 * radius - 0.5)
+    path = _longest_path(core)
+    axis = _fit_axis(core, path, radius)
     low, high = _ends(axis, mask, core, radius)
     # From the outer pixels' centres to their borders.
-    return axis.between(low - 0.5, high + 0.5), high - low + 1, _width(axis, core, radius)
+    line, length = axis.between(low - 0.5, high + 0.5), high - low + 1
+    plausible = _way(path)[-1] * np.array([_LEAST_SHARE, _MOST_SHARE]) + 1
+    if not plausible[0] <= length <= plausible[1] or not _runs_within(line, mask):
+        middle, way = _middle_line(mask)
+        if not plausible[0] <= length <= _MOST_SHARE * way or not _runs_within(line, mask):
+            return middle, way, min(circle, way)
+    # No body is less deep at its deepest than in the mean.
+    least = max(1.0, np.count_nonzero(core) / length)
+    return line, length, min(max(_width(axis, core, radius), least), circle, length)
 
 
 # The core
@@ -287,9 +311,27 @@ def _integral(values: Floats, u: Floats) -> Floats:
     return np.asarray(total - total[len(u) // 2])
 
 
-def _fit_axis(core: Mask, radius: float) -> _Axis:
+def _runs_within(line: Floats, mask: Mask) -> bool:
+    """Whether most of an axis runs through the mask."""
+    x, y = np.floor(line + 0.5).astype(int).T
+    height, width = mask.shape
+    within = (x >= 0) & (y >= 0) & (x < width) & (y < height)
+    return int(np.count_nonzero(mask[y[within], x[within]])) >= _INSIDE_SHARE * len(line)
+
+
+def _middle_line(mask: Mask) -> tuple[Floats, float]:
+    """The longest way through a mask, and its length from border to border."""
+    path = _longest_path(mask)
+    way = _way(path)
+    # A few chords: the path itself goes in steps of 45 degrees.
+    chords = _along(path, way, np.linspace(0, 1, max(2, min(_CHORDS, len(path))))).T
+    length = _way(chords)[-1] + 1
+    return _along(chords, _way(chords), np.linspace(0, 1, _STATIONS)).T, float(length)
+
+
+def _fit_axis(core: Mask, path: Floats, radius: float) -> _Axis:
     """The line through the middle between the core's two sides."""
-    axis = _first_axis(core, radius)
+    axis = _first_axis(path, radius)
     longest = 1.4 * axis.half_length
     outline = _outline(core)
     for _ in range(_STEPS):
@@ -331,10 +373,14 @@ def _sides(along: Floats, across: Floats) -> tuple[Floats, Floats, Floats]:
     return u[both], left[both], right[both]
 
 
-def _first_axis(core: Mask, radius: float) -> _Axis:
+def _way(path: Floats) -> Floats:
+    """How far each point of a path ``(N, 2)`` is from the first, along the path, ``(N,)``."""
+    return np.concatenate([[0], np.cumsum(np.hypot(*np.diff(path, axis=0).T))])
+
+
+def _first_axis(path: Floats, radius: float) -> _Axis:
     """A rough axis: the longest way through the core, without its ends, which end in corners."""
-    path = _longest_path(core)
-    way = np.concatenate([[0], np.cumsum(np.hypot(*np.diff(path, axis=0).T))])
+    way = _way(path)
     u = np.linspace(-1, 1, _STATIONS)
     direction = np.zeros(len(_STIFFNESS))
     if way[-1] < _FAT_BODY * radius:
@@ -426,27 +472,24 @@ def _ends(axis: _Axis, mask: Mask, core: Mask, radius: float) -> tuple[float, fl
 
 
 def _width(axis: _Axis, core: Mask, radius: float) -> float:
-    """Greatest depth of the body under its fins, at most the largest inscribed circle's.
+    """Greatest depth of the body under its fins; infinite where too little of it can be seen.
 
     Each side is a smooth profile that fins stick out of, so it is fitted to lie low: by expectile
     regression (Newey and Powell, "Asymmetric least squares estimation and testing", Econometrica
     55(4), 1987).
     """
-    # The distance to the nearest pixel outside exceeds that to the border by a half, and the
-    # centre may lie between two pixels.
-    circle = max(1.0, 2 * radius - 0.5)
     along, across = axis.project(_outline(core), 2 * radius)
     near = np.abs(across) < 2.5 * radius
     along, across = along[near], across[near]
     if len(along) == 0 or np.ptp(along) < 1:
-        return circle
+        return np.inf
     u, left, right = _sides(along, across)
     inner = np.abs(u) < _PROFILE_SHARE
     if np.count_nonzero(inner) < 4 * _PROFILE_DEGREE:
-        return circle
+        return np.inf
     profiles = (_lower_profile(u[inner], side[inner]) for side in (-left, right))
     # From the outer pixels' centres to their borders.
-    return min(circle, float(sum(profiles, np.ones(1)).max()))
+    return float(sum(profiles, np.ones(1)).max())
 
 
 def _lower_profile(u: Floats, height: Floats) -> Floats:

@@ -5,32 +5,47 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from fishseg.measurement import coco
+from fishseg.measurement.checks import n_parts, reasons
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fishseg.measurement.instances import Instance
-    from fishseg.measurement.size import Measurement
+    from fishseg.measurement.size import Mask, Measurement
 
 Row: TypeAlias = dict[str, Any]
 
 COLUMNS = (
     "area_px", "length_px", "width_px", "orientation_degrees",
     "box_left_px", "box_top_px", "box_width_px", "box_height_px",
-    "centroid_x_px", "centroid_y_px", "confidence", "cut_off",
+    "centroid_x_px", "centroid_y_px", "confidence", "cut_off", "check",
 )  # fmt: skip
 MM_COLUMNS = ("area_mm2", "length_mm", "width_mm")
 # No fish that this is for is longer or shorter: a scale that makes it so is a slip.
 PLAUSIBLE_MM = (2.0, 5000.0)
 
 
-def row_of(fish: Instance, measured: Measurement) -> Row:
-    """A fish as a row of the table, in pixels; None for what is not known."""
+def rows_of(fish: Sequence[Instance], measured: Sequence[Measurement], mask: Mask) -> list[Row]:
+    """The fish of a mask ``(H, W)`` as rows of the table, in pixels.
+
+    What is not known is None. ``check`` holds the `reasons` to look at a fish, or nothing.
+    """
+    parts = n_parts(mask)
+    size = (mask.shape[0], mask.shape[1])
+    return [
+        _row(one, its_size, "; ".join(reasons(its_size, size, parts)))
+        for one, its_size in zip(fish, measured, strict=True)
+    ]
+
+
+def _row(fish: Instance, measured: Measurement, check: str) -> Row:
     left, top, width, height = measured.box
     x, y = measured.centroid
     confidence = None if fish.confidence is None else round(fish.confidence, 4)
     values = (
         measured.area_px, round(measured.length_px, 2), round(measured.width_px, 2),
         round(measured.orientation_degrees, 1) % 180, left, top, width, height,
-        round(x, 2), round(y, 2), confidence, int(fish.cut_off),
+        round(x, 2), round(y, 2), confidence, int(fish.cut_off), check,
     )  # fmt: skip
     return dict(zip(COLUMNS, values, strict=True))
 

@@ -39,19 +39,23 @@ class LogitHistogram:
     def __init__(self, device: torch.device | None = None) -> None:
         self._counts = torch.zeros(2, N_LOGIT_BINS, dtype=torch.int64, device=device)
 
-    def add(self, logits: Tensor, target: Tensor) -> None:
+    def add(self, logits: Tensor, target: Tensor, valid: Tensor | None = None) -> None:
         """Count the pixels of a batch.
 
         Args:
             logits: any shape, before the sigmoid and before any temperature. A logit that is not
                 a number counts as 0: to stop such a run is its loss's business.
             target: of the same shape, in [0, 1]; 0.5 and above is fish.
+            valid: of the same shape, bool, the pixels that count; all if not given.
         """
         share = logits.detach().float().nan_to_num(0.0) / (2 * LOGIT_LIMIT) + 0.5
         place = (share * N_LOGIT_BINS).clamp(0, N_LOGIT_BINS - 1).long()
         place += N_LOGIT_BINS * (target >= 0.5)
+        if valid is not None:
+            # To a place that is left out, rather than selected: no device waits for a number.
+            place = torch.where(valid, place, 2 * N_LOGIT_BINS)
         counted = torch.bincount(place.flatten(), minlength=2 * N_LOGIT_BINS)
-        self._counts += counted.view(2, N_LOGIT_BINS)
+        self._counts += counted[: 2 * N_LOGIT_BINS].view(2, N_LOGIT_BINS)
 
     def fit_temperature(self) -> float:
         """The temperature with the smallest negative log-likelihood; 1 without any pixel.
@@ -93,9 +97,16 @@ class LevelCounts:
         self._counts = np.zeros((2, N_LEVELS), np.int64)
 
     @classmethod
-    def of(cls, levels: NDArray[np.uint8], truth: NDArray[np.bool_]) -> LevelCounts:
-        """The counts of one image, levels and truth ``(H, W)``."""
+    def of(
+        cls,
+        levels: NDArray[np.uint8],
+        truth: NDArray[np.bool_],
+        valid: NDArray[np.bool_] | None = None,
+    ) -> LevelCounts:
+        """The counts of one image, levels, truth and the pixels that count ``(H, W)``."""
         counts = cls()
+        if valid is not None:
+            levels, truth = levels[valid], truth[valid]
         for row, members in enumerate((~truth, truth)):
             counts._counts[row] = np.bincount(levels[members], minlength=N_LEVELS)
         return counts

@@ -37,8 +37,13 @@ class Counts(NamedTuple):
     actual: int
 
 
-def overlap_counts(prediction: Mask, truth: Mask) -> Counts:
+def overlap_counts(prediction: Mask, truth: Mask, valid: Mask | None = None) -> Counts:
     """Count the pixels that two masks share and cover.
+
+    Args:
+        prediction: (H, W) bool.
+        truth: (H, W) bool.
+        valid: (H, W) bool, the pixels that count; all if not given.
 
     Raises:
         DataError: the masks differ in size.
@@ -49,6 +54,8 @@ def overlap_counts(prediction: Mask, truth: Mask) -> Counts:
             expected="two masks of one size, width x height",
             remedy="bring the prediction to the size of the original image before scoring it",
         )
+    if valid is not None:
+        prediction, truth = prediction & valid, truth & valid
     return Counts(
         intersection=int(np.count_nonzero(np.logical_and(prediction, truth))),
         union=int(np.count_nonzero(np.logical_or(prediction, truth))),
@@ -85,7 +92,9 @@ def recall(counts: Counts) -> float:
     return _ratio(counts.intersection, counts.actual, if_undefined=undefined)
 
 
-def boundary_iou(prediction: Mask, truth: Mask, dilation_ratio: float = 0.02) -> float:
+def boundary_iou(
+    prediction: Mask, truth: Mask, dilation_ratio: float = 0.02, *, valid: Mask | None = None
+) -> float:
     """IoU of the two bands that lie just inside the outlines of the masks.
 
     The plain IoU of a large object hardly notices a ragged outline; this one does (Cheng et al.,
@@ -95,17 +104,21 @@ def boundary_iou(prediction: Mask, truth: Mask, dilation_ratio: float = 0.02) ->
         prediction: (H, W) bool.
         truth: (H, W) bool.
         dilation_ratio: width of the band as a share of the image diagonal; at least one pixel.
+        valid: (H, W) bool, the pixels that count; all if not given. Where nothing is known, the
+            truth is taken to go on as the prediction does: no outline runs along the unknown.
 
     Raises:
         DataError: the masks differ in size.
     """
     width_px = max(1, round(dilation_ratio * math.hypot(*truth.shape)))
-    bands = (_inner_band(mask, width_px) for mask in (prediction, truth))
-    return iou(overlap_counts(*bands))
+    if valid is not None:
+        truth = np.where(valid, truth, prediction)
+    bands = [_inner_band(mask, width_px) for mask in (prediction, truth)]
+    return iou(overlap_counts(bands[0], bands[1], valid))
 
 
-def score_image(prediction: Mask, truth: Mask) -> dict[str, float]:
-    """Every score of one image, and the counts to pool over images.
+def score_image(prediction: Mask, truth: Mask, valid: Mask | None = None) -> dict[str, float]:
+    """Every score of one image over the pixels that count, and the counts to pool over images.
 
     Returns:
         ``iou``, ``dice``, ``precision``, ``recall``, ``boundary_iou`` and, as whole numbers,
@@ -114,13 +127,13 @@ def score_image(prediction: Mask, truth: Mask) -> dict[str, float]:
     Raises:
         DataError: the masks differ in size.
     """
-    counts = overlap_counts(prediction, truth)
+    counts = overlap_counts(prediction, truth, valid)
     return {
         "iou": iou(counts),
         "dice": dice(counts),
         "precision": precision(counts),
         "recall": recall(counts),
-        "boundary_iou": boundary_iou(prediction, truth),
+        "boundary_iou": boundary_iou(prediction, truth, valid=valid),
         "intersection": counts.intersection,
         "union": counts.union,
     }
@@ -178,7 +191,9 @@ def summarise(scores: pd.DataFrame, *, bootstrap_samples: int, seed: int) -> dic
     }
 
 
-def batch_counts(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+def batch_counts(
+    logits: Tensor, target: Tensor, valid: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Intersection and union of each image of a batch, for following a training run.
 
     Fish is what is as likely fish as not, a logit of 0: no temperature changes that. Nothing leaves
@@ -187,12 +202,15 @@ def batch_counts(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     Args:
         logits: (B, 1, H, W), before the sigmoid.
         target: (B, 1, H, W) in [0, 1]; 0.5 and above is fish.
+        valid: (B, 1, H, W) bool, the pixels that count; all if not given.
 
     Returns:
         Two (B,) int64 tensors.
     """
     predicted = logits >= 0
     actual = target >= 0.5
+    if valid is not None:
+        predicted, actual = predicted & valid, actual & valid
     return (predicted & actual).sum(dim=(1, 2, 3)), (predicted | actual).sum(dim=(1, 2, 3))
 
 

@@ -72,7 +72,7 @@ def masks(copies: pd.DataFrame, path: Path) -> None:
 
     Args:
         copies: a row a sample: ``sample_id, mask_agreement, mask_status, image_path,
-            raw_mask_path, mask_path, width, height``.
+            raw_mask_path, raw_mask_rule, mask_path, mask_rule, width, height``.
         path: the PNG to write.
     """
     known = copies.dropna(subset="mask_agreement")
@@ -81,9 +81,11 @@ def masks(copies: pd.DataFrame, path: Path) -> None:
     for sample in known.sort_values("mask_agreement", kind="stable")[:_WORST].itertuples():
         size = (sample.height, sample.width)
         image = read_image(Path(sample.image_path))
-        pictures = [image, overlay(image, read_mask(Path(sample.raw_mask_path), size))]
+        given = read_mask(Path(sample.raw_mask_path), size, sample.raw_mask_rule)
+        pictures = [image, overlay(image, given)]
         if sample.mask_status != "rejected":
-            pictures.append(overlay(image, read_mask(Path(sample.mask_path), size)))
+            used = read_mask(Path(sample.mask_path), size, sample.mask_rule)
+            pictures.append(overlay(image, used))
         caption = f"IoU {sample.mask_agreement:.3f}   {sample.mask_status}   {sample.sample_id}"
         rows.append(_Row(caption, pictures))
     columns = ["image", "given mask", "mask used"]

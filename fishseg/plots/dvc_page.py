@@ -26,7 +26,10 @@ TEMPLATE = """<!DOCTYPE html>
   <title>fishseg: plots</title>
   <style>
     body { font: 16px/1.4 system-ui, sans-serif; margin: 1.5rem; }
-    img { max-width: 100%; height: auto; }
+    /* Two revisions fit side by side; a group of pictures scrolls by itself, so that the page
+       stays short. DVC styles each group in its own attribute, which only !important overrides. */
+    img { max-width: 44vw; height: auto; }
+    div[style*="white-space"] { max-height: 90vh; overflow: auto !important; }
     table { border-spacing: 1rem; }
   </style>
   <script>SCRIPT</script>

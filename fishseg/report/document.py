@@ -6,13 +6,13 @@ import base64
 import hashlib
 import importlib.resources
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from string import Template
 from typing import Any
 
 _ASSETS = importlib.resources.files("fishseg.report") / "assets"
 # In this order they are one script.
-_SCRIPTS = (
+REPORT = (
     "dom.js",
     "summary.js",
     "curves.js",
@@ -21,9 +21,15 @@ _SCRIPTS = (
     "browser.js",
     "main.js",
 )
+OWN_PICTURES = ("dom.js", "summary.js", "viewer.js", "browser.js", "own_pictures.js")
 
 
-def render(content: Mapping[str, Any]) -> str:
+def render(
+    content: Mapping[str, Any],
+    *,
+    title: str = "How well the fish were cut out",
+    scripts: Sequence[str] = REPORT,
+) -> str:
     """The whole page.
 
     Nothing of the content becomes markup: it travels as JSON, which the script writes as text.
@@ -31,15 +37,17 @@ def render(content: Mapping[str, Any]) -> str:
 
     Args:
         content: values that JSON knows, without NaN.
+        title: what the page is about.
+        scripts: the assets that draw it, in their order.
     """
     style = _asset("page.css")
-    script = "\n".join(_asset(name) for name in _SCRIPTS)
+    script = "\n".join(_asset(name) for name in scripts)
     policy = (
         "default-src 'none'; base-uri 'none'; form-action 'none'; img-src 'self' file: data:; "
         f"script-src {_digest(script)}; style-src {_digest(style)}"
     )
     return Template(_asset("page.html")).substitute(
-        policy=policy, style=style, script=script, content=_inert(content)
+        policy=policy, title=title, style=style, script=script, content=_inert(content)
     )
 
 

@@ -25,7 +25,9 @@ _OF_SAMPLE = [
     "group_id",
     "image_path",
     "raw_mask_path",
+    "raw_mask_rule",
     "mask_path",
+    "mask_rule",
     "width",
     "height",
 ]
@@ -169,7 +171,7 @@ def draw_galleries(
             items.append(
                 plots.GalleryItem(
                     image=read_image(Path(sample.image_path)),
-                    truth=read_mask(Path(sample.mask_path), mask.shape),
+                    truth=read_mask(Path(sample.mask_path), mask.shape, sample.mask_rule),
                     prediction=mask,
                     iou=iou,
                     class_name=sample.class_name,

@@ -92,19 +92,19 @@ def add_pictures(
                 f"the sample {sample.sample_id} has no scores", remedy="dvc repro -f evaluate"
             )
         image = read_image(Path(sample.image_path))
-        truth = read_mask(Path(sample.mask_path), image.shape[:2])
+        truth = read_mask(Path(sample.mask_path), image.shape[:2], sample.mask_rule)
         prediction = predicted.mask(threshold)
         size = size_within(image.shape[:2], params.picture_px)
         small = size_within(image.shape[:2], params.thumbnail_px)
-        thumbnail = overlay(resize_image(image, small), _shrink(prediction, small))
-        masks = stacked_masks(_shrink(truth, size), _shrink(prediction, size))
+        thumbnail = overlay(resize_image(image, small), shrink(prediction, small))
+        masks = stacked_masks(shrink(truth, size), shrink(prediction, size))
         # Numbered: a sample's name need not be fit for a file or an address.
         return {
             **rows[sample.sample_id],
             "width": size[1],
             "height": size[0],
-            "image": place(f"{number:05d}.webp", _webp(resize_image(image, size), params.quality)),
-            "thumbnail": place(f"{number:05d}-thumbnail.webp", _webp(thumbnail, params.quality)),
+            "image": place(f"{number:05d}.webp", webp(resize_image(image, size), params.quality)),
+            "thumbnail": place(f"{number:05d}-thumbnail.webp", webp(thumbnail, params.quality)),
             "masks": place(f"{number:05d}-masks.png", masks),
         }
 
@@ -121,7 +121,7 @@ def figures(plots: Path, params: ReportParams) -> dict[str, list[dict[str, Any]]
                 found[section].append(
                     {
                         "caption": caption,
-                        "image": embedded("figure.webp", _webp(picture, params.quality)),
+                        "image": embedded("figure.webp", webp(picture, params.quality)),
                         "width": picture.shape[1],
                         "height": picture.shape[0],
                     }
@@ -130,18 +130,23 @@ def figures(plots: Path, params: ReportParams) -> dict[str, list[dict[str, Any]]
 
 
 def stacked_masks(truth: NDArray[np.bool_], prediction: NDArray[np.bool_]) -> bytes:
-    """Two masks ``(H, W)`` as one PNG of one bit a pixel: truth above, prediction below.
+    """Two masks ``(H, W)`` as one `stencil`: truth above, prediction below."""
+    return stencil(np.concatenate([truth, prediction]))
+
+
+def stencil(mask: NDArray[np.bool_]) -> bytes:
+    """A mask ``(H, W)`` as a PNG of one bit a pixel.
 
     Foreground is white, background transparent: a browser can colour it and cut with it without
     reading pixels, which it refuses for files beside a page that was opened from the disk.
     """
     file = io.BytesIO()
-    stacked = Image.fromarray(np.concatenate([truth, prediction]))
-    stacked.save(file, "PNG", optimize=True, transparency=0)
+    Image.fromarray(mask).save(file, "PNG", optimize=True, transparency=0)
     return file.getvalue()
 
 
-def _webp(image: NDArray[np.uint8], quality: int) -> bytes:
+def webp(image: NDArray[np.uint8], quality: int) -> bytes:
+    """An image ``(H, W, 3)`` as a small file."""
     file = io.BytesIO()
     Image.fromarray(image).save(file, "WEBP", quality=quality)
     return file.getvalue()
@@ -154,7 +159,8 @@ def size_within(size: tuple[int, ...], longest_px: int) -> tuple[int, int]:
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def _shrink(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]:
+def shrink(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]:
+    """A mask at a smaller ``(height, width)``."""
     if mask.shape == size:
         return mask
     shrunk: NDArray[np.bool_] = resize_mask(mask, size) >= 128

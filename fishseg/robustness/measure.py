@@ -20,7 +20,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from fishseg.images.decoding import read_image
-from fishseg.images.masks import read_mask
+from fishseg.images.masks import read_truth
 from fishseg.images.resizing import resize_image, resize_mask
 from fishseg.metrics.bootstrap import bootstrap_interval
 from fishseg.metrics.masks import score_image
@@ -173,7 +173,8 @@ def trials(
     sample: Any
     for sample, own_ways in zip(samples.itertuples(index=False), ways, strict=True):
         image = read_image(Path(sample.image_path))
-        truth = read_mask(Path(sample.mask_path), (sample.height, sample.width))
+        size = (sample.height, sample.width)
+        truth, valid = read_truth(Path(sample.mask_path), size, sample.mask_rule)
         for name, severity in [(CLEAN, 0), *own_ways]:
             seen, visible = image, truth
             if name != CLEAN:
@@ -189,7 +190,7 @@ def trials(
                 image=seen,
                 truth=visible,
                 prediction=prediction,
-                scores=score_image(prediction, visible),
+                scores=score_image(prediction, visible, valid),
             )
 
 

@@ -11,6 +11,7 @@ import copy
 import dataclasses
 import logging
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,15 +28,13 @@ from fishseg.features.loading import Loader
 from fishseg.features.shards import Batch, FeatureCache
 from fishseg.metrics.calibration import LogitHistogram
 from fishseg.metrics.masks import batch_counts
-from fishseg.params import TrainParams, choose
+from fishseg.params import TrainParams, choose, typed_path
 from fishseg.tables import write_csv
 from fishseg.training.augmentation import add_noise, jitter_colors
 from fishseg.training.checkpoints import Checkpoint, Epoch
-from fishseg.training.losses import LOSSES
+from fishseg.training.losses import LOSSES, Loss
 
 log = logging.getLogger(__name__)
-
-Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclasses.dataclass
@@ -121,7 +120,7 @@ class Run:
         sample_ids: the samples of ``train`` and of ``val``.
         loaders: their batches.
         params: how to train.
-        loss: of logits and target, both ``(B, 1, H, W)``.
+        loss: of logits, target and which pixels count, all ``(B, 1, H, W)``.
         device: where to train.
     """
 
@@ -230,7 +229,7 @@ def _name(run: Run, manifest: pd.DataFrame) -> str:
     facts = {
         # Wherever the folder lies, what is in it counts.
         "params": run.params.model_dump()
-        | {"init_from": _weights_sha256(Path(start)) if start else None},
+        | {"init_from": _weights_sha256(typed_path(start)) if start else None},
         "manifest": manifest.to_csv(index=False),
         "shards": run.cache.digests(),
         "device": run.device.type,
@@ -284,7 +283,7 @@ def _start_state(run: Run) -> dict[str, Tensor]:
         CacheError: there is none.
         ParameterError: it is another decoder, or takes other features.
     """
-    folder = Path(run.params.init_from)
+    folder = typed_path(run.params.init_from)
     decoder, card = load_decoder(folder, run.device)
     index = run.cache.index
     theirs = (card.decoder, card.backbone["weights_sha256"], card.layers)
@@ -350,26 +349,27 @@ def _run_epoch(run: Run, progress: Progress, epoch: int) -> tuple[dict[str, Any]
     with torch.inference_mode():
         for batch in run.loaders["val"].batches():
             logits = decoder(batch.features.float(), batch.pixels)
-            target = batch.target()
-            measured.append(_measure(run.loss(logits, target), logits, target))
+            target, valid = batch.target(), batch.counted()
+            measured.append(_measure(run.loss(logits, target, valid), logits, target, valid))
     val_row = _record(progress, "val", epoch, measured)
     return {"epoch": epoch, **train_row, **val_row, "learning_rate": rate}, decoder
 
 
 def _train_step(run: Run, progress: Progress, batch: Batch) -> tuple[Tensor, Tensor]:
     """One step of the optimiser; loss and IoUs as `_measure` gives them."""
-    features, pixels, target = batch.features.float(), batch.pixels, batch.target()
+    features, pixels = batch.features.float(), batch.pixels
+    target, valid = batch.target(), batch.counted()
     if run.params.feature_noise:
         features = add_noise(features, run.params.feature_noise)
     if run.params.color_jitter:
         pixels = jitter_colors(pixels, run.params.color_jitter)
     with devices.autocast(run.device):
         logits = progress.decoder(features, pixels)
-    value = run.loss(logits, target)
+    value = run.loss(logits, target, valid)
     progress.optimizer.zero_grad(set_to_none=True)
     value.backward()
     progress.optimizer.step()
-    return _measure(value, logits, target)
+    return _measure(value, logits, target, valid)
 
 
 def _count_logits(run: Run, decoder: nn.Module) -> LogitHistogram:
@@ -378,7 +378,8 @@ def _count_logits(run: Run, decoder: nn.Module) -> LogitHistogram:
     histogram = LogitHistogram(run.device)
     with torch.inference_mode():
         for batch in run.loaders["val"].batches():
-            histogram.add(decoder(batch.features.float(), batch.pixels), batch.target())
+            logits = decoder(batch.features.float(), batch.pixels)
+            histogram.add(logits, batch.target(), batch.counted())
     return histogram
 
 
@@ -393,9 +394,11 @@ def learning_rate(step: int, n_steps: int, params: TrainParams) -> float:
     return params.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def _measure(loss: Tensor, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+def _measure(
+    loss: Tensor, logits: Tensor, target: Tensor, valid: Tensor | None
+) -> tuple[Tensor, Tensor]:
     """Loss, and IoU of each image ``(B,)``, left on the device: no step waits for the numbers."""
-    intersection, union = batch_counts(logits.detach(), target)
+    intersection, union = batch_counts(logits.detach(), target, valid)
     iou = torch.where(union > 0, intersection / union.clamp(min=1), 1.0)
     return loss.detach(), iou
 
@@ -473,8 +476,14 @@ def _result(run: Run, progress: Progress, logits: LogitHistogram) -> TrainingRes
         megapixels=index.megapixels,
         dtype=index.dtype,
         temperature=temperature,
+        # A sample is called CLASS/STEM.
+        trained_on=dict(sorted(Counter(map(_class_of, run.sample_ids["train"])).items())),
     )
     return TrainingResult(progress.average, card, pd.DataFrame(progress.steps), epochs, summary)
+
+
+def _class_of(sample_id: str) -> str:
+    return sample_id.rpartition("/")[0]
 
 
 def write_curves(result: TrainingResult, folder: Path) -> None:

@@ -1,20 +1,20 @@
 """Losses of a binary mask, by name.
 
-Each takes logits (B, 1, H, W), before the sigmoid, and a target (B, 1, H, W) in [0, 1], and gives
-one number to minimise. They compute in float32 or better, whatever precision the logits come in:
-sums over 200,000 pixels overflow float16 and drown in the rounding of bfloat16.
+Each takes logits (B, 1, H, W), before the sigmoid, a target (B, 1, H, W) in [0, 1], and which
+pixels count (B, 1, H, W) bool, None if all do, and gives one number to minimise. A pixel that does
+not count has a target of 0, no influence and no gradient.
+
+They compute in float32 or better, whatever precision the logits come in: sums over 200,000 pixels
+overflow float16 and drown in the rounding of bfloat16.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 # In pixels. Small against any fish; it makes an empty prediction on an empty mask cost nothing.
 DICE_SMOOTHING = 1.0
@@ -23,20 +23,31 @@ BOUNDARY_WEIGHT = 4.0
 BOUNDARY_PX = 3
 
 
-def bce(logits: Tensor, target: Tensor) -> Tensor:
-    """Binary cross-entropy, mean over all pixels of the batch."""
+class Loss(Protocol):
+    """What all losses have in common."""
+
+    def __call__(self, logits: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
+        """One number to minimise."""
+
+
+def bce(logits: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
+    """Binary cross-entropy, mean over all pixels of the batch that count."""
+    if valid is not None:
+        logits, target = _at_least_float32(logits), _at_least_float32(target)
+        cost = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+        return (cost * valid).sum() / valid.sum().clamp(min=1)
     return F.binary_cross_entropy_with_logits(_at_least_float32(logits), _at_least_float32(target))
 
 
-def bce_dice(logits: Tensor, target: Tensor) -> Tensor:
+def bce_dice(logits: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
     """Binary cross-entropy plus soft Dice loss.
 
     Cross-entropy treats pixels alike; Dice treats images alike, however small the fish.
     """
-    return bce(logits, target) + soft_dice(logits, target)
+    return bce(logits, target, valid) + soft_dice(logits, target, valid)
 
 
-def soft_dice(logits: Tensor, target: Tensor) -> Tensor:
+def soft_dice(logits: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
     """One minus the soft Dice coefficient of each image, mean over images; in [0, 1].
 
     With probabilities p, target t and smoothing s, summed over the pixels of an image:
@@ -45,17 +56,19 @@ def soft_dice(logits: Tensor, target: Tensor) -> Tensor:
     """
     probabilities = _at_least_float32(logits).sigmoid()
     target = _at_least_float32(target)
+    if valid is not None:
+        probabilities = probabilities * valid
     overlap = (probabilities * target).sum(dim=(1, 2, 3))
     total = probabilities.square().sum(dim=(1, 2, 3)) + target.square().sum(dim=(1, 2, 3))
     return (1 - (2 * overlap + DICE_SMOOTHING) / (total + DICE_SMOOTHING)).mean()
 
 
-def bce_lovasz(logits: Tensor, target: Tensor) -> Tensor:
+def bce_lovasz(logits: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
     """Binary cross-entropy plus the Lovász hinge loss."""
-    return bce(logits, target) + lovasz_hinge(logits, target)
+    return bce(logits, target, valid) + lovasz_hinge(logits, target, valid)
 
 
-def lovasz_hinge(logits: Tensor, target: Tensor) -> Tensor:
+def lovasz_hinge(logits: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
     """The Lovász extension of the Jaccard loss with hinge errors, mean over images; at least 0.
 
     Convex in the logits, and equal to one minus the IoU where every logit is -1 or 1
@@ -63,6 +76,9 @@ def lovasz_hinge(logits: Tensor, target: Tensor) -> Tensor:
     """
     logits, target = (_at_least_float32(tensor).flatten(1) for tensor in (logits, target))
     errors = 1 - logits * (2 * target - 1)
+    if valid is not None:
+        # Behind all others, where the hinge is flat.
+        errors = errors.masked_fill(~valid.flatten(1), -torch.inf)
     errors, order = errors.sort(dim=1, descending=True)
     # Sums of whole numbers: those of floats are not deterministic on CUDA.
     fish = (target >= 0.5).gather(1, order).long()
@@ -75,18 +91,27 @@ def lovasz_hinge(logits: Tensor, target: Tensor) -> Tensor:
     return (errors.relu() * gradient).sum(dim=1).mean()
 
 
-def boundary_bce_dice(logits: Tensor, target: Tensor) -> Tensor:
+def boundary_bce_dice(logits: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
     """Binary cross-entropy with the pixels along the contour weighted up, plus soft Dice loss."""
     logits, target = _at_least_float32(logits), _at_least_float32(target)
     cost = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
-    weight = 1 + (BOUNDARY_WEIGHT - 1) * _boundary_band(target)
-    return (weight * cost).sum() / weight.sum() + soft_dice(logits, target)
+    weight = 1 + (BOUNDARY_WEIGHT - 1) * _boundary_band(target, valid)
+    if valid is not None:
+        weight = weight * valid
+        total = weight.sum().clamp(min=1)
+    else:
+        total = weight.sum()
+    return (weight * cost).sum() / total + soft_dice(logits, target, valid)
 
 
-def _boundary_band(target: Tensor) -> Tensor:
-    """True within `BOUNDARY_PX` of the contour, on either side, and False elsewhere."""
+def _boundary_band(target: Tensor, valid: Tensor | None) -> Tensor:
+    """True within `BOUNDARY_PX` of the contour, on either side, and False elsewhere.
+
+    Between what is fish and what nobody knows there is no contour.
+    """
     fish = target >= 0.5
-    return _grown(fish) & _grown(~fish)
+    background = ~fish if valid is None else ~fish & valid
+    return _grown(fish) & _grown(background)
 
 
 def _grown(mask: Tensor) -> Tensor:
@@ -105,7 +130,7 @@ def _grown(mask: Tensor) -> Tensor:
     return mask
 
 
-LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+LOSSES: dict[str, Loss] = {
     "bce": bce,
     "bce_dice": bce_dice,
     "bce_lovasz": bce_lovasz,

@@ -26,6 +26,7 @@ def test_rendered_copies_are_traced_and_wrong_masks_repaired(workspace: Path) ->
             copies_per_photo=5,
             scene="market",
             wrong_mask_share=0.1,
+            mask_values="auto",
         ),
         raw,
     )

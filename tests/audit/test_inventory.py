@@ -166,7 +166,7 @@ def test_pictures_without_fish_stay_in() -> None:
 
 def test_the_mask_of_a_smaller_copy_is_used() -> None:
     small = np.zeros((10, 15), dtype=np.uint8)
-    small[:5] = 1
+    small[:5] = 255
     Image.fromarray(small).save(paths("Trout", "00001")[1])
     table = build_inventory(RAW, max_broken_share=STRICT).table
     assert table["foreground_fraction"].iloc[4] == 0.5

@@ -135,7 +135,7 @@ def test_a_wrong_mask_is_kept_rejected_or_repaired(drawn: DrawnSet, masks: Masks
         return
     assert row["mask_path"] == "data/masks/Trout/00005.png"
     assert row["raw_mask_path"].startswith("data/raw/")
-    repaired = read_mask(Path(row["mask_path"]), (HEIGHT, WIDTH))
+    repaired = read_mask(Path(row["mask_path"]), (HEIGHT, WIDTH), str(row["mask_rule"]))
     exact = moved(photo[1], transform(True, 33)) > 0
     assert iou(repaired, exact) > 0.95
     assert row["foreground_fraction"] == pytest.approx(repaired.mean(), abs=1e-6)

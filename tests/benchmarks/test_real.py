@@ -94,6 +94,33 @@ def test_a_folder_without_sets_is_refused(workspace: Path) -> None:
         find_sets(workspace / "nowhere")
 
 
+def test_a_set_that_is_not_there_is_refused(sets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FISHSEG_REAL", str(sets))
+    monkeypatch.setattr("sys.argv", ["real", "--sets", "mask"])
+    with pytest.raises(SystemExit, match="one of boxes, masks"):
+        real.main()
+
+
+def test_the_table_is_printed_and_written_between_its_marks(
+    sets: Path,
+    workspace: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    page = workspace / "page.md"
+    page.write_text("before\n<!-- real: make real -->\nold\n<!-- /real -->\nafter\n")
+    monkeypatch.setenv("FISHSEG_REAL", str(sets))
+    monkeypatch.setattr("sys.argv", ["real", "--write", "page.md"])
+    monkeypatch.setattr(real, "_models", lambda _options: {"bright": Brightness()})
+    real.main()
+    lines = page.read_text().splitlines()
+    assert (lines[0], lines[1], lines[-1]) == ("before", "<!-- real: make real -->", "after")
+    assert lines[2:-2] == capsys.readouterr().out.splitlines()
+    assert [line.split(" | ")[0] for line in lines[4:-2]] == ["| boxes", "| masks"]
+    table = pd.read_csv("tmp/real/pictures.csv")
+    assert table["picture"].tolist() == ["p", "a", "b", "c"]
+
+
 def test_masks_and_lengths_are_scored(sets: Path) -> None:
     masks = find_sets(sets)[1]
     scores = real.score_set(masks, Brightness(), "model")

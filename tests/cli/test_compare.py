@@ -1,67 +1,16 @@
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 from dvc.repo import Repo
+from numbers_repository import as_experiment, changed, commit, git, scored, split, write
 
 from fishseg import cli
 
-# Of each image its photograph and its IoU.
 VAL = {"1": ("a", 0.90), "2": ("a", 0.92), "3": ("b", 0.88)}
 TEST = {"4": ("c", 0.80), "5": ("d", 0.78), "6": ("e", 0.82)}
-
-
-def git(*arguments: str) -> str:
-    identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
-    command = ["git", *identity, *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
-
-def split(mean: float, low: float | None, high: float | None, **classes: float) -> dict[str, Any]:
-    return {
-        "mean_iou": mean,
-        "iou_ci_low": low,
-        "iou_ci_high": high,
-        "dice": 0.5,
-        "n_images": 9,
-        "n_groups": 3,
-        "per_class": {name: {"mean_iou": value} for name, value in classes.items()},
-    }
-
-
-def scored(**splits: dict[str, tuple[str, float]]) -> None:
-    """Write the table of every image's scores."""
-    lines = [
-        "sample_id,class_name,group_id,mask_status,split,iou,boundary_iou,dice,precision,recall"
-    ]
-    for name, images in splits.items():
-        for sample_id, (group, iou) in images.items():
-            lines.append(f"{sample_id},Trout,{group},ok,{name},{','.join([str(iou)] * 5)}")
-    Path("metrics/evaluate").mkdir(parents=True, exist_ok=True)
-    Path("metrics/evaluate/images.csv").write_text("\n".join(lines) + "\n")
-
-
-def changed(images: dict[str, tuple[str, float]], *by: float) -> dict[str, tuple[str, float]]:
-    return {
-        name: (group, round(iou + step, 4))
-        for (name, (group, iou)), step in zip(images.items(), by, strict=True)
-    }
-
-
-def write(**splits: dict[str, Any]) -> None:
-    Path("metrics").mkdir(exist_ok=True)
-    Path("metrics/evaluate.json").write_text(json.dumps(splits))
-
-
-def commit(**splits: dict[str, Any]) -> None:
-    write(**splits)
-    git("add", "--all")
-    git("commit", "--quiet", "--message", "numbers")
 
 
 @pytest.fixture
@@ -221,8 +170,7 @@ def test_two_commits_and_an_experiment_by_its_name(
     first = git("rev-parse", "HEAD")
     scored(val=changed(VAL, -0.2, -0.2, -0.2))
     commit(val=split(0.7, 0.6, 0.75))
-    git("update-ref", f"refs/exps/{first[:2]}/{first[2:]}/narrow-loss", "HEAD")
-    git("reset", "--quiet", "--hard", first)
+    as_experiment("narrow-loss", first)
     text = said(capsys, "HEAD", "narrow-loss")
     assert "| | HEAD | narrow-loss | difference |" in text
     assert "| 0.700 [0.600, 0.750] | -0.200 [-0.200, -0.200] |" in text

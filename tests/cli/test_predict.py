@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fishseg import cli
-from fishseg.cli import predict
+from fishseg.cli import models
+from fishseg.cli.models import Loaded
 from fishseg.cli.results import DiskFullError, Results
 
 
@@ -34,13 +35,18 @@ class BrightModel:
         return np.asarray(image.max(axis=2) / 255, np.float32)
 
 
+def use(monkeypatch: pytest.MonkeyPatch, model: BrightModel, identity: str) -> None:
+    loaded = Loaded(model=model, identity=identity, about="trained on what is bright")
+    monkeypatch.setattr(models, "_load", lambda options, tta: loaded)
+
+
 @pytest.fixture
 def model(
     workspace: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> BrightModel:
     caplog.set_level(logging.INFO)
     model = BrightModel()
-    monkeypatch.setattr(predict, "_load_model", lambda options: (model, "bright"))
+    use(monkeypatch, model, "bright")
     return model
 
 
@@ -358,11 +364,11 @@ def test_an_interrupted_run_loses_nothing(
     for number in range(8):
         save(f"in/{number}.png", (20, 20, 40, 10), (80, 50, 2, 2))
     stopped = StoppedModel(at)
-    monkeypatch.setattr(predict, "_load_model", lambda options: (stopped, "bright"))
+    use(monkeypatch, stopped, "bright")
     assert "interrupted" in str(run("in", "--out", "out"))
     # What was finished is in the table; what was on its way to the disk may be.
     assert at - 3 <= len(table()) <= at
-    monkeypatch.setattr(predict, "_load_model", lambda options: (model, "bright"))
+    use(monkeypatch, model, "bright")
     assert run("in", "--out", "out") == 0
     assert len(table()) == 8
     assert 8 - at <= model.asked <= 8
@@ -379,7 +385,7 @@ def test_old_rows_stay_until_new_ones_replace_them(
         save(f"in/{number}.png", (20, 20, 40, 10), (80, 50, 2, 2))
     assert run("in", "--out", "out") == 0
     stopped = StoppedModel(at)
-    monkeypatch.setattr(predict, "_load_model", lambda options: (stopped, "bright"))
+    use(monkeypatch, stopped, "bright")
     status = run("in", "--out", "out", "--min-share", "0")
     assert ("interrupted" in str(status)) == (at < 8)
     rows = [row["image"] for row in table()]
@@ -389,7 +395,7 @@ def test_old_rows_stay_until_new_ones_replace_them(
     assert (f"{8 - n_new} of 8 images were predicted" in caplog.text) == (n_new < 8)
 
 
-@pytest.mark.parametrize("step", range(5))
+@pytest.mark.parametrize("step", range(8))
 def test_a_run_that_dies_between_two_files_is_gone_on_with(
     model: BrightModel, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
@@ -406,12 +412,12 @@ def test_a_run_that_dies_between_two_files_is_gone_on_with(
             raise DiskFullError("the power is gone")
         put(results, target, content)
 
-    monkeypatch.setattr(predict, "_load_model", lambda options: (DimModel(), "dim"))
+    use(monkeypatch, DimModel(), "dim")
     monkeypatch.setattr(Results, "_put", dies)
     status = run("a.png", "--out", "out")
     monkeypatch.setattr(Results, "_put", put)
-    assert ("power" in str(status)) == (step < 4)
-    assert len(table()) == (step < 4)
+    assert ("power" in str(status)) == (step < 7)
+    assert len(table()) == (step < 7)
     assert run("a.png", "--out", "out") == 0
     assert not np.asarray(Image.open("out/masks/a.png")).any()
     assert table() == []
@@ -444,7 +450,7 @@ def test_a_mask_corrected_by_hand_is_kept_and_measured(
     assert [one["area"] for one in content["annotations"]] == [500, 400]
     assert [one.get("score") for one in content["annotations"]] == [None, 1.0]
     # It stays, whatever is run, and is not spoken of again.
-    monkeypatch.setattr(predict, "_load_model", lambda options: (model, "another"))
+    use(monkeypatch, model, "another")
     assert run("in", "--out", "out") == 0
     assert drawn.read_bytes() == before
     assert "changed by hand" not in caplog.records[-1].getMessage()
@@ -484,9 +490,20 @@ def test_a_corrected_mask_that_cannot_be_used_is_kept_and_named(
 def test_another_model_starts_anew(model: BrightModel, monkeypatch: pytest.MonkeyPatch) -> None:
     save("a.png", (20, 20, 40, 10))
     assert run("a.png", "--out", "out") == 0
-    monkeypatch.setattr(predict, "_load_model", lambda options: (model, "another"))
+    use(monkeypatch, model, "another")
     assert run("a.png", "--out", "out") == 0
     assert model.asked == 2
+
+
+def test_a_closer_look_is_another_model(model: BrightModel) -> None:
+    save("a.png", (20, 20, 20, 5))
+    assert run("a.png", "--out", "out") == 0
+    assert model.asked == 1
+    assert run("a.png", "--out", "out", "--fine") == 0
+    assert model.asked == 3  # the whole picture again, and around the fish
+    assert run("a.png", "--out", "out", "--fine") == 0
+    assert model.asked == 3
+    assert table()[0]["area_px"] == "100"
 
 
 def test_a_damaged_record_is_made_anew(model: BrightModel) -> None:
@@ -603,6 +620,53 @@ def test_small_parts_and_the_share(model: BrightModel) -> None:
     assert "--min-share" in str(run("a.png", "--out", "out", "--min-share", "2"))
 
 
+def test_what_to_look_at_is_said(model: BrightModel, caplog: pytest.LogCaptureFixture) -> None:
+    save("in/fine.png", (20, 20, 40, 10))
+    save("in/near.png", (1, 20, 40, 10))
+    y, x = np.mgrid[:60, :90]
+    Image.fromarray(np.hypot(x - 45, y - 30) < 20).save("in/round.png")
+    assert run("in", "--out", "out") == 0
+    assert {row["image"]: row["check"] for row in table()} == {
+        "fine.png": "",
+        "near.png": "at the frame",
+        "round.png": "too deep for a fish",
+    }
+    assert "2 fish to look at" in caplog.text
+    assert "trained on what is bright" in caplog.text
+
+
+def test_fish_of_little_confidence_are_left_out(
+    model: BrightModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    save("a.png", (20, 20, 40, 10))
+    # Brighter than one half, but not by much: the strict mask misses it.
+    pixels = np.asarray(Image.open("a.png")).copy()
+    pixels[50:56, 10:60] = 140
+    Image.fromarray(pixels).save("a.png")
+    assert run("a.png", "--out", "out") == 0
+    assert [float(row["confidence"]) for row in table()] == [1, 0]
+    assert run("a.png", "--out", "out", "--min-confidence", "0,5") == 0
+    assert [float(row["confidence"]) for row in table()] == [1]
+    assert "1 fish below --min-confidence" in caplog.text
+    assert model.asked == 1
+    assert run("a.png", "--out", "out") == 0
+    assert len(table()) == 2
+    for wrong in ("2", "-0.1", "nan"):
+        assert "--min-confidence" in str(run("a.png", "--out", "out", "--min-confidence", wrong))
+
+
+@pytest.mark.parametrize(
+    ("card", "words"),
+    [
+        ({"trained_on": {"Sea Bass": 12, "Trout": 30}}, "trained on 42 images of Sea Bass, Trout"),
+        ({"trained_on": {}}, "does not say what it was trained on"),
+        ({}, "does not say what it was trained on"),
+    ],
+)
+def test_what_a_decoder_was_trained_on(card: dict[str, object], words: str) -> None:
+    assert words in models.about(card)
+
+
 def test_records_hold_no_times_or_machines(model: BrightModel) -> None:
     save("in/a.png", (20, 20, 40, 10))
     for out in ("first", "second"):
@@ -611,7 +675,11 @@ def test_records_hold_no_times_or_machines(model: BrightModel) -> None:
         again = Path("second") / file.relative_to("first")
         assert file.read_bytes() == again.read_bytes(), file
     record = json.loads(Path("first/.fishseg/records/a.json").read_text())
-    assert record["files"] == ["masks/a.png", "overlays/a.png"]
+    assert record["files"] == [
+        "masks/a.png",
+        "overlays/a.png",
+        *(f"pictures/a/{name}" for name in ("mask.png", "picture.webp", "thumbnail.webp")),
+    ]
 
 
 def test_help_needs_nothing_that_is_slow_to_import() -> None:

@@ -90,6 +90,7 @@ def params() -> DataParams:
         copies_per_photo=1,
         scene="market",
         wrong_mask_share=0,
+        mask_values="auto",
     )
 
 

@@ -52,6 +52,7 @@ def download(path: str) -> Path:
             copies_per_photo=1,
             scene="market",
             wrong_mask_share=0,
+            mask_values="auto",
         ),
         raw,
     )

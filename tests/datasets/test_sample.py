@@ -43,6 +43,7 @@ def rendered(
         copies_per_photo=copies,
         scene="market",
         wrong_mask_share=wrong,
+        mask_values="auto",
     )
     sample.download(params, folder)
     return folder

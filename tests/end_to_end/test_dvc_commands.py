@@ -15,7 +15,7 @@ import pandas as pd
 import psutil
 import pytest
 import torch
-from clones import BEHIND_TRAIN, environment, in_clone, stages_run
+from clones import BEHIND_TRAIN, commit, environment, in_clone, stages_run
 from transformers import DINOv3ConvNextConfig, DINOv3ConvNextModel
 
 pytestmark = pytest.mark.slow
@@ -138,3 +138,59 @@ def test_a_user_s_mistake_is_one_message(finished: Path) -> None:
     assert "one of detail, cnn3, linear" in done.stderr
     assert "Traceback" not in done.stderr
     in_clone(finished, "git", "reset", "--quiet", "--hard")
+
+
+def test_results_travel_through_a_remote(finished: Path, tmp_path: Path) -> None:
+    """What docs/dvc.md tells people to type, with a folder as the remote."""
+    shared, clone = tmp_path / "shared", tmp_path / "clone"
+    in_clone(finished, "git", "clone", "--quiet", str(finished), str(shared))
+    in_clone(shared, "git", "config", "user.email", "test@example.org")
+    in_clone(shared, "git", "config", "user.name", "test")
+    in_clone(shared, "dvc", "cache", "dir", "--local", str(finished / ".dvc/cache"))
+    in_clone(shared, "dvc", "remote", "add", "--default", "team", str(tmp_path / "remote"))
+    commit(shared, "remote")
+    assert "pushed" in in_clone(shared, "dvc", "push").stdout
+    in_clone(shared, "gto", "register", "fish-decoder", "--version", "v1.0.0")
+
+    in_clone(shared, "git", "clone", "--quiet", str(shared), str(clone))
+    in_clone(clone, "dvc", "pull", "data/decoder")
+    assert not (clone / "data/features").exists()
+    in_clone(clone, "dvc", "pull")
+    assert "up to date" in in_clone(clone, "dvc", "status").stdout
+    assert stages_run(in_clone(clone, "dvc", "repro")) == set()
+
+    got = ("dvc", "artifacts", "get", str(shared), "fish-decoder", "--rev", "v1.0.0")
+    in_clone(tmp_path, *got, "--out", "decoder")
+    for name in ("decoder.json", "decoder.safetensors"):
+        expected = (finished / "data/decoder" / name).read_bytes()
+        assert (tmp_path / "decoder" / name).read_bytes() == expected
+        assert (clone / "data/decoder" / name).read_bytes() == expected
+
+
+def test_a_saved_run_comes_back_whatever_the_committed_lock_names(
+    finished: Path, tmp_path: Path
+) -> None:
+    """A clone whose bits differ: the committed lock names a decoder that no cache here has."""
+    clone = tmp_path / "clone"
+    in_clone(finished, "git", "clone", "--quiet", str(finished), str(clone))
+    in_clone(clone, "git", "config", "user.email", "test@example.org")
+    in_clone(clone, "git", "config", "user.name", "test")
+    in_clone(clone, "dvc", "cache", "dir", "--local", str(finished / ".dvc/cache"))
+    in_clone(clone, "dvc", "checkout", "--quiet")
+    lock = (clone / "dvc.lock").read_text()
+    ours = re.search(r"path: data/decoder\n\s+hash: md5\n\s+md5: (\w+)\.dir", lock)
+    assert ours is not None
+    (clone / "dvc.lock").write_text(lock.replace(ours[1], "a" * 32))
+    commit(clone, "another machine")
+    (clone / "dvc.lock").write_text(lock)
+    decoder = (clone / "data/decoder/decoder.safetensors").read_bytes()
+
+    in_clone(clone, "dvc", "exp", "save", "-n", "mine")
+    in_clone(clone, "git", "restore", ".")
+    assert in_clone(clone, "dvc", "checkout", check=False).returncode != 0
+    assert not (clone / "data/decoder").exists()
+    in_clone(clone, "dvc", "exp", "apply", "mine")
+    assert (clone / "data/decoder/decoder.safetensors").read_bytes() == decoder
+    assert "up to date" in in_clone(clone, "dvc", "status").stdout
+    again = in_clone(clone, "dvc", "exp", "save", "-n", "mine", check=False)
+    assert again.returncode != 0, "a name that is taken replaces nothing"

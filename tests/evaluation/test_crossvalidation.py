@@ -93,7 +93,7 @@ def test_views_are_trained_on_with_their_pictures_side_of_the_split(
         row = turned.loc[f"{first['sample_id']}~{number}"]
         np.testing.assert_array_equal(np.asarray(Image.open(row["image_path"])), expected)
         assert (row["height"], row["width"]) == expected.shape[:2]
-        fish = np.asarray(Image.open(row["mask_path"]))
+        fish = np.asarray(Image.open(row["mask_path"])) == 255
         assert expected[fish].mean() > expected[~fish].mean() + 50
 
     everything = pd.concat([inventory, views], ignore_index=True)

@@ -29,6 +29,8 @@ def predicted(folder: Path, name: str, *, split: str = "val", status: str = "ok"
         group_id=name,
         mask_status=status,
         split=split,
+        mask_rule=">127",
+        raw_mask_rule=">127",
         mask_path=str(folder / f"{name}.png"),
         raw_mask_path=str(folder / f"{name}.png"),
         width=12,

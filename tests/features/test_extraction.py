@@ -28,6 +28,7 @@ from fishseg.features.compute import ImageFile, Row
 from fishseg.features.shard_file import is_intact
 from fishseg.features.shards import FeatureCache
 from fishseg.images.decoding import read_image
+from fishseg.images.mask_rule import ZERO_255
 from fishseg.images.masks import read_mask
 from fishseg.images.resizing import resize_mask, to_pixels
 from fishseg.params import FeaturesParams
@@ -86,7 +87,7 @@ def test_the_cache_holds_what_the_backbone_says_of_each_file(setting: Setting) -
         assert batch.features.dtype == torch.float16
         expected = setting.backbone(pixels).clone()
         torch.testing.assert_close(batch.features.float(), expected, atol=2e-3, rtol=2e-3)
-        mask = read_mask(Path(str(sample.mask_path)), (image.shape[0], image.shape[1]))
+        mask = read_mask(Path(str(sample.mask_path)), (image.shape[0], image.shape[1]), ZERO_255)
         expected = torch.from_numpy(resize_mask(mask, (pixels.shape[2], pixels.shape[3])))
         assert torch.equal(batch.target()[0, 0].bool(), expected >= 128)
 
@@ -124,7 +125,7 @@ def test_a_second_run_computes_nothing_and_a_changed_parameter_everything(
 
         return real(counted(), *args)
 
-    monkeypatch.setattr(extraction, "compute_rows", count)
+    monkeypatch.setattr(compute, "compute_rows", count)
     setting.extract("two")
     assert computed == []
     assert setting.contents("one") == setting.contents("two")
@@ -136,7 +137,7 @@ def test_a_changed_mask_costs_no_backbone_pass(
     setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     setting.extract("one")
-    monkeypatch.setattr(extraction, "compute_rows", None)
+    monkeypatch.setattr(compute, "compute_rows", None)
     repaired, columns = setting.inventory.copy(), ["mask_path", "mask_sha256"]
     repaired.loc[0, columns] = repaired.loc[1, columns]
     cache = setting.extract("two", inventory=repaired)
@@ -260,7 +261,7 @@ def test_a_killed_run_keeps_its_finished_shards(
         yield from itertools.islice(real(*args), len(index.shards[0].sample_ids) + 1)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(extraction, "compute_rows", die_in_the_second_shard)
+    monkeypatch.setattr(compute, "compute_rows", die_in_the_second_shard)
     with pytest.raises(KeyboardInterrupt):
         setting.extract("one")
     kept = stored()
@@ -272,7 +273,7 @@ def test_a_killed_run_keeps_its_finished_shards(
         assert len(wanted) == len(setting.samples) - len(index.shards[0].sample_ids)
         return real(wanted, *args)
 
-    monkeypatch.setattr(extraction, "compute_rows", compute_the_rest)
+    monkeypatch.setattr(compute, "compute_rows", compute_the_rest)
     setting.extract("one")
     assert setting.contents("one") == setting.contents("whole")
 

@@ -15,6 +15,7 @@ from PIL import Image
 from fishseg.errors import DataError
 from fishseg.images import decoding
 from fishseg.images.decoding import MAX_PIXELS, read_image
+from fishseg.images.mask_rule import ZERO_255
 from fishseg.images.masks import read_mask
 from fishseg.images.resizing import resize_image, resize_mask
 
@@ -235,7 +236,7 @@ def test_what_is_no_image_is_refused(content: bytes, message: str, tmp_path: Pat
     with pytest.raises(DataError, match=message):
         read_image(tmp_path / "a.png")
     with pytest.raises(DataError, match=message):
-        read_mask(tmp_path / "a.png", (4, 4))
+        read_mask(tmp_path / "a.png", (4, 4), ZERO_255)
 
 
 def test_missing_files_and_folders_are_refused(tmp_path: Path) -> None:
@@ -280,138 +281,6 @@ def test_a_decompression_bomb_is_refused_unopened(size: tuple[int, int], tmp_pat
 def test_a_panorama_is_read(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(png_of_zeros(20_000, 100))
     assert read_image(tmp_path / "a.png").shape == (100, 20_000, 3)
-
-
-# Masks
-
-
-@pytest.mark.parametrize(
-    "values",
-    [
-        np.array([0, 1], np.uint8),
-        np.array([0, 255], np.uint8),
-        np.array([0, 100], np.uint8),
-        np.array([False, True]),
-        np.array([0, 1], np.uint16),
-        np.array([0, 255], np.uint16),
-        np.array([0, 65535], np.uint16),
-        np.array([0, 1], np.int32),
-        np.array([[0, 0, 0], [255, 255, 255]], np.uint8),
-        np.array([[0, 0, 0], [1, 1, 1]], np.uint8),
-        np.array([[0, 0, 0], [128, 0, 0]], np.uint8),
-        np.array([[0, 0, 0, 255], [255, 255, 255, 255]], np.uint8),
-        np.array([[255, 255, 255, 0], [255, 255, 255, 255]], np.uint8),
-        np.array([[0, 0, 0, 0], [0, 0, 0, 255]], np.uint8),
-        np.array([[0, 255], [200, 255]], np.uint8),
-    ],
-    ids=lambda values: f"{values.dtype}-{values.tolist()}",
-)
-def test_two_valued_masks(values: NDArray[Any], tmp_path: Path) -> None:
-    shape = fish(30, 40)
-    path = tmp_path / ("a.tif" if values.dtype == np.int32 else "a.png")
-    mask = read_mask(save(path, values[shape.astype(int)]), (30, 40))
-    assert mask.dtype == np.bool_
-    np.testing.assert_array_equal(mask, shape)
-
-
-def test_grey_is_cut_at_half_the_brightest(tmp_path: Path) -> None:
-    soft = np.array([[0, 99, 100, 101, 200]], dtype=np.uint8)
-    mask = read_mask(save(tmp_path / "a.png", soft), (1, 5))
-    np.testing.assert_array_equal(mask, [[False, False, False, True, True]])
-
-
-def test_numbered_objects_are_all_foreground(tmp_path: Path) -> None:
-    mask = read_mask(save(tmp_path / "a.png", np.array([[0, 1, 2, 9]], np.uint8)), (1, 4))
-    np.testing.assert_array_equal(mask, [[False, True, True, True]])
-
-
-def test_dark_and_bright_colours_are_all_foreground(tmp_path: Path) -> None:
-    colours = np.array([[[0, 0, 0], [64, 0, 0], [255, 255, 0], [0, 0, 128]]], np.uint8)
-    mask = read_mask(save(tmp_path / "a.png", colours), (1, 4))
-    np.testing.assert_array_equal(mask, [[False, True, True, True]])
-
-
-@pytest.mark.parametrize(
-    ("palette", "indices", "expected"),
-    [
-        # Black background first, as annotation tools write it.
-        ([0, 0, 0, 128, 0, 0, 0, 128, 0], [0, 1, 2], [False, True, True]),
-        # No black: entry 0 is the background, whatever its colour.
-        ([230, 230, 210, 255, 0, 0, 0, 0, 255], [0, 1, 2], [False, True, True]),
-        # Black, but not first: an optimiser reordered the colours.
-        ([128, 0, 0, 0, 0, 0], [0, 1, 0], [True, False, True]),
-        # The same with black and white.
-        ([255, 255, 255, 0, 0, 0], [0, 1, 0], [True, False, True]),
-        # Nothing but foreground, whose colour an optimiser put first.
-        ([255, 255, 255], [0, 0, 0], [True, True, True]),
-    ],
-)
-@pytest.mark.parametrize("suffix", ["png", "gif"])
-def test_palette_masks(
-    suffix: str, palette: list[int], indices: list[int], expected: list[bool], tmp_path: Path
-) -> None:
-    indexed = Image.new("P", (3, 1))
-    indexed.putpalette(palette)
-    indexed.putdata(indices)
-    indexed.save(tmp_path / f"a.{suffix}", optimize=False)
-    np.testing.assert_array_equal(read_mask(tmp_path / f"a.{suffix}", (1, 3)), [expected])
-
-
-@pytest.mark.parametrize("value", [0, 255])
-@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA"])
-@pytest.mark.parametrize("suffix", ["png", "tif"])
-def test_empty_and_full_masks(suffix: str, mode: str, value: int, tmp_path: Path) -> None:
-    Image.new("L", (5, 4), value).convert(mode).save(tmp_path / f"a.{suffix}")
-    mask = read_mask(tmp_path / f"a.{suffix}", (4, 5))
-    assert mask.mean() == (value == 255)
-
-
-@pytest.mark.parametrize("quality", [30, 75])
-@pytest.mark.parametrize("colour", [(255, 255, 255), (255, 0, 0), (0, 128, 0)])
-def test_jpeg_masks_come_out_clean(
-    colour: tuple[int, int, int], quality: int, tmp_path: Path
-) -> None:
-    shape = fish(200, 300)
-    pixels = np.where(shape[:, :, None], np.array(colour, np.uint8), np.uint8(0))
-    mask = read_mask(save(tmp_path / "a.jpg", pixels, quality=quality), (200, 300))
-    grey = len(set(colour)) == 1
-    assert iou(mask, shape) > (0.995 if grey else 0.9)
-    # No crumbs of noise: everything that was found touches the fish.
-    near = cv2.dilate(shape.astype(np.uint8), np.ones((17, 17))).astype(bool)
-    assert not (mask & ~near).any()
-    empty = read_mask(save(tmp_path / "b.jpg", np.zeros_like(pixels), quality=quality), (200, 300))
-    assert not empty.any()
-
-
-@pytest.mark.parametrize("size", [(60, 80), (223, 297), (400, 534), (890, 1180)])
-def test_a_mask_of_the_same_proportions_is_resized(size: tuple[int, int], tmp_path: Path) -> None:
-    path = save(tmp_path / "a.png", fish(*size))
-    mask = read_mask(path, (445, 590))
-    truth = fish(445, 590)
-    nearest = np.array(Image.open(path).resize((590, 445), Image.Resampling.NEAREST))
-    assert mask.shape == (445, 590)
-    assert iou(mask, truth) > 0.94
-    assert iou(mask, truth) > iou(nearest, truth)
-
-
-@pytest.mark.parametrize("size", [(590, 445), (448, 448), (445, 560), (222, 300)])
-def test_a_mask_of_other_proportions_is_refused(size: tuple[int, int], tmp_path: Path) -> None:
-    path = save(tmp_path / "a.png", fish(*size))
-    with pytest.raises(DataError, match="does not fit") as caught:
-        read_mask(path, (445, 590))
-    assert f"{size[1]}x{size[0]}" in caught.value.what
-    assert ("EXIF" in caught.value.what) == (size == (590, 445))
-
-
-def test_a_rotated_photo_with_its_mask(tmp_path: Path, picture: NDArray[np.uint8]) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    image = read_image(save(tmp_path / "a.jpg", picture, exif=exif))
-    upright = save(tmp_path / "upright.png", fish(36, 24))
-    np.testing.assert_array_equal(read_mask(upright, image.shape[:2]), fish(36, 24))
-    as_stored = save(tmp_path / "as_stored.png", fish(24, 36))
-    with pytest.raises(DataError, match="before its EXIF orientation"):
-        read_mask(as_stored, image.shape[:2])
 
 
 # Resizing

@@ -14,7 +14,7 @@ mask_api = pytest.importorskip("pycocotools.mask", reason="pip install 'fishseg[
 def test_run_lengths_by_hand() -> None:
     mask = np.array([[1, 0], [1, 1]], bool)
     # Column by column, in a picture of three rows: 000 011 001.
-    assert coco.run_lengths(mask, (1, 1), (3, 3)) == {"counts": [4, 2, 2, 1, 0], "size": [3, 3]}
+    assert coco.run_lengths(mask, (1, 1), (3, 3)) == {"counts": [4, 2, 2, 1], "size": [3, 3]}
 
 
 def test_run_lengths_decode_to_the_mask() -> None:

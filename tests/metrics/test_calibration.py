@@ -108,3 +108,17 @@ def test_levels_are_counted_as_their_probabilities() -> None:
     assert list(table["n_pixels"][table["n_pixels"] > 0]) == [2, 8]
     assert list(table["fish_fraction"].dropna()) == [0.0, 0.75]
     assert LevelCounts().ece() == 0.0
+
+
+def test_pixels_that_do_not_count_are_not_counted() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(4, 1, 8, 8, generator=generator)
+    target = (torch.rand(logits.shape, generator=generator) > 0.5).float()
+    valid = torch.rand(logits.shape, generator=generator) > 0.3
+    some, chosen = LogitHistogram(), LogitHistogram()
+    some.add(logits, target, valid)
+    chosen.add(logits[valid], target[valid])
+    assert some.fit_temperature() == chosen.fit_temperature()
+    levels = np.random.default_rng(0).integers(0, 256, (8, 8), dtype=np.uint8)
+    counted = LevelCounts.of(levels, target[0, 0].bool().numpy(), valid[0, 0].numpy())
+    assert counted.reliability()["n_pixels"].sum() == int(valid[0, 0].sum())

@@ -281,3 +281,36 @@ def test_batch_counts_agree_with_the_masks_image_by_image() -> None:
 def test_a_logit_of_zero_is_fish_in_training_as_in_evaluation() -> None:
     intersection, union = masks.batch_counts(torch.zeros(1, 1, 2, 2), torch.ones(1, 1, 2, 2))
     assert intersection.tolist() == union.tolist() == [4]
+
+
+# Pixels that do not count
+
+
+def test_ignored_pixels_count_in_no_score() -> None:
+    # Fish: columns 2 to 5; ignored: 5 to 7. Predicted: columns 2 to 6. What counts agrees.
+    truth = np.zeros((10, 12), bool)
+    truth[2:8, 2:5] = True
+    valid = np.ones_like(truth)
+    valid[:, 5:8] = False
+    prediction = np.zeros_like(truth)
+    prediction[2:8, 2:7] = True
+    scores = masks.score_image(prediction, truth, valid)
+    assert scores["intersection"] == scores["union"] == 18
+    assert scores["iou"] == scores["dice"] == scores["boundary_iou"] == 1
+    # Without the ignored pixels known: 18 of 30.
+    assert masks.score_image(prediction, truth)["iou"] == 18 / 30
+    # A false column beyond, by hand: 18 of 18 + 6.
+    prediction[2:8, 9] = True
+    scores = masks.score_image(prediction, truth, valid)
+    assert scores["iou"] == 18 / 24
+    assert scores["precision"] == 18 / 24
+    assert scores["recall"] == 1
+    assert scores["boundary_iou"] < 1
+
+
+def test_batch_counts_leave_ignored_pixels_out() -> None:
+    logits = torch.tensor([1.0, 1.0, -1.0, 1.0]).view(1, 1, 1, 4)
+    target = torch.tensor([1.0, 0.0, 1.0, 0.0]).view(1, 1, 1, 4)
+    valid = torch.tensor([True, True, True, False]).view(1, 1, 1, 4)
+    assert [int(count) for count in masks.batch_counts(logits, target, valid)] == [1, 3]
+    assert [int(count) for count in masks.batch_counts(logits, target)] == [1, 4]

@@ -107,7 +107,8 @@ def example_predictions(folder: Path, scores: pd.DataFrame) -> Predictions:
         image_path = folder / f"{number}.png"
         colour = rng.integers(40, 216, 3, dtype=np.uint8)
         Image.fromarray(np.full((HEIGHT, WIDTH, 3), colour)).save(image_path)
-        rows.append({"image_path": str(image_path), "mask_path": str(folder / "mask.png")})
+        mask_path = str(folder / "mask.png")
+        rows.append({"image_path": str(image_path), "mask_path": mask_path, "mask_rule": ">127"})
     samples = pd.concat([scores[["sample_id", "split"]], pd.DataFrame(rows)], axis=1)
     samples = samples.assign(width=WIDTH, height=HEIGHT)
     levels = prediction.astype(np.uint8) * 255

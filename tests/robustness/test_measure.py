@@ -47,6 +47,7 @@ def inventory(tmp_path: Path) -> pd.DataFrame:
                 "group_id": f"{class_name}{max(1, number % 4)}",
                 "image_path": str(tmp_path / f"image{number:02d}.png"),
                 "mask_path": str(tmp_path / f"mask{number:02d}.png"),
+                "mask_rule": ">127",
                 "height": 60,
                 "width": 80,
             }

@@ -154,3 +154,37 @@ def test_descending_finds_the_mask(name: str) -> None:
         LOSSES[name](logits, target).backward()
         optimizer.step()
     assert torch.equal((logits >= 0).float(), target)
+
+
+# Pixels that do not count
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_does_not_count_has_no_influence_and_no_gradient(name: str) -> None:
+    generator = torch.Generator().manual_seed(3)
+    target = torch.zeros(2, 1, 24, 24)
+    target[:, :, 4:10, 4:10] = 1
+    valid = torch.ones_like(target).bool()
+    valid[:, :, :, 14:] = False
+    logits = torch.randn(target.shape, generator=generator).requires_grad_()
+    value = LOSSES[name](logits, target, valid)
+    value.backward()
+    assert logits.grad is not None
+    assert not logits.grad[~valid].any()
+    assert logits.grad[valid].any()
+    # Whatever is predicted there, and the same as of the part that counts alone.
+    other = torch.where(valid, logits.detach(), 50.0)
+    assert LOSSES[name](other, target, valid) == value
+    part = LOSSES[name](logits.detach()[..., :14], target[..., :14])
+    torch.testing.assert_close(part, value.detach())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_if_all_counts_it_is_the_same_loss(name: str) -> None:
+    logits, target = random_batch()
+    everything = torch.ones_like(target).bool()
+    torch.testing.assert_close(
+        LOSSES[name](logits, target, everything), LOSSES[name](logits, target)
+    )
+    # Nothing at all is no fault, and no number that is none.
+    assert LOSSES[name](logits, torch.zeros_like(target), ~everything).item() == pytest.approx(0)

@@ -1,4 +1,4 @@
-// One image at a time: photograph, truth, prediction and errors side by side, moved together.
+// One image at a time: its panes side by side, moved together.
 
 const OUTLINE = "#ffc800";
 const MISSED = "#e69f00";
@@ -6,8 +6,8 @@ const ADDED = "#56b4e9";
 const LARGEST_ZOOM = 24;
 
 /** A viewer in the page's dialog; `open(images, index)` shows one of a list. */
-function makeViewer(dialog, { closed }) {
-  const canvases = ["Image", "Ground truth", "Prediction", "Errors"].map((name) => ({
+function makeViewer(dialog, { kind, closed }) {
+  const canvases = kind.panes.map((name) => ({
     name,
     canvas: element("canvas", { role: "img", "aria-label": name }),
   }));
@@ -34,6 +34,7 @@ function makeViewer(dialog, { closed }) {
         element(
           "div",
           { class: "tools" },
+          kind.tools?.(() => images[index], show) ?? null,
           parts.previous,
           parts.next,
           element("button", { type: "button", "aria-label": "Zoom out", click: () => zoom.by(1 / 1.5) }, "−"),
@@ -49,7 +50,7 @@ function makeViewer(dialog, { closed }) {
       ),
       parts.trouble,
       parts.facts,
-      element("p", { class: "keys" }, "← → other images · + − 0 zoom · wheel, drag or Shift and arrows move · Esc closes"),
+      element("p", { class: "keys" }, `${kind.keys}← → other images · + − 0 zoom · wheel, drag or Shift and arrows move · Esc closes`),
     ),
   );
   dialog.addEventListener("keydown", (event) => {
@@ -66,6 +67,7 @@ function makeViewer(dialog, { closed }) {
     else if (event.key === "+" || event.key === "=") zoom.by(1.5);
     else if (event.key === "-") zoom.by(1 / 1.5);
     else if (event.key === "0") zoom.reset();
+    else if (kind.pressed?.(event.key, images[index])) show();
     else return false;
     return true;
   }
@@ -83,13 +85,13 @@ function makeViewer(dialog, { closed }) {
     parts.position.textContent = `${index + 1} of ${images.length}`;
     parts.previous.setAttribute("aria-disabled", index === 0);
     parts.next.setAttribute("aria-disabled", index === images.length - 1);
-    parts.facts.replaceChildren(...viewerFacts(record));
+    parts.facts.replaceChildren(...kind.facts(record));
     dialog.setAttribute("aria-busy", "true");
     try {
       const [photograph, masks] = await Promise.all([loadPicture(record.image), loadPicture(record.masks)]);
       // The reader may have gone on while this one was on its way.
       if (images[index] !== record) return;
-      const drawings = compose(photograph, masks, record.width, record.height);
+      const drawings = kind.compose(photograph, masks, record.width, record.height);
       canvases.forEach(({ canvas }, number) => copyTo(canvas, drawings[number]));
       parts.trouble.hidden = true;
     } catch {
@@ -129,6 +131,11 @@ function viewerFacts(record) {
     ["Mask", record.mask_status],
     ["Photograph", record.group_id],
   ];
+  return listed(facts);
+}
+
+/** Names and values as they stand in a list; null is left out. */
+function listed(facts) {
   return facts
     .filter((fact) => fact !== null)
     .map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value)));

@@ -1,0 +1,186 @@
+"""How many millimetres a pixel is: for all pictures, or for each from a table."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fishseg.errors import DataError, ParameterError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterable, Mapping
+
+    from fishseg.cli.inputs import InputFile
+
+COLUMNS = ("image", "mm_per_px")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Scale:
+    """A scale and where it came from.
+
+    Attributes:
+        mm_per_px: millimetres in a pixel.
+        source: the option or the file that says so.
+    """
+
+    mm_per_px: float
+    source: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Scales:
+    """The scale of each picture.
+
+    Attributes:
+        of_all: that of pictures that the table does not name; None leaves them the one they have.
+        table: by the image as the table names it.
+        file: the table.
+    """
+
+    of_all: Scale | None = None
+    table: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    file: Path = Path()
+
+    def of_each(self, pictures: Iterable[InputFile]) -> tuple[dict[Path, Scale], list[DataError]]:
+        """The scale of each picture that has one, and a problem for each line of no use.
+
+        A line means the picture of its path, or else the only one of its file name.
+        """
+        means: dict[str, list[Path]] = {name: [] for name in self.table}
+        scales: dict[Path, Scale] = {}
+        for picture in pictures:
+            if self.of_all is not None:
+                scales[picture.path] = self.of_all
+            names = (picture.source, picture.path.name)
+            name = next((name for name in names if name in self.table), None)
+            if name is not None:
+                means[name].append(picture.path)
+        problems = []
+        for name, paths in means.items():
+            if len(paths) == 1:
+                scales[paths[0]] = Scale(mm_per_px=self.table[name], source=self.file.name)
+                continue
+            what = f"there are {len(paths)} pictures of this name" if paths else "no such picture"
+            remedy = "write the image as measurements.csv names it"
+            problems.append(DataError(what, where=f"{self.file}: {name}", remedy=remedy))
+        return scales, problems
+
+
+def number(text: str) -> float:
+    """A number with a decimal point or a decimal comma.
+
+    Raises:
+        ValueError: it is neither, or has marks of thousands.
+    """
+    text = text.strip()
+    if text.count(",") == 1 and "." not in text:
+        text = text.replace(",", ".")
+    value = float(text)
+    if "_" in text:
+        raise ValueError(text)
+    return value
+
+
+def scales_of(options: argparse.Namespace) -> Scales:
+    """The scales that options give.
+
+    Raises:
+        ParameterError: a number is not above zero, or there are too many or too few of them.
+        DataError: the table cannot be used.
+    """
+    of_all = scale(options.mm_per_px, options.reference_px, options.reference_mm)
+    if options.scales is None:
+        return Scales(of_all=of_all)
+    return Scales(of_all=of_all, table=_read(options.scales), file=options.scales)
+
+
+def scale(
+    mm_per_px: float | None, reference_px: float | None, reference_mm: float | None
+) -> Scale | None:
+    """A scale given as such or by something of known length; None if not given.
+
+    Raises:
+        ParameterError: a number is not above zero, or there are too many or too few of them.
+    """
+    given = {
+        "--mm-per-px": mm_per_px,
+        "--reference-px": reference_px,
+        "--reference-mm": reference_mm,
+    }
+    for option, value in given.items():
+        if value is not None and not _is_scale(value):
+            raise ParameterError(
+                f"the scale cannot be {value:g}",
+                where=option,
+                expected="a number above 0",
+                remedy="--mm-per-px 0.25, if four pixels are one millimetre",
+            )
+    if (reference_px is None) != (reference_mm is None) or None not in (mm_per_px, reference_px):
+        raise ParameterError(
+            "the scale is not clear",
+            where=", ".join(option for option, value in given.items() if value is not None),
+            expected="--mm-per-px, or both --reference-px and --reference-mm",
+            remedy="--reference-px 812 --reference-mm 300, if a ruler of 300 mm is 812 pixels long",
+        )
+    if reference_px is not None and reference_mm is not None:
+        return Scale(mm_per_px=reference_mm / reference_px, source="--reference-mm")
+    return None if mm_per_px is None else Scale(mm_per_px=mm_per_px, source="--mm-per-px")
+
+
+def _is_scale(value: float) -> bool:
+    return math.isfinite(value) and value > 0
+
+
+def _read(path: Path) -> dict[str, float]:
+    """The scale of each image of a table."""
+    lines = _text(path).splitlines()
+    # Where a comma is the decimal mark, spreadsheets part columns by semicolons.
+    mark = next((mark for mark in ";\t" if lines and mark in lines[0]), ",")
+    head, *rows = [row for row in csv.reader(lines, delimiter=mark) if any(row)] or [[]]
+    columns = [name.strip().casefold() for name in head]
+    if not set(COLUMNS) <= set(columns):
+        raise _bad_table(path, f"its first line is {lines[0] if lines else ''!r}")
+    table: dict[str, float] = {}
+    for row in rows:
+        if len(row) > len(columns) and mark == ",":
+            raise _bad_table(
+                path,
+                f"the line {mark.join(row)!r} has {len(row)} values",
+                remedy="with a decimal comma, part the columns by semicolons: image;mm_per_px",
+            )
+        values = dict(zip(columns, row, strict=False))
+        image, text = values["image"].strip().replace("\\", "/"), values.get("mm_per_px", "")
+        try:
+            value = number(text)
+        except ValueError:
+            value = math.nan
+        if not image or not _is_scale(value):
+            raise _bad_table(path, f"{text!r} is no scale of {image or 'no image'!r}")
+        if table.setdefault(image, value) != value:
+            raise _bad_table(path, f"{image!r} has two scales")
+    return table
+
+
+def _text(path: Path) -> str:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise _bad_table(path, f"it cannot be read: {error.strerror}") from None
+    try:
+        return content.decode("utf-8-sig")  # spreadsheets put a byte order mark in front
+    except UnicodeDecodeError:
+        return content.decode("cp1252", "replace")  # what Excel calls plain CSV
+
+
+def _bad_table(path: Path, what: str, remedy: str | None = None) -> DataError:
+    return DataError(
+        f"the table of scales cannot be used: {what}",
+        where=path,
+        expected="the line image,mm_per_px, then each image once, such as day1/IMG_1.jpg,0.21",
+        remedy=remedy or "correct the line",
+    )

@@ -1,0 +1,110 @@
+"""A scale for all pictures, or for each from a table."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from measured_masks import mask, photograph, run, table
+
+from fishseg.cli.scales import number
+
+NAMES = ("day1/IMG_1.jpg", "day2/IMG_1.jpg", "day2/IMG_2.jpg", "Äsche, alt.jpg")
+
+
+@pytest.fixture(autouse=True)
+def pictures(workspace: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    for name in NAMES:
+        photograph(f"in/{name}")
+        mask(f"drawn/{Path(name).with_suffix('.png')}", (20, 20, 40, 10))
+
+
+def measured(content: str | bytes, *arguments: str) -> int | str | None:
+    encoded = content.encode() if isinstance(content, str) else content
+    Path("scales.csv").write_bytes(encoded)
+    return run("in", "drawn", "--out", "out", "--scales", "scales.csv", *arguments)
+
+
+def scales() -> dict[str, tuple[str, str]]:
+    return {row["image"]: (row["mm_per_px"], row["scale_from"]) for row in table()}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        'image,mm_per_px\nday1/IMG_1.jpg,0.21\nday2/IMG_1.jpg,0.5\n"Äsche, alt.jpg",2\n',
+        "\ufeffimage;mm_per_px\r\nday1/IMG_1.jpg;0,21\r\nday2/IMG_1.jpg;0,5\r\nÄsche, alt.jpg;2\n",
+        "image\tmm_per_px\nday1\\IMG_1.jpg\t0,21\nday2\\IMG_1.jpg\t0,50\nÄsche, alt.jpg\t2,0\n",
+        'MM_per_px, note, Image\n"0,21",x,day1/IMG_1.jpg\n0.5,,day2/IMG_1.jpg\n2,,"Äsche, alt.jpg"',
+        "image;mm_per_px\nday1/IMG_1.jpg;0,21\nday2/IMG_1.jpg;0,5\nÄsche, alt.jpg;2".encode(
+            "cp1252"
+        ),
+    ],
+    ids=["comma", "German Excel", "tabs", "other order", "plain CSV of Excel"],
+)
+def test_each_picture_gets_its_own_scale(content: str | bytes) -> None:
+    assert measured(content) == 0
+    assert scales() == {
+        "day1/IMG_1.jpg": ("0.21", "scales.csv"),
+        "day2/IMG_1.jpg": ("0.5", "scales.csv"),
+        "day2/IMG_2.jpg": ("", ""),
+        "Äsche, alt.jpg": ("2.0", "scales.csv"),
+    }
+    rows = {row["image"]: row for row in table()}
+    assert rows["day2/IMG_1.jpg"]["area_mm2"] == "100.0"
+    assert rows["day2/IMG_2.jpg"]["area_mm2"] == ""
+
+
+def test_the_others_have_the_scale_of_all() -> None:
+    assert measured("image,mm_per_px\nIMG_2.jpg,0.21\n", "--mm-per-px", "0,5") == 0
+    assert scales()["day2/IMG_2.jpg"] == ("0.21", "scales.csv")
+    assert scales()["day1/IMG_1.jpg"] == ("0.5", "--mm-per-px")
+
+
+def test_lines_of_no_use_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    assert measured("image,mm_per_px\nIMG_1.jpg,0.21\nnone.jpg,1\nIMG_2.jpg,3\n") == 1
+    last = caplog.records[-1].getMessage()
+    assert "scales.csv: IMG_1.jpg: there are 2 pictures of this name" in last
+    assert "scales.csv: none.jpg: no such picture" in last
+    assert scales()["day1/IMG_1.jpg"] == ("", "")
+    assert scales()["day2/IMG_2.jpg"] == ("3.0", "scales.csv")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "its first line is ''"),
+        ("picture,scale\na,1\n", "its first line is 'picture,scale'"),
+        ("image,mm_per_px\nIMG_2.jpg,0,21\n", "part the columns by semicolons"),
+        ("image,mm_per_px\nIMG_2.jpg,0\n", "'0' is no scale of 'IMG_2.jpg'"),
+        ("image,mm_per_px\nIMG_2.jpg,-1\n", "no scale"),
+        ("image,mm_per_px\nIMG_2.jpg,inf\n", "no scale"),
+        ("image,mm_per_px\nIMG_2.jpg\n", "'' is no scale"),
+        ("image;mm_per_px\nIMG_2.jpg;1.234,5\n", "'1.234,5' is no scale"),
+        ("image;mm_per_px\n;1\n", "no image"),
+        ("image,mm_per_px\nIMG_2.jpg,1\nIMG_2.jpg,2\n", "has two scales"),
+    ],
+)
+def test_a_table_that_cannot_be_used_ends_the_run_before_it_begins(content: str, said: str) -> None:
+    assert said in str(measured(content))
+    assert not Path("out").exists()
+
+
+def test_there_is_no_such_table() -> None:
+    assert "cannot be read" in str(run("in", "drawn", "--out", "out", "--scales", "none.csv"))
+
+
+@pytest.mark.parametrize("text", ["1.234,5", "1,234.5", "1,2,3", "1_0", "0x1", "", "one"])
+def test_what_is_no_number(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("in", "drawn", "--out", "out", "--mm-per-px", text) == 2
+    assert "is no number: write it like 0.21" in capsys.readouterr().err
+
+
+@given(st.floats(min_value=1e-3, max_value=1e6, allow_nan=False))
+def test_point_and_comma_mean_the_same(value: float) -> None:
+    text = f"{value:f}"
+    assert number(text) == number(text.replace(".", ",")) == float(text)

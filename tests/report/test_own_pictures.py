@@ -1,0 +1,134 @@
+"""The page of the user's own pictures in a real browser."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+from fishseg import cli
+
+Open = Callable[..., Page]
+HOSTILE = '100% #1 <b>&"\u00e4?.png'
+
+
+def measure(*arguments: str) -> int | str | None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["measure", "in", "drawn", "--out", "out", *arguments])
+    return stopped.value.code
+
+
+@pytest.fixture
+def results(workspace: Path) -> Path:
+    """A fine fish, one at the frame, none, and a picture with an awkward name."""
+    boxes = {"fine.jpg": (20, 20, 40, 10), "frame.png": (0, 20, 30, 10), "none.png": None}
+    boxes[HOSTILE] = (20, 20, 50, 12)
+    for name, box in boxes.items():
+        for folder in ("in", "drawn/sub", "in/sub", "drawn"):
+            Path(folder).mkdir(parents=True, exist_ok=True)
+        mask = np.zeros((60, 90), np.uint8)
+        if box is not None:
+            left, top, width, height = box
+            mask[top : top + height, left : left + width] = 255
+        Image.new("RGB", (90, 60), (200, 60, 60)).save(Path("in/sub") / name)
+        Image.fromarray(mask).save(Path("drawn/sub") / Path(name).with_suffix(".png"))
+    assert measure("--mm-per-px", "0.5") == 0
+    return workspace / "out"
+
+
+def shown(page: Page) -> list[str]:
+    labels: list[str] = page.locator(".card").evaluate_all("all => all.map(one => one.ariaLabel)")
+    return [label.split(", ")[0].removeprefix("sub/") for label in labels]
+
+
+def test_doubtful_pictures_stand_first_and_every_file_is_found(
+    results: Path, open_page: Open, trouble: list[str]
+) -> None:
+    page = open_page(results / "index.html")
+    assert shown(page) == ["none.png", "frame.png", HOSTILE, "fine.jpg"]
+    thumbnails = page.locator(".card img")
+    for number in range(4):
+        thumbnails.nth(number).scroll_into_view_if_needed()
+        expect(thumbnails.nth(number)).to_have_js_property("naturalWidth", 90)
+    page.locator(".card").nth(2).click()
+    expect(page.locator("#viewer")).to_have_attribute("aria-busy", "false")
+    assert page.locator(".viewer .notice").is_hidden()
+    assert page.locator("#viewer-title").inner_text() == f"sub/{HOSTILE}"
+    page.locator("#viewer canvas").nth(1).evaluate("one => one.width")
+    assert page.locator("#viewer canvas").count() == 2
+    assert trouble == []
+
+
+def test_sorting_and_filtering(results: Path, open_page: Open) -> None:
+    page = open_page(results / "index.html")
+    page.select_option("[name=order]", "length_down")
+    assert shown(page) == [HOSTILE, "fine.jpg", "frame.png", "none.png"]
+    page.select_option("[name=look]", "something odd")
+    assert shown(page) == ["frame.png", "none.png"]
+    page.get_by_role("button", name="Reset").click()
+    page.fill("[name=text]", "FINE")
+    assert shown(page) == ["fine.jpg"]
+
+
+def test_decisions_are_saved_and_come_into_the_table(
+    results: Path, open_page: Open, trouble: list[str]
+) -> None:
+    page = open_page(results / "index.html")
+    page.locator(".card").first.click()
+    expect(page.locator("#viewer")).to_have_attribute("aria-busy", "false")
+    page.keyboard.press("r")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("a")
+    page.keyboard.press("ArrowRight")
+    page.get_by_role("button", name="Accept", exact=True).click()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("a")
+    page.keyboard.press("a")  # taken back
+    page.keyboard.press("Escape")
+    assert page.locator(".tag").all_inner_texts() == ["rejected", "accepted", "accepted"]
+    page.select_option("[name=decision]", "open")
+    assert shown(page) == ["fine.jpg"]
+    # They outlive the page, and a new one of the same folder.
+    page.reload()
+    assert page.locator(".tag").all_inner_texts() == ["rejected", "accepted", "accepted"]
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save the decisions").click()
+    assert download.value.suggested_filename == "decisions.csv"
+    download.value.save_as(results / "decisions.csv")
+    assert trouble == []
+    assert measure() == 0
+    with (results / "measurements.csv").open(newline="") as file:
+        decisions = {row["image"]: row["decision"] for row in csv.DictReader(file)}
+    assert decisions == {
+        "sub/frame.png": "accepted",
+        f"sub/{HOSTILE}": "accepted",
+        "sub/fine.jpg": "",
+    }
+    fresh = open_page(results / "index.html")
+    assert fresh.locator(".tag").all_inner_texts() == ["rejected", "accepted", "accepted"]
+
+
+@pytest.mark.parametrize("content", ["image\na\n", "image,decision\na,perhaps\n", "\x00"])
+def test_damaged_decisions_end_the_run_before_it_begins(results: Path, content: str) -> None:
+    before = (results / "measurements.csv").read_bytes()
+    (results / "decisions.csv").write_text(content)
+    assert "the decisions cannot be read" in str(measure())
+    assert (results / "measurements.csv").read_bytes() == before
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_is_wider_than_the_window(
+    results: Path, open_page: Open, width: int, scheme: str
+) -> None:
+    page = open_page(results / "index.html", width=width, color_scheme=scheme)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.locator(".card").first.click()
+    expect(page.locator("#viewer")).to_have_attribute("aria-busy", "false")
+    assert page.evaluate("document.querySelector('#viewer').scrollWidth") <= width
+    expect(page.get_by_role("button", name="Accept", exact=True)).to_be_in_viewport()
