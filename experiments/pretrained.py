@@ -1,5 +1,7 @@
 """Draw pictures, train the decoder that ships, and write it to ``fishseg/pretrained/``.
 
+Pictures of val, and what it says of them, are drawn to ``docs/pictures/anywhere.png``.
+
 ``python -m experiments.pretrained`` (``make pretrained``) takes up to two hours on two cores. What
 it does stands in ``experiments/pretrained.yaml``. Pictures and features stay in the store: a run
 that was interrupted goes on where it stopped.
@@ -22,6 +24,7 @@ from experiments.study import changed
 from fishseg import devices, params, store
 from fishseg.audit.inventory import build_inventory
 from fishseg.backbones import load_backbone
+from fishseg.datasets import sample
 from fishseg.datasets.sample import anywhere
 from fishseg.datasets.sample.anywhere.photographs import PHOTOGRAPHS
 from fishseg.decoders.files import save_decoder
@@ -30,6 +33,10 @@ from fishseg.evaluation.predicting import predict_cached
 from fishseg.evaluation.scoring import score
 from fishseg.features.extraction import extract
 from fishseg.features.shards import FeatureCache
+from fishseg.images.decoding import read_image
+from fishseg.images.masks import read_mask
+from fishseg.plots.galleries import GalleryItem, gallery
+from fishseg.prediction.stored import Predicted
 from fishseg.tables import MANIFEST_COLUMNS
 from fishseg.training import loop
 from stages import BACKBONE
@@ -38,17 +45,23 @@ log = logging.getLogger(__name__)
 
 DECLARED = Path("experiments/pretrained.yaml")
 OUT = Path(fishseg.__file__).parent / "pretrained"
+SCENES = ("anywhere", "market")
 CARD_NAME = "MODEL_CARD.md"
+EXAMPLES = Path("docs/pictures/anywhere.png")
 _LIBRARIES = ("numpy", "opencv-python-headless", "scipy")  # what draws the pictures
 
 
 class DrawnSet(BaseModel):
-    """Pictures of `anywhere`: the seed they are drawn from, and how many of each place."""
+    """Drawn pictures: the seed, how many of each place of `anywhere`, and of each market species.
+
+    Those of the market are turned copies of one photograph each, with their right masks.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     seed: int
     pictures_per_place: int
+    market_per_species: int
 
 
 class Recipe(BaseModel):
@@ -98,8 +111,10 @@ def pretrain(recipe: Recipe, out: Path) -> None:
         cache = FeatureCache(Path(folder) / "features")
         result = loop.train(cache, manifest, params.load(params.TrainParams, parameters), device)
         threshold = params.load(params.EvaluateParams, parameters).threshold
-        predictions = predict_cached(val, cache, result.decoder.eval(), result.card, device)
-        scores = score(predictions, len(val), threshold=threshold).table
+        answers = predict_cached(val, cache, result.decoder.eval(), result.card, device)
+        predictions = list(answers)
+    scores = score(predictions, len(val), threshold=threshold).table
+    draw_examples(predictions, scores, threshold)
     save_decoder(result.decoder, result.card, out)
     n_parameters = sum(parameter.numel() for parameter in result.decoder.parameters())
     (out / CARD_NAME).write_text(
@@ -109,16 +124,49 @@ def pretrain(recipe: Recipe, out: Path) -> None:
     log.info("val: mean IoU %.4f; written to %s", scores["iou"].mean(), out)
 
 
+def draw_examples(predictions: list[Predicted], scores: pd.DataFrame, threshold: float) -> None:
+    """Draw the first val picture of each place, whatever came of it."""
+    first = scores.groupby("class_name", sort=False).head(1)
+    items = [
+        GalleryItem(
+            image=read_image(Path(predictions[place].sample.image_path)),
+            truth=read_mask(
+                Path(predictions[place].sample.mask_path),
+                (predictions[place].sample.height, predictions[place].sample.width),
+            ),
+            prediction=predictions[place].mask(threshold),
+            iou=first.loc[place, "iou"],
+            class_name=first.loc[place, "class_name"],
+            sample_id=first.loc[place, "sample_id"],
+        )
+        for place in first.index
+    ]
+    gallery(items, EXAMPLES, "Drawn pictures of val, the first of each place")
+
+
 def drawn(pictures: DrawnSet, split: str) -> pd.DataFrame:
     """The inventory of a set of drawn pictures, with the split they belong to."""
     facts = {**pictures.model_dump(), "data": _data_sha256()}
-    modules = ["fishseg.datasets.sample.anywhere"]
+    modules = ["fishseg.datasets.sample"]
     name = store.fingerprint(facts, modules=modules, libraries=_LIBRARIES)
     folder = store.folder("pretrained") / name[:16]
     if not folder.exists():
+        market = params.DataParams(
+            source="sample",
+            scene="market",
+            path="",
+            seed=pictures.seed,
+            photos_per_class=pictures.market_per_species,
+            copies_per_photo=1,
+            wrong_mask_share=0,
+        )
         with store.write_whole(folder) as new:
-            anywhere.draw_set(pictures.seed, pictures.pictures_per_place, new)
-    table = build_inventory(folder, max_broken_share=0).table
+            anywhere.draw_set(pictures.seed, pictures.pictures_per_place, new / "anywhere")
+            sample.download(market, new / "market")
+    table = pd.concat(
+        [build_inventory(folder / scene, max_broken_share=0).table for scene in SCENES],
+        ignore_index=True,
+    )
     # Both sets number their pictures alike.
     names = table["class_name"] + f"/{split}-" + table["sample_id"].str.rpartition("/")[2]
     return table.assign(sample_id=names, group_id=names, split=split)
@@ -156,12 +204,12 @@ def model_card(
             "",
             "## Data",
             "",
-            f"{n_train} pictures drawn by `fishseg.datasets.sample.anywhere` (seed "
-            f"{recipe.train.seed}): fish of no species in particular, and shrimps, on steel, "
-            "plastic, wood, ice, gravel, grass, concrete, cloth and light boxes, in hands and "
-            "under water, among rulers, labels, tools, people and leaves. **No photograph of a "
-            "fish was trained on**, nor chosen by. Parts of these photographs are in some "
-            "pictures, as grounds and as what is no fish:",
+            f"{n_train} pictures drawn by `fishseg.datasets.sample` (seed {recipe.train.seed}), "
+            "most of them of its scene `anywhere`: fish of no species in particular, and shrimps, "
+            "on steel, plastic, wood, ice, gravel, grass, concrete, cloth and light boxes, in "
+            "hands and under water, among rulers, labels, tools, people and leaves. **No "
+            "photograph of a fish was trained on**, nor chosen by. Parts of these photographs are "
+            "in some pictures, as grounds and as what is no fish:",
             "",
             *photographs,
             "",
