@@ -64,7 +64,7 @@ def write_page(
         "figures": figures(plots, params),
         "images": images,
     }
-    (folder / PAGE_NAME).write_text(render(content), encoding="utf-8")
+    (folder / PAGE_NAME).write_text(render(content), encoding="utf-8", newline="\n")
 
 
 def _setup(about: Mapping[str, Any]) -> dict[str, str]:
