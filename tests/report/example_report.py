@@ -29,7 +29,10 @@ PARAMS = ReportParams(
     quality=90,
     max_embedded=100,
 )
-PARAMETERS = {"train": {"epochs": 3, "schedule": "cosine"}, "features": {"layers": [-7, -1]}}
+PARAMETERS: dict[str, dict[str, Any]] = {
+    "train": {"epochs": 3, "schedule": "cosine"},
+    "features": {"layers": [-7, -1]},
+}
 ABOUT = {
     "backbone": "tiny",
     "layers": [1],
