@@ -79,7 +79,7 @@ leak: setup  ## what a random split hides: siblings of val images in train, val 
 
 # PEER is another model to compare with; benchmarks/peer.py says how it is fed.
 real: setup  ## FISHSEG_REAL=…: real pictures never trained on, scored; PEER=….onnx beside them
-	python -m benchmarks.real --write docs/real-pictures.md $(if $(PEER),--peer $(PEER))
+	python -m benchmarks.real --write README.md docs/real-pictures.md $(if $(PEER),--peer $(PEER))
 
 verify: setup  ## run the pipeline in two clean clones and compare every byte of what it tells
 	python -m benchmarks.verify

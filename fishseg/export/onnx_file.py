@@ -218,7 +218,7 @@ def write(exported: Exported, path: Path, *, model_card: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial.write_bytes(exported.graph.SerializeToString(deterministic=True))
         partial.replace(path)
-        path.with_suffix(".md").write_text(model_card, encoding="utf-8")
+        path.with_suffix(".md").write_text(model_card, encoding="utf-8", newline="\n")
     except OSError as error:
         raise ModelError(
             f"the model cannot be written: {error.strerror}",

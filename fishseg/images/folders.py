@@ -167,7 +167,7 @@ def mark_results(folder: Path, names: Collection[str]) -> None:
     if known >= frozenset(names):
         return
     part = marker.with_suffix(".part")
-    part.write_text(json.dumps({"ours": sorted({*known, *names})}), encoding="utf-8")
+    part.write_text(json.dumps({"ours": sorted({*known, *names})}), encoding="utf-8", newline="\n")
     part.replace(marker)
 
 
