@@ -133,6 +133,7 @@ def draw_examples(predictions: list[Predicted], scores: pd.DataFrame, threshold:
             truth=read_mask(
                 Path(predictions[place].sample.mask_path),
                 (predictions[place].sample.height, predictions[place].sample.width),
+                predictions[place].sample.mask_rule,
             ),
             prediction=predictions[place].mask(threshold),
             iou=first.loc[place, "iou"],
@@ -159,6 +160,7 @@ def drawn(pictures: DrawnSet, split: str) -> pd.DataFrame:
             photos_per_class=pictures.market_per_species,
             copies_per_photo=1,
             wrong_mask_share=0,
+            mask_values="auto",
         )
         with store.write_whole(folder) as new:
             anywhere.draw_set(pictures.seed, pictures.pictures_per_place, new / "anywhere")

@@ -110,7 +110,7 @@ def run(options: argparse.Namespace) -> int:
     found = find_pictures(options.paths)
     if not found.pictures:
         return conclude(0, [one_line(problem) for problem in found.problems], found.remarks)
-    loaded = load_model(options, tta=options.tta, fine=options.fine)
+    loaded = load_model(options, tta=options.tta)
     log.info("%s", loaded.about)
     if options.fine:
         loaded = dataclasses.replace(
