@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from fishseg.prediction.segmenter import Segmenter
 
 CPU = torch.device("cpu")
-PARTS = (WHOLE, DECODER)
 OPSETS = (18, 23)
 MAX_BYTES = 2**31  # of one protobuf message, and so of one ONNX file
 # By what features are rounded to: where sums in another order take one to another step.
