@@ -32,18 +32,29 @@ class Loaded:
     about: str
 
 
-def load_model(options: argparse.Namespace, *, tta: int = 1) -> Loaded:
+def load_model(options: argparse.Namespace, *, tta: int = 1, fine: bool = False) -> Loaded:
     """The model of ``--model``, or else of ``--decoder`` and ``--backbone``.
 
     Args:
         options: of the command line, with ``threshold``.
         tta: how many views of a picture to average over.
+        fine: whether to look a second time at each fish that was found.
 
     Raises:
         ModelError: the exported model cannot be used, or torch is missing.
         CacheError: there is no usable decoder.
         BackboneError: there is no usable backbone, or it is not the one of the decoder.
     """
+    loaded = _load(options, tta)
+    if fine:
+        from fishseg.prediction.fine import FineModel
+
+        model = FineModel(model=loaded.model)
+        loaded = dataclasses.replace(loaded, model=model, identity=f"{loaded.identity} fine")
+    return loaded
+
+
+def _load(options: argparse.Namespace, tta: int) -> Loaded:
     if options.model is not None:
         from fishseg.prediction.onnx_model import OnnxSegmenter
 
