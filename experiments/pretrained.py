@@ -212,8 +212,8 @@ def model_card(
             "most of them of its scene `anywhere`: fish of no species in particular, and shrimps, "
             "on steel, plastic, wood, ice, gravel, grass, concrete, cloth and light boxes, in "
             "hands and under water, among rulers, labels, tools, people and leaves. **No "
-            "photograph of a fish was trained on**, nor chosen by. Parts of these photographs are "
-            "in some pictures, as grounds and as what is no fish:",
+            "photograph of a fish was trained on.** Parts of these photographs are in some "
+            "pictures, as grounds and as what is no fish:",
             "",
             *photographs,
             "",
