@@ -79,17 +79,17 @@ leak: setup  ## what a random split hides: siblings of val images in train, val 
 
 # PEER is another model to compare with; benchmarks/peer.py says how it is fed.
 real: setup  ## FISHSEG_REAL=…: real pictures never trained on, scored; PEER=….onnx beside them
-	python -m benchmarks.real --write docs/real-pictures.md $(if $(PEER),--peer $(PEER))
+	python -m benchmarks.real --write README.md docs/real-pictures.md $(if $(PEER),--peer $(PEER))
 
 verify: setup  ## run the pipeline in two clean clones and compare every byte of what it tells
 	python -m benchmarks.verify
 
 benchmarks: setup  ## speed, side by side with the plain way; in tmp/benchmarks
-	for name in baseline_loop features train scale; do python -m benchmarks.$$name --out tmp/benchmarks || exit 1; done
+	for name in baseline_loop features train shards scale; do python -m benchmarks.$$name --out tmp/benchmarks || exit 1; done
 
 refresh: setup  ## run again after files in data.path changed
 	dvc repro --force --single-item download
 	dvc repro
 
-clean-store: setup  ## drop kept downloads, shards and checkpoints; costs time, loses nothing
-	rm -rf data/.store
+clean-store:  ## drop kept downloads, shards and checkpoints; costs time, loses nothing
+	rm -rf "$(FISHSEG_STORE)"

@@ -1,4 +1,4 @@
-"""Train on real pictures, five folds: the defaults, larger pictures, the starting project's recipe.
+"""Train on real pictures, five folds: the defaults and others, the starting project's recipe.
 
 Audits a folder of pictures and masks, deals it to folds by photograph and at random, trains each
 recipe on all folds but one and scores that one at the original resolution, and prints the pooled
@@ -8,6 +8,7 @@ scores. The last weights are kept, so that no fold chooses anything. Where the f
     python -m benchmarks.real_folds ../shared/real-catfish
     python -m benchmarks.real_folds ../shared/real-catfish --recipes defaults --strategies random
 
+Any folder will do, also one of drawn pictures, as the stage ``download`` leaves it in ``data/raw``.
 What is finished is kept in the store; the table of every picture goes to ``tmp/real-folds/``.
 """
 

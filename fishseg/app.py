@@ -6,7 +6,6 @@ Nothing leaves the machine: no analytics, no fonts or scripts from elsewhere.
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import dataclasses
 import html
@@ -30,7 +29,7 @@ from fishseg.measurement.table import COLUMNS, MM_COLUMNS, Row, in_millimetres, 
 from fishseg.plots.measured import measured_overlay
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -161,41 +160,61 @@ def summary(analysis: Analysis, mm_per_px: float | None) -> list[list[str]]:
 SUMMARY_HEADERS = ["fish", "length", "width", "area", "confidence", ""]
 
 
-def pack(analysis: Analysis, mm_per_px: float | None, folder: Path) -> Path:
-    """Mask, overlay and measurements in a zip in ``folder``; all columns of `fishseg predict`."""
-    path = folder / f"{analysis.name}-fish.zip"
+def pack(analyses: Sequence[Analysis], scales: Mapping[int, float], folder: Path) -> Path:
+    """Masks, overlays and measurements in a zip in ``folder``; all columns of `fishseg predict`.
+
+    Args:
+        analyses: of photographs.
+        scales: millimetres in a pixel, by the number of the photograph.
+        folder: where to.
+    """
+    path = folder / (f"{analyses[0].name}-fish.zip" if len(analyses) == 1 else "fish.zip")
     with zipfile.ZipFile(path, "w") as archive:
-        for name, picture in (
-            ("mask", analysis.mask.astype(np.uint8) * 255),
-            ("overlay", analysis.overlay),
-        ):
-            encoded = io.BytesIO()
-            Image.fromarray(picture).save(encoded, format="PNG", compress_level=1)
-            archive.writestr(f"{name}.png", encoded.getvalue())
-        archive.writestr("measurements.csv", _csv(analysis.rows, mm_per_px))
+        for number, analysis in enumerate(analyses):
+            # Photographs of two folders may have one name.
+            earlier = sum(other.name == analysis.name for other in analyses[:number])
+            name = f"{analysis.name}-{earlier + 1}" if earlier else analysis.name
+            for kind, picture in (
+                ("mask", analysis.mask.astype(np.uint8) * 255),
+                ("overlay", analysis.overlay),
+            ):
+                encoded = io.BytesIO()
+                Image.fromarray(picture).save(encoded, format="PNG", compress_level=1)
+                archive.writestr(f"{name}-{kind}.png", encoded.getvalue())
+        archive.writestr("measurements.csv", _csv(analyses, scales))
     return path
 
 
-def _csv(rows: list[Row], mm_per_px: float | None) -> str:
+def _csv(analyses: Sequence[Analysis], scales: Mapping[int, float]) -> str:
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["fish", *COLUMNS, *(MM_COLUMNS if mm_per_px is not None else ())])
-    for number, row in enumerate(rows, start=1):
-        in_mm = [] if mm_per_px is None else in_millimetres(row, mm_per_px).values()
-        writer.writerow([number, *(row[column] for column in COLUMNS), *in_mm])
+    in_mm = ("mm_per_px", *MM_COLUMNS) if scales else ()
+    writer.writerow(["image", "fish", *COLUMNS, *in_mm])
+    for place, analysis in enumerate(analyses):
+        scale = scales.get(place)
+        for number, row in enumerate(analysis.rows, start=1):
+            values = [analysis.name, number, *(row[column] for column in COLUMNS)]
+            if scale is not None:
+                values += [scale, *in_millimetres(row, scale).values()]
+            elif scales:
+                values += [""] * len(in_mm)
+            writer.writerow(values)
     return text.getvalue()
 
 
 _INTRODUCTION = """
-# Fish in your photograph
+# Fish in your photographs
 
-Drop a photograph: its fish are cut out and measured along the body. For millimetres, click two
+Drop photographs: their fish are cut out and measured along the body. For millimetres, click two
 points of the picture whose distance you know, on a ruler for example, and type that distance.
 Nothing leaves this computer.
 """
 _CSS = """
-.gradio-container { max-width: 1100px !important; margin: auto; }
+.gradio-container { width: 100%; min-width: 0 !important; margin: auto; }
+.gradio-container { max-width: min(1100px, 100vw) !important; }
+.gradio-container main, .gradio-container main * { min-width: 0; }
 #photograph img { cursor: crosshair; }
+#table { overflow-x: auto; }
 """
 
 
@@ -221,7 +240,7 @@ def serve(
     except ModuleNotFoundError as error:
         raise ModelError(
             f"the page needs {error.name}, which is not installed",
-            remedy="pip install 'fishseg[app]'",
+            remedy="pip install '.[app]'",
         ) from None
     try:
         page.launch(server_name=host, server_port=port, inbrowser=open_browser, **launch_options())
@@ -261,38 +280,10 @@ def build(model: ProbabilityModel, about: str = "") -> Any:
     """
     import gradio  # noqa: PLC0415 - optional
 
-    folder = Path(tempfile.mkdtemp(prefix="fishseg-"))
+    act = _Actions(gradio, model)
 
-    def answer(analysis: Analysis, points: list[Point], distance_mm: float | None) -> list[Any]:
-        with _errors_on_page(gradio):
-            mm_per_px = scale_of(analysis, points, distance_mm)
-            results = Path(tempfile.mkdtemp(dir=folder))
-            packed = pack(analysis, mm_per_px, results)
-        return [
-            gradio.update(value=shown(analysis, points), visible=True),
-            gradio.update(value=summary(analysis, mm_per_px), visible=True),
-            gradio.update(value=str(packed), visible=True),
-            _say(analysis, points, mm_per_px),
-        ]
-
-    def on_upload(path: str, distance_mm: float | None) -> list[Any]:
-        with _errors_on_page(gradio):
-            analysis = analyse(Path(path), model)
-        return [analysis, [], *answer(analysis, [], distance_mm)]
-
-    def on_click(
-        analysis: Analysis, points: list[Point], distance_mm: float | None, event: Any
-    ) -> list[Any]:
-        x, y = event.index
-        points = [(float(x), float(y))] if len(points) != 1 else [*points, (float(x), float(y))]
-        return [points, *answer(analysis, points, distance_mm)]
-
-    def on_distance(
-        analysis: Analysis | None, points: list[Point], distance_mm: float | None
-    ) -> list[Any]:
-        if analysis is None:
-            return [gradio.skip() for _ in range(4)]
-        return answer(analysis, points, distance_mm)
+    def on_click(state: _State, distance_mm: float | None, event: Any) -> list[Any]:
+        return act.click(state, distance_mm, event.index)
 
     # Gradio hands the event to the parameter that is annotated with its class.
     on_click.__annotations__["event"] = gradio.SelectData
@@ -300,13 +291,18 @@ def build(model: ProbabilityModel, about: str = "") -> Any:
     with gradio.Blocks(
         title="fishseg", analytics_enabled=False, delete_cache=(_KEPT_S, _KEPT_S)
     ) as page:
-        analysis, points = gradio.State(), gradio.State([])
+        state = gradio.State(_State())
         gradio.Markdown(_INTRODUCTION)
         gradio.Markdown(html.escape(about), elem_id="about")
         file = gradio.File(
-            label="Photograph", file_types=sorted(IMAGE_SUFFIXES), height=120, elem_id="file"
+            label="Photographs",
+            file_count="multiple",
+            file_types=sorted(IMAGE_SUFFIXES),
+            height=140,
+            elem_id="file",
         )
         status = gradio.Markdown(elem_id="status")
+        chosen = gradio.Dropdown(label="Photograph shown", visible=False, elem_id="chosen")
         picture = gradio.Image(
             label="Fish (click two points to set the scale)",
             visible=False,
@@ -315,37 +311,122 @@ def build(model: ProbabilityModel, about: str = "") -> Any:
             buttons=["fullscreen"],
             elem_id="photograph",
         )
-        with gradio.Row():
-            distance = gradio.Number(
-                label="Distance between the two points, in millimetres",
-                value=None,
-                minimum=0,
-                elem_id="distance",
-            )
-            download = gradio.DownloadButton(
-                "Download mask, overlay and table", visible=False, elem_id="download"
-            )
+        distance = gradio.Number(
+            label="Distance between the two points, in millimetres",
+            value=None,
+            minimum=0,
+            visible=False,
+            elem_id="distance",
+        )
         table = gradio.Dataframe(
             headers=SUMMARY_HEADERS, visible=False, interactive=False, elem_id="table", buttons=[]
         )
-        results = [picture, table, download, status]
-        file.upload(on_upload, [file, distance], [analysis, points, *results])
-        picture.select(
-            on_click, [analysis, points, distance], [points, *results], show_progress="hidden"
+        download = gradio.DownloadButton(
+            "Download masks, overlays and table", visible=False, elem_id="download"
         )
-        distance.change(on_distance, [analysis, points, distance], results, show_progress="hidden")
+        results = [state, chosen, picture, distance, table, download, status]
+        file.upload(act.upload, [file], results, show_progress="minimal")
+        file.clear(act.clear, None, results, show_progress="hidden")
+        chosen.input(act.choose, [state, chosen], results, show_progress="hidden")
+        picture.select(on_click, [state, distance], results, show_progress="hidden")
+        distance.change(act.measure, [state, distance], results, show_progress="hidden")
     return page
 
 
-@contextlib.contextmanager
-def _errors_on_page(gradio: Any) -> Iterator[None]:
-    """A user's error as a message on the page."""
-    try:
-        yield
-    except FishsegError as error:
-        sentences = [error.what, error.expected, error.remedy]
-        text = "<br>".join(html.escape(sentence) for sentence in sentences if sentence)
-        raise gradio.Error(text, duration=None, print_exception=False) from None
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _State:
+    """What one visitor has on the page.
+
+    Attributes:
+        analyses: of the photographs.
+        shown: which of them is shown.
+        points: clicked on it, at most two, in pixels of what is shown.
+        scales: millimetres in a pixel, by the number of the photograph.
+        problems: with what was done last, as Markdown.
+    """
+
+    analyses: list[Analysis] = dataclasses.field(default_factory=list)
+    shown: int = 0
+    points: list[Point] = dataclasses.field(default_factory=list)
+    scales: dict[int, float] = dataclasses.field(default_factory=dict)
+    problems: list[str] = dataclasses.field(default_factory=list)
+
+
+class _Actions:
+    """What the page does: each action gives a state, and what all of the page shows of it."""
+
+    def __init__(self, gradio: Any, model: ProbabilityModel) -> None:
+        self._gradio = gradio
+        self._model = model
+        self._folder = Path(tempfile.mkdtemp(prefix="fishseg-"))
+
+    def upload(self, paths: list[str]) -> list[Any]:
+        state = _State()
+        for path in paths:
+            try:
+                state.analyses.append(analyse(Path(path), self._model))
+            except FishsegError as error:
+                state.problems.append(_as_text(Path(path).name, error))
+        return self._answer(state, forget_distance=True)
+
+    def clear(self) -> list[Any]:
+        return self._answer(_State(), forget_distance=True)
+
+    def choose(self, state: _State, number: int) -> list[Any]:
+        # Each photograph has a scale of its own.
+        state = dataclasses.replace(state, shown=number, points=[], problems=[])
+        return self._answer(state, forget_distance=True)
+
+    def click(self, state: _State, distance_mm: float | None, at: Sequence[float]) -> list[Any]:
+        point = (float(at[0]), float(at[1]))
+        points = [*state.points, point] if len(state.points) == 1 else [point]
+        return self._scaled(dataclasses.replace(state, points=points), distance_mm)
+
+    def measure(self, state: _State, distance_mm: float | None) -> list[Any]:
+        if len(state.points) < 2:
+            return [self._gradio.skip() for _ in range(7)]
+        return self._scaled(state, distance_mm)
+
+    def _scaled(self, state: _State, distance_mm: float | None) -> list[Any]:
+        scales = {key: value for key, value in state.scales.items() if key != state.shown}
+        problems = []
+        try:
+            scale = scale_of(state.analyses[state.shown], state.points, distance_mm)
+        except FishsegError as error:
+            problems, scale = [_as_text("The scale", error)], None
+        if scale is not None:
+            scales[state.shown] = scale
+        return self._answer(dataclasses.replace(state, scales=scales, problems=problems))
+
+    def _answer(self, state: _State, *, forget_distance: bool = False) -> list[Any]:
+        update = self._gradio.update
+        distance = {"value": None} if forget_distance else {}
+        said = "\n\n".join(state.problems)
+        if not state.analyses:
+            hidden = update(visible=False)
+            nothing = update(choices=[], value=None, visible=False)
+            distance_hidden = update(visible=False, **distance)
+            return [state, nothing, hidden, distance_hidden, hidden, hidden, said]
+        analysis, scale = state.analyses[state.shown], state.scales.get(state.shown)
+        names = [(one.name, number) for number, one in enumerate(state.analyses)]
+        packed = pack(state.analyses, state.scales, Path(tempfile.mkdtemp(dir=self._folder)))
+        found = f"**{html.escape(analysis.name)}**: {_say(analysis, state.points, scale)}"
+        return [
+            state,
+            update(choices=names, value=state.shown, visible=len(names) > 1),
+            update(value=shown(analysis, state.points), visible=True),
+            update(visible=True, **distance),
+            update(value=summary(analysis, scale), visible=True),
+            update(value=str(packed), visible=True),
+            f"{found}\n\n{said}",
+        ]
+
+
+def _as_text(what: str, error: FishsegError) -> str:
+    """A user's error in one place of the page, as Markdown."""
+    sentences = [error.what, error.expected, error.remedy]
+    said = "; ".join(html.escape(sentence) for sentence in sentences if sentence)
+    return f"⚠ **{html.escape(what)}**: {said}"
 
 
 def _say(analysis: Analysis, points: list[Point], mm_per_px: float | None) -> str:

@@ -131,8 +131,8 @@ def _free_in_container() -> float:
     """What the memory limit of a container leaves free, in bytes; without a limit, infinite."""
     group = Path("/sys/fs/cgroup")
     try:
-        limit = (group / "memory.max").read_text().strip()
-        used = int((group / "memory.current").read_text())
+        limit = (group / "memory.max").read_text("ascii").strip()
+        used = int((group / "memory.current").read_text("ascii"))
     except (OSError, ValueError):
         return math.inf
     return math.inf if limit == "max" else max(0, int(limit) - used)

@@ -446,6 +446,18 @@ def load(section: type[Section], path: Path = DEFAULT_PATH) -> Section:
     )
 
 
+def load_all(path: Path = DEFAULT_PATH) -> dict[str, dict[str, Any]]:
+    """Every section of a parameter file by name, each checked as `load` checks it.
+
+    Returns:
+        The values as JSON knows them.
+
+    Raises:
+        ParameterError: see `load`.
+    """
+    return {section.section: load(section, path).model_dump(mode="json") for section in SECTIONS}
+
+
 Entry = TypeVar("Entry")
 
 

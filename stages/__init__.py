@@ -37,4 +37,4 @@ def write_metrics(name: str, metrics: Mapping[str, Any]) -> None:
     METRICS.mkdir(exist_ok=True)
     text = json.dumps(metrics, indent=2)
     with write_whole(METRICS / f"{name}.json") as path:
-        path.write_text(text + "\n", encoding="utf-8")
+        path.write_text(text + "\n", encoding="utf-8", newline="\n")

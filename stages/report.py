@@ -20,7 +20,14 @@ def main() -> None:
         params=wanted,
         folder=PLOTS,
     )
-    write_page(predictions, metrics=METRICS, plots=PLOTS, params=wanted, folder=REPORT)
+    write_page(
+        predictions,
+        metrics=METRICS,
+        plots=PLOTS,
+        params=wanted,
+        parameters=params.load_all(),
+        folder=REPORT,
+    )
 
 
 if __name__ == "__main__":

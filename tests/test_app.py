@@ -94,23 +94,35 @@ def test_a_wrong_scale(
 
 
 def test_the_zip_holds_what_predict_would_write(analysis: app.Analysis, tmp_path: Path) -> None:
-    path = app.pack(analysis, 0.5, tmp_path)
+    path = app.pack([analysis], {0: 0.5}, tmp_path)
     assert path.name == "fish-fish.zip"
     with zipfile.ZipFile(path) as archive:
-        assert sorted(archive.namelist()) == ["mask.png", "measurements.csv", "overlay.png"]
-        mask = np.asarray(Image.open(io.BytesIO(archive.read("mask.png"))))
+        names = ["fish-mask.png", "fish-overlay.png", "measurements.csv"]
+        assert sorted(archive.namelist()) == names
+        mask = np.asarray(Image.open(io.BytesIO(archive.read("fish-mask.png"))))
         (row,) = csv.DictReader(io.StringIO(archive.read("measurements.csv").decode()))
     assert np.array_equal(mask, analysis.mask * np.uint8(255))
     assert float(row["length_mm"]) == pytest.approx(float(row["length_px"]) / 2, abs=0.01)
-    with zipfile.ZipFile(app.pack(analysis, None, tmp_path)) as archive:
+    assert row["image"] == "fish"
+    with zipfile.ZipFile(app.pack([analysis], {}, tmp_path)) as archive:
         assert b"length_mm" not in archive.read("measurements.csv")
+
+
+def test_photographs_of_one_name_both_stay(analysis: app.Analysis, tmp_path: Path) -> None:
+    path = app.pack([analysis, analysis], {1: 0.5}, tmp_path)
+    assert path.name == "fish.zip"
+    with zipfile.ZipFile(path) as archive:
+        assert {"fish-mask.png", "fish-2-mask.png"} <= set(archive.namelist())
+        first, second = csv.DictReader(io.StringIO(archive.read("measurements.csv").decode()))
+    assert (first["mm_per_px"], first["length_mm"]) == ("", "")
+    assert float(second["mm_per_px"]) == 0.5
 
 
 def test_a_photograph_without_fish(tmp_path: Path) -> None:
     Image.new("RGB", (60, 40)).save(tmp_path / "empty.png")
     empty = app.analyse(tmp_path / "empty.png", MODEL)
     assert app.summary(empty, 0.5) == []
-    assert app.pack(empty, 0.5, tmp_path).exists()
+    assert app.pack([empty], {0: 0.5}, tmp_path).exists()
 
 
 def test_what_is_no_photograph_or_too_large(
@@ -125,11 +137,11 @@ def test_what_is_no_photograph_or_too_large(
 
 
 def test_without_gradio_the_message_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    def build(_: object) -> None:
+    def build(*_: object) -> None:
         raise ModuleNotFoundError("No module named 'gradio'", name="gradio")
 
     monkeypatch.setattr(app, "build", build)
-    with pytest.raises(ModelError, match=r"pip install 'fishseg\[app\]'"):
+    with pytest.raises(ModelError, match=r"pip install '\.\[app\]'"):
         app.serve(MODEL)
 
 
@@ -169,6 +181,22 @@ def page(address: str) -> Iterator[Any]:
     assert elsewhere == []
 
 
+# How dark the picture, or what lies over it, makes the ruler that is clicked.
+WATCH_THE_LIGHT = """() => {
+  window.dimmest = 1;
+  const look = () => {
+    let light = 1;
+    for (let one = document.querySelector("#photograph img"); one; one = one.parentElement)
+      light *= Number(getComputedStyle(one).opacity);
+    const veils = document.querySelectorAll("#photograph .translucent, #photograph .generating");
+    if ([...veils].some((veil) => veil.checkVisibility())) light = 0;
+    window.dimmest = Math.min(window.dimmest, light);
+    requestAnimationFrame(look);
+  };
+  look();
+}"""
+
+
 @pytest.mark.slow
 def test_the_page_in_a_browser(page: Any, tmp_path: Path) -> None:
     wait_ms = 60_000
@@ -178,9 +206,14 @@ def test_the_page_in_a_browser(page: Any, tmp_path: Path) -> None:
     page.wait_for_selector("#status >> text=One fish.", timeout=wait_ms)
 
     picture = page.locator("#photograph img").first
+    # The veil of the upload goes first.
+    page.wait_for_function("document.querySelector('#photograph img')?.naturalWidth == 1400")
+    page.wait_for_selector("#photograph .translucent", state="hidden", timeout=wait_ms)
+    page.evaluate(WATCH_THE_LIGHT)
     for share, then in ((0.25, "click the second point"), (0.75, "type the distance")):
+        page.wait_for_function("document.querySelector('#photograph img')?.naturalWidth == 1400")
         box = picture.bounding_box()
-        page.mouse.click(box["x"] + share * box["width"], box["y"] + 0.9 * box["height"])
+        picture.click(position={"x": share * box["width"], "y": 0.9 * box["height"]})
         page.wait_for_selector(f"#status >> text={then}", timeout=wait_ms)
     page.fill("#distance input", "350")  # half the picture is 1400 of its 2800 pixels
     page.keyboard.press("Tab")
@@ -196,7 +229,30 @@ def test_the_page_in_a_browser(page: Any, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "results.zip") as archive:
         assert b"length_mm" in archive.read("measurements.csv")
 
+    assert page.evaluate("window.dimmest") == 1
+
+    # Other photographs: each has a scale of its own, and the old one is gone.
     (tmp_path / "broken.png").write_bytes(b"<b>no</b>")
     page.reload()
-    page.set_input_files("#file input[type=file]", tmp_path / "broken.png")
-    page.wait_for_selector("text=the file is no image that can be read", timeout=wait_ms)
+    names = ("b.png", "c.png")
+    files = [photograph(tmp_path / name, (300, 500), 200) for name in names]
+    page.set_input_files("#file input[type=file]", [*files, tmp_path / "broken.png"])
+    page.wait_for_selector("#status >> text=the file is no image that can be read")
+    assert page.inner_text("#status").count("no image that can be read") == 1
+    assert page.locator("text=Error").count() == 0
+    assert "b: One fish." in page.inner_text("#status")
+    page.click("#chosen input")
+    page.click("#chosen [role=option] >> nth=1")
+    page.wait_for_selector("#status >> text=c: One fish.", timeout=wait_ms)
+    assert page.input_value("#distance input") == ""
+    with page.expect_download() as download:
+        page.click("#download")
+    download.value.save_as(tmp_path / "results.zip")
+    with zipfile.ZipFile(tmp_path / "results.zip") as archive:
+        assert {"b-mask.png", "c-mask.png"} <= set(archive.namelist())
+    page.set_viewport_size({"width": 390, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.click("#file button[aria-label='Clear']")
+    page.wait_for_selector("#photograph", state="hidden", timeout=wait_ms)
+    page.wait_for_selector("#table", state="hidden", timeout=wait_ms)
+    assert page.inner_text("#status").strip() == ""

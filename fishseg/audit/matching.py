@@ -216,7 +216,7 @@ def _match_chunk(chunk: _Chunk) -> list[list[Match]]:
         sources = _open(chunk.sources)
         found = [_match_one(query, sources, chunk.search) for query in chunk.queries]
     with store.write_whole(cached) as new:
-        new.write_text(json.dumps(_plain(found)), encoding="utf-8")
+        new.write_text(json.dumps(_plain(found)), encoding="utf-8", newline="\n")
     return found
 
 

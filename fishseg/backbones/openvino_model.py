@@ -229,7 +229,7 @@ def _keep(model: Any, network: TorchBackbone, place: Path) -> dict[str, Any]:
             "patch_multiple": network.patch_multiple,
             "sha256": {name: store.file_sha256(new / name) for name in (MODEL, WEIGHTS)},
         }
-        (new / FACTS).write_text(json.dumps(facts), encoding="utf-8")
+        (new / FACTS).write_text(json.dumps(facts), encoding="utf-8", newline="\n")
     return facts
 
 

@@ -102,6 +102,8 @@ def _what_to_do(verdicts: set[str], *, changed: list[str]) -> str:
     """What follows from the verdicts, and from whether there is anything to commit."""
     if UNKNOWN in verdicts:
         said = "The images are not those of the last commit, so these numbers cannot be paired."
+    elif BEYOND in verdicts and "params.yaml" in changed:
+        said = "params.yaml is not the committed one: other parameters, other numbers."
     elif BEYOND in verdicts:
         said = (
             "An interval leaves out 0: other photographs would not explain that. Another seed, or\n"

@@ -96,7 +96,6 @@ def run(options: argparse.Namespace) -> int:
     from fishseg.cli.filling import fill, wanted_of
     from fishseg.cli.inputs import find_pictures
     from fishseg.cli.models import load_model
-    from fishseg.prediction.fine import FineModel
 
     check_threshold(options.threshold)
     if not 0 <= options.min_confidence <= 1:
@@ -112,10 +111,6 @@ def run(options: argparse.Namespace) -> int:
         return conclude(0, [one_line(problem) for problem in found.problems], found.remarks)
     loaded = load_model(options, tta=options.tta, fine=options.fine)
     log.info("%s", loaded.about)
-    if options.fine:
-        loaded = dataclasses.replace(
-            loaded, model=FineModel(model=loaded.model), identity=f"{loaded.identity} fine"
-        )
     wanted = dataclasses.replace(
         wanted,
         model=loaded.identity,

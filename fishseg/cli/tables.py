@@ -47,7 +47,7 @@ def write_tables(results: Results, wanted: Wanted) -> None:
     )
     with results.replacing(results.folder / PAGE) as part:
         setup = {"Pictures": str(table.n_images), "Fish": str(len(table.rows))}
-        part.write_text(page(results.records(), decisions, setup), encoding="utf-8")
+        part.write_text(page(results.records(), decisions, setup), encoding="utf-8", newline="\n")
     with results.replacing(results.folder / TABLE) as part:
         table.write_csv(part)
     # Once there, they are kept up to date.

@@ -61,7 +61,7 @@ def save_decoder(decoder: nn.Module, card: DecoderCard, folder: Path) -> None:
     store.save_tensors(decoder.state_dict(), folder / WEIGHTS_NAME)
     text = json.dumps(dataclasses.asdict(card), indent=2)
     with store.write_whole(folder / CARD_NAME) as new:
-        new.write_text(text + "\n", encoding="utf-8")
+        new.write_text(text + "\n", encoding="utf-8", newline="\n")
 
 
 def read_card(folder: Path) -> DecoderCard:

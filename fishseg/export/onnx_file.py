@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from fishseg.prediction.segmenter import Segmenter
 
 CPU = torch.device("cpu")
-PARTS = (WHOLE, DECODER)
 OPSETS = (18, 23)
 MAX_BYTES = 2**31  # of one protobuf message, and so of one ONNX file
 # By what features are rounded to: where sums in another order take one to another step.
@@ -218,7 +217,7 @@ def write(exported: Exported, path: Path, *, model_card: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial.write_bytes(exported.graph.SerializeToString(deterministic=True))
         partial.replace(path)
-        path.with_suffix(".md").write_text(model_card, encoding="utf-8")
+        path.with_suffix(".md").write_text(model_card, encoding="utf-8", newline="\n")
     except OSError as error:
         raise ModelError(
             f"the model cannot be written: {error.strerror}",

@@ -30,9 +30,9 @@ _RAW_SUFFIXES = frozenset({
     ".sr2", ".srf", ".srw", ".x3f",
 })  # fmt: skip
 _OTHER_PICTURES = frozenset({
-    ".apng", ".avif", ".avifs", ".cur", ".dib", ".dcm", ".eps", ".exr", ".hdr", ".heic", ".heics",
-    ".heif", ".hif", ".ico", ".j2c", ".j2k", ".jfif", ".jls", ".jp2", ".jpc", ".jpe", ".jpf",
-    ".jpm", ".jpx", ".jxl", ".jxr", ".mpo", ".pbm", ".pcx", ".pgm", ".pnm", ".ppm", ".psb",
+    ".apng", ".avifs", ".cur", ".dib", ".dcm", ".eps", ".exr", ".hdr", ".heics",
+    ".ico", ".j2c", ".j2k", ".jls", ".jp2", ".jpc", ".jpf",
+    ".jpm", ".jpx", ".jxl", ".jxr", ".pbm", ".pcx", ".pgm", ".pnm", ".ppm", ".psb",
     ".psd", ".qoi", ".svg", ".tga", ".wdp", ".xcf",
 })  # fmt: skip
 _NO_PICTURE = "no picture by its name"
@@ -167,7 +167,7 @@ def mark_results(folder: Path, names: Collection[str]) -> None:
     if known >= frozenset(names):
         return
     part = marker.with_suffix(".part")
-    part.write_text(json.dumps({"ours": sorted({*known, *names})}), encoding="utf-8")
+    part.write_text(json.dumps({"ours": sorted({*known, *names})}), encoding="utf-8", newline="\n")
     part.replace(marker)
 
 

@@ -49,7 +49,7 @@ def template() -> str:
 
 def main() -> None:
     """Write the template to the file that the first argument names."""
-    Path(sys.argv[1]).write_text(template(), encoding="utf-8")
+    Path(sys.argv[1]).write_text(template(), encoding="utf-8", newline="\n")
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 FORMAT = 2
 METADATA_KEY = "fishseg"
 WHOLE, DECODER = "whole", "decoder"
-INSTALL = "pip install 'fishseg[onnx]'"
+INSTALL = "pip install '.[onnx]'"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

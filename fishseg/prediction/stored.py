@@ -81,7 +81,7 @@ def write_predictions(
         rows += [{**one.sample._asdict(), "shard": name} for one in some]
     write_csv(pd.DataFrame(rows), folder / _SAMPLES_NAME)
     text = json.dumps(about, indent=2) + "\n"
-    (folder / _ABOUT_NAME).write_text(text, encoding="utf-8")
+    (folder / _ABOUT_NAME).write_text(text, encoding="utf-8", newline="\n")
 
 
 class Predictions:

@@ -44,7 +44,7 @@ _FIGURES = {
         "predictions",
     },
     "robustness": {
-        "robustness/contact_sheet.png": "Every disturbance at every severity, "
+        "robustness/contact_sheet.png": "Every corruption at the severities tried, "
         "with the outline that was predicted",
     },
 }

@@ -33,6 +33,7 @@ def write_page(
     metrics: Path,
     plots: Path,
     params: ReportParams,
+    parameters: Mapping[str, Mapping[str, Any]],
     folder: Path,
 ) -> None:
     """Write ``index.html``, and ``pictures/`` where the images are too many to embed.
@@ -42,6 +43,7 @@ def write_page(
         metrics: the folder of the stages' numbers.
         plots: the folder of the pictures drawn of them.
         params: how large, how good and how many the embedded pictures may be.
+        parameters: of the whole run, by section, to be shown.
         folder: where to.
 
     Raises:
@@ -60,11 +62,12 @@ def write_page(
     content = {
         **read_results(metrics),
         "setup": _setup(predictions.about),
+        "parameters": parameters,
         "class_names": {slug(name): name for name in sorted(set(scores["class_name"]))},
         "figures": figures(plots, params),
         "images": images,
     }
-    (folder / PAGE_NAME).write_text(render(content), encoding="utf-8")
+    (folder / PAGE_NAME).write_text(render(content), encoding="utf-8", newline="\n")
 
 
 def _setup(about: Mapping[str, Any]) -> dict[str, str]:

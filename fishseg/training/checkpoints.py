@@ -50,7 +50,7 @@ class Checkpoint:
             for number, epoch in enumerate(epochs, start=1):
                 if not self._epoch(number).exists():
                     with store.write_whole(self._epoch(number)) as new:
-                        new.write_text(json.dumps(epoch), encoding="utf-8")
+                        new.write_text(json.dumps(epoch), encoding="utf-8", newline="\n")
             # Not straight into the file: torch reports a full disk as a RuntimeError.
             content = io.BytesIO()
             torch.save({"n_epochs": len(epochs), **state}, content)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import yaml
 from conftest import draw_fish
 from PIL import Image
 
+import fishseg
 from fishseg import cli
 from fishseg.audit.inventory import build_inventory
 from fishseg.backbones import load_backbone
@@ -287,3 +289,14 @@ def test_without_a_decoder_there_is_one_message(
         cli.main(["--help"])
     assert stopped.value.code == 0
     assert "score" in capsys.readouterr().out
+
+
+def test_the_version_stands_in_one_place(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["--version"])
+    assert stopped.value.code == 0
+    assert capsys.readouterr().out == f"fishseg {fishseg.__version__}\n"
+    project = tomllib.loads(
+        (Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8")
+    )
+    assert project["project"]["dynamic"] == ["version"]

@@ -62,6 +62,18 @@ def test_what_photographs_do_not_explain(
     assert "2 tracked files differ from the last commit" in text
 
 
+def test_other_parameters_are_named_as_the_reason(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("params.yaml").write_text("train: {epochs: 1}\n")
+    git("add", "--all")
+    git("commit", "--quiet", "--message", "parameters")
+    Path("params.yaml").write_text("train: {epochs: 2}\n")
+    scored(val=changed(VAL, -0.1, -0.1, -0.1))
+    write(val=numbers(0.8))
+    assert "other parameters, other numbers" in said(capsys)
+
+
 def test_other_images_are_not_paired(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
     scored(val={"9": ("z", 0.9)})
     text = said(capsys)

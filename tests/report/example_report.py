@@ -29,6 +29,10 @@ PARAMS = ReportParams(
     quality=90,
     max_embedded=100,
 )
+PARAMETERS: dict[str, dict[str, Any]] = {
+    "train": {"epochs": 3, "schedule": "cosine"},
+    "features": {"layers": [-7, -1]},
+}
 ABOUT = {
     "backbone": "tiny",
     "layers": [1],
@@ -129,6 +133,7 @@ def write_example(
         metrics=folder / "metrics",
         plots=folder / "plots",
         params=params,
+        parameters=PARAMETERS,
         folder=folder / "report",
     )
     return folder / "report" / PAGE_NAME

@@ -14,6 +14,7 @@ import pytest
 from example_report import (
     HEIGHT,
     HOSTILE,
+    PARAMETERS,
     PARAMS,
     PREDICTION,
     TRUTH,
@@ -176,5 +177,6 @@ def test_a_prediction_without_scores_is_refused(tmp_path: Path) -> None:
             metrics=tmp_path / "metrics",
             plots=tmp_path / "plots",
             params=PARAMS,
+            parameters=PARAMETERS,
             folder=tmp_path / "report",
         )

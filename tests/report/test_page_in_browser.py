@@ -17,7 +17,16 @@ from playwright.sync_api import Page, expect
 
 Open = Callable[..., Page]
 SHOWN = example_scores().query("split != 'train'")
-SECTIONS = ["summary", "training", "classes", "robustness", "calibration", "audit", "images"]
+SECTIONS = [
+    "summary",
+    "training",
+    "classes",
+    "robustness",
+    "calibration",
+    "audit",
+    "parameters",
+    "images",
+]
 
 
 def shown_ids(page: Page) -> list[str]:
@@ -61,6 +70,15 @@ def test_it_says_the_numbers(open_page: Open, example_page: Path) -> None:
     assert calibration == [f"{v:.4f}" for v in (1.25, 0.0123, 0.789) for _ in range(2)]
     assert page.locator("#classes tbody th").all_inner_texts()[0] == "hostile"
     assert page.locator("#training path.line").count() == 4
+
+
+def test_it_names_the_parameters(open_page: Open, example_page: Path) -> None:
+    page = open_page(example_page)
+    train = page.locator("#parameters details").first
+    train.locator("summary").click()
+    expect(train.locator("tr", has_text="epochs")).to_have_text("epochs3")
+    features = page.locator("#parameters details").nth(1)
+    expect(features.locator("tr", has_text="layers")).to_contain_text("-7, -1")
 
 
 def test_the_curves_can_be_read_off(open_page: Open, example_page: Path) -> None:

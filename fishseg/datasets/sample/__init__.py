@@ -153,7 +153,9 @@ def _lay_out(raw: Path) -> None:
         ):
             folder.mkdir(parents=True, exist_ok=True)
     for name, text in _STRAY_FILES.items():
-        (raw / "Fish_Dataset" / "Fish_Dataset" / name).write_text(text, encoding="utf-8")
+        (raw / "Fish_Dataset" / "Fish_Dataset" / name).write_text(
+            text, encoding="utf-8", newline="\n"
+        )
 
 
 def _copy_folder(raw: Path, species: Species) -> Path:

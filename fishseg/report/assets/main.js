@@ -10,4 +10,5 @@ showClasses(content, (name) => browser.filterByClass(name));
 showRobustness(content.robustness, content.figures.robustness);
 showCalibration(content.splits, content.figures.calibration);
 showAudit(content.audit, content.figures.audit);
+showParameters(content.parameters);
 browser = showImages(content.images);

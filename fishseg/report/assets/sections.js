@@ -1,4 +1,5 @@
-// Classes, robustness, calibration and audit: one section each, left out where nothing was measured.
+// Classes, robustness, calibration, audit, parameters: one section each, the first four left out where
+// nothing was measured.
 
 function showClasses({ splits, class_names: names, images }, filterByClass) {
   const slugs = [...new Set(["val", "test"].flatMap((split) => Object.keys(splits[split]?.per_class ?? {})))];
@@ -155,6 +156,27 @@ function showAudit(audit, figures) {
         : `Left out or doubtful: ${problems.map(([kind, number]) => `${words(kind)} ${number}`).join(", ")}.`,
     ),
     shownFigures(figures),
+  );
+}
+
+/** Every value of params.yaml that the run had, a table a section of it. */
+function showParameters(parameters) {
+  const text = (value) => (value === "" ? "(empty)" : Array.isArray(value) ? value.join(", ") : String(value));
+  section(
+    "parameters",
+    "Parameters",
+    element("p", { class: "lead" }, "What this run was asked for, as params.yaml said it."),
+    Object.entries(parameters).map(([name, values]) =>
+      element(
+        "details",
+        {},
+        element("summary", {}, name),
+        scrollable(
+          `Parameters of ${name}`,
+          table("parameters", ["Name", "Value"], Object.entries(values).map(([key, value]) => [key, text(value)])),
+        ),
+      ),
+    ),
   );
 }
 

@@ -41,7 +41,7 @@ def draw_set(seed: int, pictures_per_place: int, folder: Path) -> None:
     draw = functools.partial(_draw, seed, folder)
     for _ in tqdm(process_map(draw, jobs), total=len(jobs), desc="draw pictures", unit="picture"):
         pass
-    (folder / "license.txt").write_text(_licence(), encoding="utf-8")
+    (folder / "license.txt").write_text(_licence(), encoding="utf-8", newline="\n")
     _logger.info("drew %d pictures of %d places", len(jobs), len(SCENES.places))
 
 
