@@ -46,6 +46,7 @@ log = logging.getLogger(__name__)
 DECLARED = Path("experiments/pretrained.yaml")
 OUT = Path(fishseg.__file__).parent / "pretrained"
 SCENES = ("anywhere", "market")
+MASK_VALUES = "not 0"
 CARD_NAME = "MODEL_CARD.md"
 EXAMPLES = Path("docs/pictures/anywhere.png")
 _LIBRARIES = ("numpy", "opencv-python-headless", "scipy")  # what draws the pictures
@@ -160,15 +161,16 @@ def drawn(pictures: DrawnSet, split: str) -> pd.DataFrame:
             photos_per_class=pictures.market_per_species,
             copies_per_photo=1,
             wrong_mask_share=0,
-            mask_values="auto",
+            mask_values=MASK_VALUES,
         )
         with store.write_whole(folder) as new:
             anywhere.draw_set(pictures.seed, pictures.pictures_per_place, new / "anywhere")
             sample.download(market, new / "market")
-    table = pd.concat(
-        [build_inventory(folder / scene, max_broken_share=0).table for scene in SCENES],
-        ignore_index=True,
-    )
+    tables = [
+        build_inventory(folder / scene, max_broken_share=0, mask_values=MASK_VALUES).table
+        for scene in SCENES
+    ]
+    table = pd.concat(tables, ignore_index=True)
     # Both sets number their pictures alike.
     names = table["class_name"] + f"/{split}-" + table["sample_id"].str.rpartition("/")[2]
     return table.assign(sample_id=names, group_id=names, split=split)
@@ -210,8 +212,8 @@ def model_card(
             "most of them of its scene `anywhere`: fish of no species in particular, and shrimps, "
             "on steel, plastic, wood, ice, gravel, grass, concrete, cloth and light boxes, in "
             "hands and under water, among rulers, labels, tools, people and leaves. **No "
-            "photograph of a fish was trained on**, nor chosen by. Parts of these photographs are "
-            "in some pictures, as grounds and as what is no fish:",
+            "photograph of a fish was trained on.** Parts of these photographs are in some "
+            "pictures, as grounds and as what is no fish:",
             "",
             *photographs,
             "",

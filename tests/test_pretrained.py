@@ -107,6 +107,7 @@ def test_examples_show_the_first_picture_of_each_place(
                 "class_name": place,
                 "image_path": str(paths["images"].with_suffix(".jpg")),
                 "mask_path": str(paths["masks"].with_suffix(".png")),
+                "mask_rule": pretrained.MASK_VALUES,
                 "height": 20,
                 "width": 30,
                 "iou": 0.25,
