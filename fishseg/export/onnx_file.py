@@ -31,6 +31,7 @@ from fishseg.features.quantisation import rounded
 from fishseg.images.decoding import read_image
 from fishseg.images.resizing import at_size, to_pixels, working_size
 from fishseg.metrics.masks import iou, overlap_counts
+from fishseg.prediction.model import from_levels, to_levels
 from fishseg.prediction.onnx_model import DECODER, INSTALL, WHOLE, ModelFacts, open_session
 from fishseg.tables import read_inventory, read_manifest
 
@@ -352,6 +353,7 @@ def _compare(
         for picture, probability in zip(members, found, strict=True):
             expected = segmenter.working_probability(picture)
             differences.append(float(np.abs(probability - expected).max()))
-            mask = at_size(probability, (picture.shape[0], picture.shape[1])) >= facts.threshold
+            kept = from_levels(to_levels(probability))
+            mask = at_size(kept, picture.shape[:2]) >= facts.threshold
             ious.append(iou(overlap_counts(mask, segmenter.mask(picture))))
     return Agreement(n_pictures=len(pictures), max_difference=max(differences), min_iou=min(ious))

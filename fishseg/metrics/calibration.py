@@ -117,7 +117,7 @@ class LevelCounts:
 
     def reliability(self) -> pd.DataFrame:
         """What was promised and what was kept (see `reliability`)."""
-        return reliability(np.arange(N_LEVELS) / (N_LEVELS - 1), *self._counts)
+        return reliability((np.arange(N_LEVELS) + 0.5) / N_LEVELS, *self._counts)
 
     def ece(self) -> float:
         """The expected calibration error (see `ece`)."""

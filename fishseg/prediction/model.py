@@ -34,11 +34,16 @@ class ProbabilityModel(Protocol):
 
 
 def to_levels(probability: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Probabilities of any shape as levels from 0 to 255, off by half a level at most."""
-    levels: NDArray[np.uint8] = np.rint(probability * np.float32(N_LEVELS - 1)).astype(np.uint8)
+    """Which of 256 equal parts of [0, 1] each probability, of any shape, lies in."""
+    scaled = np.minimum(probability * np.float32(N_LEVELS), np.float32(N_LEVELS - 1))
+    levels: NDArray[np.uint8] = scaled.astype(np.uint8)
     return levels
 
 
 def from_levels(levels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """The probabilities that levels of any shape stand for, float32 in [0, 1]."""
-    return levels.astype(np.float32) / np.float32(N_LEVELS - 1)
+    """The middle of each level's part of [0, 1], float32; one half lies between two levels.
+
+    So no area is ever of just the probability that a mask is cut at, such as 0.5 or 0.4: rounding
+    would tear it.
+    """
+    return (levels.astype(np.float32) + np.float32(0.5)) / np.float32(N_LEVELS)

@@ -114,7 +114,10 @@ def assert_same_answers(model_file: Path, segmenter: Segmenter) -> None:
         found, expected = in_use.probability(image), segmenter.probability(image)
         assert found.shape == image.shape[:2]
         assert found.dtype == np.float32
-        assert np.abs(found - expected).max() < 1e-4
+        # As kept, in 256 levels, a probability at the edge of one may lie in the next.
+        assert np.abs(found - expected).max() < 1.01 / 256
+        working = in_use.working_probability(image), segmenter.working_probability(image)
+        assert np.abs(working[0] - working[1]).max() < 1e-4
 
 
 def test_pictures_of_every_shape_get_what_torch_gives(
@@ -257,7 +260,7 @@ def test_without_onnxscript_the_message_says_how_to_get_it(
     segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ModelError, match=r"pip install 'fishseg\[onnx\]'"):
+    with pytest.raises(ModelError, match=r"pip install '\.\[onnx\]'"):
         onnx_file.export(segmenter, part=WHOLE, opset=18, pictures=[])
 
 
@@ -286,9 +289,11 @@ def test_pictures_to_compare_on_come_without_data_too(
 def test_the_command_writes_model_and_card_or_nothing(
     segmenter: Segmenter, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    folders = ("--decoder", "decoder", "--backbone", "backbone")
+
     def run(*arguments: str) -> object:
         with pytest.raises(SystemExit) as stopped:
-            cli.main(["export", "--part", "decoder", *arguments])
+            cli.main(["export", "--part", "decoder", *folders, *arguments])
         return stopped.value.code
 
     def load_with(decoder: nn.Module) -> None:

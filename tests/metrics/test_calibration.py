@@ -99,10 +99,11 @@ def test_without_pixels_there_is_nothing_to_calibrate() -> None:
 
 
 def test_levels_are_counted_as_their_probabilities() -> None:
-    # Four pixels at 0.8, three of them fish; one at 0 that is none: gaps 0.05 and 0.
+    # Four pixels at 0.799, three of them fish; one at 0.002 that is none.
     levels = np.array([[204, 204, 204, 204, 0]], np.uint8)
     counts = LevelCounts.of(levels, np.array([[True, True, True, False, False]]))
-    assert counts.ece() == pytest.approx(0.8 * 0.05)
+    gaps = (204.5 / 256 - 0.75, 0.5 / 256)
+    assert counts.ece() == pytest.approx(0.8 * gaps[0] + 0.2 * gaps[1])
     counts.add(counts)
     table = counts.reliability()
     assert list(table["n_pixels"][table["n_pixels"] > 0]) == [2, 8]

@@ -141,7 +141,7 @@ def test_without_onnxruntime_the_message_says_how_to_get_it(
     model_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ModelError, match=r"pip install 'fishseg\[onnx\]'"):
+    with pytest.raises(ModelError, match=r"pip install '\.\[onnx\]'"):
         OnnxSegmenter.load(model_file)
 
 
