@@ -197,19 +197,30 @@ def test_changed_code_registers_anew(
     assert len(stored(workspace)) == entries * (1 + anew)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
 def test_a_store_that_cannot_be_used_is_one_message(
-    workspace: Path, sources: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(matching, "_CHUNK", 1)
     queries = copies(workspace, 4)
     (workspace / "file").touch()
     monkeypatch.setenv("FISHSEG_STORE", str(workspace / "file"))
     with pytest.raises(StorageError, match=r"(?s)Not a directory.*audit.*FISHSEG_STORE") as caught:
-        match(queries, sources, as_a_whole, description="", workers=workers)
-    assert caught.value.remedy is not None
-    with pytest.raises(StorageError, match="Not a directory"):
         prepare_sources([query.file for query in queries])
+    assert caught.value.remedy is not None
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_place_that_takes_no_matches_is_one_message(
+    workspace: Path, sources: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    monkeypatch.setattr(matching, "_CHUNK", 1)
+    queries = copies(workspace, 4)
+    before = match(queries, sources, as_a_whole, description="", workers=1)
+    assert len(before) == 4
+    for kept in sources.parent.glob("matches-*"):
+        kept.unlink()
+        (kept / "in the way").mkdir(parents=True)
+    with pytest.raises(StorageError):
+        match(queries, sources, as_a_whole, description="", workers=workers)
 
 
 def test_a_full_disk_leaves_nothing_half_written(

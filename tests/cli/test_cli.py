@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from conftest import draw_fish
+from drawn_fish import draw_fish
 from PIL import Image
 
 import fishseg

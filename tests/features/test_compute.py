@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import draw_fish
+from drawn_fish import draw_fish
 from PIL import Image
 
 from fishseg.backbones import load_backbone, load_torch_backbone

@@ -17,6 +17,7 @@ from PIL import Image
 
 from fishseg.errors import ModelError
 from fishseg.images.resizing import at_size
+from fishseg.prediction.model import from_levels, to_levels
 from fishseg.prediction.onnx_model import DECODER, METADATA_KEY, WHOLE, ModelFacts, OnnxSegmenter
 
 REPOSITORY = Path(__file__).parents[2]
@@ -70,10 +71,11 @@ def test_the_file_alone_says_how_it_is_used(model_file: Path) -> None:
     assert working.shape == (56, 70)  # 56 * 59 / 44 = 75 is nearer to 70 than to 84
     found = segmenter.probability(image)
     assert found.shape == (44, 59)
-    assert np.array_equal(found, at_size(working, (44, 59)))
+    assert np.array_equal(found, at_size(from_levels(to_levels(working)), (44, 59)))
     assert np.array_equal(found >= 0.5, image[..., 0] > 0)
-    assert (found[:, :28] == 0).all()
-    assert (found[:, 33:] == 1).all()
+    # The middle of the lowest and of the highest of 256 levels.
+    assert (found[:, :28] == 0.5 / 256).all()
+    assert (found[:, 33:] == 255.5 / 256).all()
 
 
 def test_an_average_over_views(model_file: Path) -> None:
@@ -90,7 +92,7 @@ def test_a_picture_of_one_pixel_and_a_panorama_have_their_own_size(model_file: P
     assert segmenter.working_probability(np.zeros((10, 2000, 3), np.uint8)).shape == (28, 112)
     for size in ((1, 1), (10, 2000)):
         flat = np.full((*size, 3), 51, np.uint8)
-        assert segmenter.probability(flat) == pytest.approx(np.full(size, 0.2), abs=1e-6)
+        assert segmenter.probability(flat) == pytest.approx(np.full(size, 51.5 / 256), abs=1e-6)
 
 
 def test_a_missing_file(tmp_path: Path) -> None:

@@ -281,7 +281,7 @@ def test_changed_code_goes_on_from_no_old_checkpoint(
     monkeypatch.setitem(losses.LOSSES, "bce_dice", lambda *args: 2 * bce_dice(*args))
     file = sources / "fishseg/training/losses.py"
     text = file.read_text()
-    line = "    return bce(logits, target) + soft_dice("
+    line = "    return bce(logits, target, valid) + soft_dice("
     assert line in text
     file.write_text(text.replace(line, line.replace("return ", "return 2 * ")))
     store._code_sha256.cache_clear()  # as another run would begin
@@ -460,7 +460,7 @@ def test_a_loss_that_is_not_finite_stops_with_a_remedy(
     train_params: TrainParams,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(losses.LOSSES, "bce", lambda logits, target: (logits * float("nan")).mean())
+    monkeypatch.setitem(losses.LOSSES, "bce", lambda logits, *_: (logits * float("nan")).mean())
     with pytest.raises(TrainingError, match=r"(?s)loss is nan in epoch 1, step 1.*learning_rate"):
         loop.train(cache, manifest, train_params.model_copy(update={"loss": "bce"}), CPU)
 
