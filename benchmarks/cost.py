@@ -24,7 +24,7 @@ from benchmarks.verify import run_in
 def main() -> None:
     """Run, measure, print, and write the table into the README."""
     with tempfile.TemporaryDirectory() as name:
-        clone = Path(name) / "clone"
+        clone = Path(name) / "run" / "clone"
         started = time.perf_counter()
         run_in(clone, sys.argv[1:])
         minutes = (time.perf_counter() - started) / 60
