@@ -5,7 +5,7 @@ Features, decoder and masks to ``data/predictions/`` and ``metrics/``.
 
 from fishseg import devices, params
 from fishseg.decoders.files import load_decoder
-from fishseg.evaluation.files import evaluate_cached, summarise
+from fishseg.evaluation.files import evaluate_cached, headline
 from fishseg.evaluation.predicting import with_rejected
 from fishseg.features.shards import FeatureCache
 from fishseg.tables import read_inventory, read_manifest
@@ -27,7 +27,7 @@ def main() -> None:
         tables=METRICS / "evaluate",
     )
     write_metrics("evaluate", scores)
-    write_metrics("summary", summarise(scores))
+    write_metrics("summary", headline(scores))
 
 
 if __name__ == "__main__":

@@ -70,29 +70,13 @@ class MaskValues(NamedTuple):
     def share(self, rule: MaskRule) -> float | None:
         """The share of fish in what counts; None where it takes the pixels to say."""
         if rule.kind in ("opaque", "transparent"):
-            opaque = self.values >= 128
-            fish = opaque if rule.kind == "opaque" else ~opaque
             known = self.kind == "transparent"
         else:
-            fish = is_fish(self.values, rule)
             known = rule.names_colours == (self.kind == "colour") and self.kind != "transparent"
         if not known or not self.pixels.any():
             return None
-        valid = ~np.isin(self.values, rule.ignored)
-        n_valid = int(self.pixels[valid].sum())
-        return int(self.pixels[fish & valid].sum()) / n_valid if n_valid else 0.0
-
-
-def is_fish(values: NDArray[np.int64], rule: MaskRule) -> NDArray[np.bool_]:
-    """Which values a rule takes for fish."""
-    if rule.kind in ("is", "not"):
-        named = np.isin(values, rule.values)
-        return named if rule.kind == "is" else ~named & ~np.isin(values, rule.ignored)
-    if rule.kind in ("opaque", "transparent"):
-        return (values >= 128) if rule.kind == "opaque" else (values < 128)
-    threshold = rule.values[0]
-    beyond = values > threshold if rule.kind == "above" else values < threshold
-    return beyond & ~np.isin(values, rule.ignored)
+        n_counted = int(self.pixels[rule.counts(self.values)].sum())
+        return int(self.pixels[rule.is_fish(self.values)].sum()) / n_counted if n_counted else 0.0
 
 
 def read_values(path: Path) -> MaskValues:
@@ -295,7 +279,7 @@ def _fades(pool: _Pool, end: NDArray[np.bool_]) -> bool:
 
 
 def _inside_out(pool: _Pool, rule: MaskRule) -> bool:
-    fish = is_fish(pool.values, rule)
+    fish = rule.is_fish(pool.values)
     border, middle = (
         float(counts[fish].sum() / max(1, counts.sum())) for counts in (pool.border, pool.middle)
     )
@@ -313,7 +297,7 @@ def _opposite(rule: MaskRule) -> MaskRule:
 def _choices(pool: _Pool) -> list[str]:
     """Rules by which the values found have fish among them, the likelier first."""
     rules = dict.fromkeys(parse_rule(text) for text in _likely(pool))
-    return [str(rule) for rule in rules if is_fish(pool.values, rule).any()]
+    return [str(rule) for rule in rules if rule.is_fish(pool.values).any()]
 
 
 def _likely(pool: _Pool) -> list[str]:

@@ -93,7 +93,7 @@ def describe(card: DecoderCard, threshold: float) -> dict[str, Any]:
     }
 
 
-def summarise(summary: Mapping[str, Any]) -> dict[str, Any]:
+def headline(summary: Mapping[str, Any]) -> dict[str, Any]:
     """What ``metrics/summary.json`` says: of val and test, the numbers that people compare.
 
     Args:

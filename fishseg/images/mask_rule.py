@@ -5,8 +5,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from fishseg.errors import ParameterError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 AUTO = "auto"
 # Masks that this program writes.
@@ -39,6 +45,25 @@ class MaskRule:
     def names_colours(self) -> bool:
         """Whether its values are colours."""
         return any(value >= COLOUR for value in self.values + self.ignored)
+
+    def is_fish(self, values: NDArray[Any]) -> NDArray[np.bool_]:
+        """Which of the values, of any shape, are fish; of opacity for ``opaque``, ``transparent``.
+
+        Colours are given as ``COLOUR + 0xRRGGBB``, or as ``0xRRGGBB`` to a rule without colours.
+        """
+        if self.kind in ("opaque", "transparent"):
+            opaque = values >= 128
+            return opaque if self.kind == "opaque" else ~opaque
+        if self.kind in ("is", "not"):
+            named = np.isin(values, self.values)
+            fish = named if self.kind == "is" else ~named
+        else:
+            fish = values > self.values[0] if self.kind == "above" else values < self.values[0]
+        return fish & self.counts(values)
+
+    def counts(self, values: NDArray[Any]) -> NDArray[np.bool_]:
+        """Which of the values are fish or background: not ignored."""
+        return np.isin(values, self.ignored, invert=True)
 
     def __str__(self) -> str:
         listed = ", ".join(map(value_text, self.values))

@@ -161,8 +161,7 @@ def _apply(
     """Fish and ignored pixels of a mask at its own size."""
     image = decoded.image
     if rule.kind in ("opaque", "transparent"):
-        opaque = np.asarray(image.convert("RGBA").getchannel("A")) >= 128
-        return (opaque if rule.kind == "opaque" else ~opaque), None
+        return rule.is_fish(np.asarray(image.convert("RGBA").getchannel("A"))), None
     if rule.names_colours:
         found = Levels("colour", _colour_numbers(over_black(image)))
     else:
@@ -174,16 +173,7 @@ def _apply(
     values = found.values
     if found.kind == "colour" and not rule.names_colours:
         values = values - COLOUR
-    fish = {
-        "is": lambda: np.isin(values, rule.values),
-        "not": lambda: ~np.isin(values, rule.values + rule.ignored),
-        "above": lambda: values > rule.values[0],
-        "below": lambda: values < rule.values[0],
-    }[rule.kind]()
-    if not rule.ignored:
-        return fish, None
-    ignored = np.isin(values, rule.ignored)
-    return fish & ~ignored, ignored
+    return rule.is_fish(values), ~rule.counts(values) if rule.ignored else None
 
 
 def _at(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]:

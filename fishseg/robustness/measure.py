@@ -120,7 +120,9 @@ def measure(
     scores = pd.DataFrame(rows)
     table = tabulate(scores)
     cells = zip(table["corruption"], table["severity"], strict=True)
-    return RobustnessResult(table, [examples[cell] for cell in cells], summarise(scores, table))
+    return RobustnessResult(
+        table, [examples[cell] for cell in cells], summarise_trials(scores, table)
+    )
 
 
 def choose_samples(samples: pd.DataFrame, n_images: int, *, seed: int) -> pd.DataFrame:
@@ -228,7 +230,7 @@ def tabulate(scores: pd.DataFrame) -> pd.DataFrame:
     return table.round(6)
 
 
-def summarise(scores: pd.DataFrame, table: pd.DataFrame) -> dict[str, Any]:
+def summarise_trials(scores: pd.DataFrame, table: pd.DataFrame) -> dict[str, Any]:
     """What ``metrics/robustness.json`` says, of all trials and of their table.
 
     Returns:

@@ -102,7 +102,7 @@ def test_the_risk_coverage_table_says_what_is_kept() -> None:
 def test_the_summary_holds_what_people_compare() -> None:
     val = {"mean_iou": 0.9, "iou_ci_low": 0.8, "iou_ci_high": 1.0, "boundary_iou": 0.7}
     more = {"n_groups": 3, "dice": 0.5, "per_class": {"trout": {"mean_iou": 0.9}}}
-    found = files.summarise(
+    found = files.headline(
         {"train": val, "val": {**val, **more}, "test": {"n_images": 0, "n_groups": 0}}
     )
     assert found == {

@@ -190,7 +190,7 @@ def test_the_share_retained_of_a_case_worked_by_hand() -> None:
     assert list(table["n_images"]) == [1, 2]
     assert list(table["mean_iou"]) == [0.35, 0.6]
     assert list(table["iou_retained"]) == [0.5, 0.75]
-    summary = measure.summarise(scores, table)
+    summary = measure.summarise_trials(scores, table)
     # Of 0.9 + 0.7 + 0.7 it keeps 0.8 + 0.4 + 0.35; photograph b alone 0.75 of 1.4, a 0.8 of 0.9.
     assert summary["mean_iou_retained"] == pytest.approx(1.55 / 2.3, abs=1e-6)
     assert summary["retained_ci_low"] == pytest.approx(0.75 / 1.4, abs=1e-6)
@@ -208,7 +208,7 @@ def test_a_model_that_finds_nothing_retains_nothing() -> None:
     scores = pd.DataFrame([trial("a", "noise", 1, 0.3, 0.0), trial("b", "noise", 3, 0.0, 0.0)])
     table = measure.tabulate(scores)
     assert list(table["iou_retained"]) == [0.0, 0.0]
-    assert measure.summarise(scores, table)["mean_iou_retained"] == 0.0
+    assert measure.summarise_trials(scores, table)["mean_iou_retained"] == 0.0
 
 
 def test_the_table_holds_the_corruptions_alone_and_the_same_bytes_twice(
