@@ -83,7 +83,7 @@ class Model:
         return f"<fishseg.Model: {self.about}>"
 
     @overload
-    def __call__(self, images: Photograph) -> Result: ...
+    def __call__(self, images: Photograph) -> Result: ...  # type: ignore[overload-overlap]
     @overload
     def __call__(self, images: Sequence[Photograph]) -> list[Result]: ...
     def __call__(self, images: Photograph | Sequence[Photograph]) -> Result | list[Result]:

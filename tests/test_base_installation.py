@@ -158,7 +158,7 @@ def test_the_python_interface(folder: Path) -> None:
         (["score", "."], "fishseg score needs"),
         (["crossvalidate", "."], "fishseg crossvalidate needs"),
         (["export", "--out", "x.onnx"], "fishseg export needs torch"),
-        (["compare"], "fishseg compare needs"),
+        (["compare", "HEAD"], "fishseg compare needs"),
         (["app", "--model", "model.onnx"], "the page needs gradio"),
     ],
 )

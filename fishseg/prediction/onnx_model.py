@@ -140,7 +140,8 @@ class OnnxSegmenter:
             patch_multiple=self.facts.patch_multiple,
         )
         pixels = to_pixels(image, size).transpose(1, 2, 0)
-        return self.network(np.ascontiguousarray(pixels)[None])[0]
+        (probability,) = self.network(np.ascontiguousarray(pixels)[None])
+        return np.asarray(probability, np.float32)
 
     def probability(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """How probably each pixel ``(H0, W0)`` of an RGB image ``(H0, W0, 3)`` is fish, 0 to 1."""

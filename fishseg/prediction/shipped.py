@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+__all__ = ["BACKBONE", "DECODER", "PRETRAINED", "fetched_backbone", "locate"]
+
 
 def locate(decoder: Path | None, backbone: Path | None) -> tuple[Path, Path]:
     """The folders of a decoder and of its backbone.
