@@ -39,7 +39,7 @@ def main() -> None:
     rows = ["| | packages | MB |", "|---|--:|--:|"]
     for name, requirement in WANTED.items():
         python = installed(name, requirement)
-        command = [python, "-c", COUNT, name]
+        command = [str(python), "-c", COUNT, name]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         n_packages, n_bytes, version = done.stdout.split()
         rows.append(
@@ -62,7 +62,7 @@ def installed(name: str, requirement: str) -> Path:
     programs = "Scripts" if os.name == "nt" else "bin"
     if not folder.exists():
         venv.create(folder, with_pip=True)
-        pip = [folder / programs / "python", "-m", "pip", "install", "--quiet", requirement]
+        pip = [str(folder / programs / "python"), "-m", "pip", "install", "--quiet", requirement]
         subprocess.run(pip, check=True)
     return folder / programs / "python"
 
@@ -77,7 +77,7 @@ def predicting_s(environment: Path) -> list[float]:
         for number in range(2):
             before = os.times()
             subprocess.run(
-                [program, "predict", "photo.png", "--out", f"fish{number}"],
+                [str(program), "predict", "photo.png", "--out", f"fish{number}"],
                 cwd=folder,
                 env={**os.environ, "XDG_CACHE_HOME": folder, "PYTHONPATH": ""},
                 check=True,

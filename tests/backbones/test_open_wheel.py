@@ -32,7 +32,8 @@ MEMBER = "tiny_focus/models/tiny.onnx"
 def exported(weights: dict[str, torch.Tensor]) -> bytes:
     """A DINOv2 under a small head, named and laid out as PyTorch's ONNX export leaves it.
 
-    What the nodes compute is of no matter: each takes ``x``, of any shape, and is an output.
+    What the nodes compute is of no matter: each takes ``x``, of any shape, and is
+    part of the result.
     """
     initialisers, nodes = [], []
 
@@ -68,10 +69,11 @@ def exported(weights: dict[str, torch.Tensor]) -> bytes:
         helper.make_tensor_value_info("x", TensorProto.FLOAT, None),
         helper.make_tensor_value_info("shape", TensorProto.INT64, [4]),
     ]
+    # A node that gives an output of the graph would be called by the output's name.
+    outputs = [name for node in nodes for name in node.output]
+    nodes += [helper.make_node("Neg", [name], [f"-{name}"]) for name in outputs]
     results = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
-        for node in nodes
-        for name in node.output
+        helper.make_tensor_value_info(f"-{name}", TensorProto.FLOAT, None) for name in outputs
     ]
     graph = helper.make_graph(nodes, "main_graph", given, results, initialisers)
     opset = [helper.make_opsetid("", 17)]

