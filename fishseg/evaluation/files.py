@@ -77,7 +77,16 @@ def evaluate_cached(
     make_folder(tables)
     for name, table in written.items():
         write_csv(table.round(6), tables / f"{name}.csv")
-    return summary
+    return {**summary, "decoder": provenance(card)}
+
+
+def provenance(card: DecoderCard) -> dict[str, str]:
+    """Whose numbers these are: checksums of decoder and backbone, and the version that trained."""
+    return {
+        "weights_sha256": card.weights_sha256,
+        "backbone_sha256": card.backbone["weights_sha256"],
+        "version": card.version,
+    }
 
 
 def describe(card: DecoderCard, threshold: float) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 import transformers
@@ -24,7 +25,7 @@ from fishseg.export import onnx_file
 from fishseg.export.model_card import agreement_lines
 from fishseg.export.onnx_file import Exported
 from fishseg.params import BackboneParams
-from fishseg.prediction.onnx_model import DECODER, WHOLE, ModelFacts, OnnxSegmenter, open_session
+from fishseg.prediction.onnx_model import DECODER, WHOLE, ModelFacts, OnnxSegmenter
 from fishseg.prediction.segmenter import Segmenter
 
 CPU = torch.device("cpu")
@@ -107,6 +108,12 @@ def model_file(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> 
     return path
 
 
+def open_session(model: Path | bytes) -> onnxruntime.InferenceSession:
+    """A file, or its content, in the runtime that fishseg itself does not use."""
+    content = model if isinstance(model, bytes) else model.read_bytes()
+    return onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+
+
 def assert_same_answers(model_file: Path, segmenter: Segmenter) -> None:
     in_use = OnnxSegmenter.load(model_file)
     assert in_use.threshold == segmenter.threshold
@@ -127,6 +134,13 @@ def test_pictures_of_every_shape_get_what_torch_gives(
     assert exported.agreement.max_difference < 1e-4
     assert exported.agreement.min_iou >= onnx_file.MIN_IOU
     assert_same_answers(model_file, segmenter)
+
+
+def test_the_file_runs_elsewhere_too(model_file: Path) -> None:
+    elsewhere, in_use = open_session(model_file), OnnxSegmenter.load(model_file)
+    images = np.stack([picture((56, 84), seed) for seed in range(2)])
+    (found,) = elsewhere.run(None, {"image": images})
+    assert np.abs(found - in_use.network(images)).max() < 1e-4
 
 
 def test_the_answers_are_worth_comparing(segmenter: Segmenter) -> None:
@@ -260,7 +274,7 @@ def test_without_onnxscript_the_message_says_how_to_get_it(
     segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ModelError, match=r"pip install '\.\[onnx\]'"):
+    with pytest.raises(ModelError, match=r"pip install '\.\[train\]'"):
         onnx_file.export(segmenter, part=WHOLE, opset=18, pictures=[])
 
 
