@@ -215,6 +215,7 @@ _CSS = """
 .gradio-container main, .gradio-container main * { min-width: 0; }
 #photograph img { cursor: crosshair; }
 #file .or, #file .label-clear-button { color: var(--body-text-color); }
+.dark #file a { color: #7cc4f2; }
 #table { overflow-x: auto; }
 """
 
