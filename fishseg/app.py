@@ -214,6 +214,8 @@ _CSS = """
 .gradio-container { max-width: min(1100px, 100vw) !important; }
 .gradio-container main, .gradio-container main * { min-width: 0; }
 #photograph img { cursor: crosshair; }
+#file .or, #file .label-clear-button { color: var(--body-text-color); }
+.dark #file a { color: #7cc4f2; }
 #table { overflow-x: auto; }
 """
 

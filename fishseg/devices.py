@@ -16,6 +16,7 @@ log = logging.getLogger(__name__)
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp32": torch.float32}
 KINDS = ("cpu", "cuda")  # AMD's GPUs are called cuda, too
+THREADS = 2  # of stages whose sums depend on how many threads share them
 MEMORY_SHARE = 0.6  # the rest is for what a step needs, and for the system's page cache
 
 
@@ -30,6 +31,9 @@ def select() -> torch.device:
     """
     # cuBLAS reads this when CUDA starts; without it its matrix products are not reproducible.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    # MKL chooses by the maker of a processor how it adds up a matrix product, unless told to do it
+    # in the way that all of them can. It reads this at its first product.
+    os.environ.setdefault("MKL_CBWR", "COMPATIBLE")
     device = find()
     torch.use_deterministic_algorithms(True)
     # Else every `torch.empty` is filled, in case somebody reads what was never written.
@@ -39,6 +43,16 @@ def select() -> torch.device:
         torch.cuda.set_device(device)
     log.info("running on %s with %d CPU threads", device, torch.get_num_threads())
     return device
+
+
+def fix_threads(device: torch.device) -> None:
+    """Compute with `THREADS` threads on a CPU, however many cores it has: the bits are the same.
+
+    ``OMP_NUM_THREADS`` overrules it.
+    """
+    if device.type == "cpu" and not os.environ.get("OMP_NUM_THREADS"):
+        torch.set_num_threads(THREADS)
+        log.info("%d CPU threads, as on every machine", THREADS)
 
 
 def find() -> torch.device:

@@ -15,6 +15,7 @@ from stages import DECODER, FEATURES, INVENTORY, MANIFEST, METRICS, PREDICTIONS,
 def main() -> None:
     """Measure the decoder on every split."""
     device = devices.select()
+    devices.fix_threads(device)
     decoder, card = load_decoder(DECODER, device)
     scores = evaluate_cached(
         samples=with_rejected(read_manifest(MANIFEST), read_inventory(INVENTORY)),

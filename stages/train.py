@@ -14,6 +14,7 @@ def main() -> None:
     manifest = read_manifest(MANIFEST)
     wanted = params.load(params.TrainParams)
     cache, device = FeatureCache(FEATURES), devices.select()
+    devices.fix_threads(device)
     with growing_curves(METRICS / "train" / "epochs.csv") as show:
         result = loop.train(cache, manifest, wanted, device, on_epoch=show)
     save_decoder(result.decoder, result.card, DECODER)

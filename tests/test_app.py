@@ -3,22 +3,20 @@ from __future__ import annotations
 import csv
 import io
 import math
-import os
-import shutil
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from browsing import SCHEMES, WIDTHS, hard_to_read, overflow_px, paper_is_dark
 from numpy.typing import NDArray
 from PIL import Image
+from playwright.sync_api import Browser, Page
 
 from fishseg import app
 from fishseg.errors import DataError, ModelError, ParameterError
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 LENGTH_PX, WIDTH_PX = 400, 100
 
 
@@ -163,20 +161,15 @@ def address() -> Iterator[str]:
 
 
 @pytest.fixture
-def page(address: str) -> Iterator[Any]:
-    """The page in a real browser, which may talk to this machine only."""
-    playwright = pytest.importorskip("playwright.sync_api")
-    found = os.environ.get("FISHSEG_BROWSER") or next(filter(None, map(shutil.which, BROWSERS)), "")
-    if not found:
-        pytest.skip("no Chromium or Chrome on PATH; FISHSEG_BROWSER may name one")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1000, "height": 1200})
-        asked: list[str] = []
+def page(browser: Browser, address: str, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """The page in a real browser, which may talk to this machine only; a parameter is options."""
+    options = {"viewport": {"width": 1000, "height": 1200}, **getattr(request, "param", {})}
+    asked: list[str] = []
+    with browser.new_context(**options) as context:
+        page = context.new_page()
         page.on("request", lambda request: asked.append(request.url))
         page.goto(address)
         yield page
-        browser.close()
     elsewhere = [url for url in asked if not url.startswith((address, "data:", "blob:"))]
     assert elsewhere == []
 
@@ -198,7 +191,7 @@ WATCH_THE_LIGHT = """() => {
 
 
 @pytest.mark.slow
-def test_the_page_in_a_browser(page: Any, tmp_path: Path) -> None:
+def test_the_page_in_a_browser(page: Page, tmp_path: Path) -> None:
     wait_ms = 60_000
     page.set_input_files(
         "#file input[type=file]", photograph(tmp_path / "a.png", (1400, 2800), 1400)
@@ -250,9 +243,35 @@ def test_the_page_in_a_browser(page: Any, tmp_path: Path) -> None:
     download.value.save_as(tmp_path / "results.zip")
     with zipfile.ZipFile(tmp_path / "results.zip") as archive:
         assert {"b-mask.png", "c-mask.png"} <= set(archive.namelist())
-    page.set_viewport_size({"width": 390, "height": 800})
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.click("#file button[aria-label='Clear']")
     page.wait_for_selector("#photograph", state="hidden", timeout=wait_ms)
     page.wait_for_selector("#table", state="hidden", timeout=wait_ms)
     assert page.inner_text("#status").strip() == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "page",
+    [
+        {"viewport": {"width": width, "height": 800}, "color_scheme": scheme}
+        for width in WIDTHS
+        for scheme in SCHEMES
+    ],
+    indirect=True,
+    ids=[f"{width}-{scheme}" for width in WIDTHS for scheme in SCHEMES],
+)
+def test_it_fits_and_stands_out_in_any_window_and_light(
+    page: Page, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    page.wait_for_selector("#file")
+    assert paper_is_dark(page) == request.node.callspec.id.endswith("dark")
+    assert overflow_px(page) <= 0
+    assert hard_to_read(page) == []
+    (tmp_path / "broken.png").write_bytes(b"no")
+    names = ("a_name_as_long_as_a_telephone_gives_20240101_120000.png", "b.png")
+    files = [photograph(tmp_path / name, (300, 500), 200) for name in names]
+    page.set_input_files("#file input[type=file]", [*files, tmp_path / "broken.png"])
+    page.wait_for_selector("#status >> text=One fish.", timeout=60_000)
+    page.wait_for_function("document.querySelector('#table')?.innerText.includes(' px')")
+    assert overflow_px(page) <= 0
+    assert hard_to_read(page) == []

@@ -8,12 +8,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from browsing import SCHEMES, WIDTHS, hard_to_read, overflow_px, paper_is_dark
 from PIL import Image
 from playwright.sync_api import Page, expect
 
 from fishseg import cli
 
 Open = Callable[..., Page]
+# Below the last picture of the viewer, where more of them could be.
+EMPTY_BELOW_PX = (
+    "one => one.getBoundingClientRect().bottom"
+    " - one.lastElementChild.getBoundingClientRect().bottom"
+)
 HOSTILE = '100% #1 <b>&"\u00e4?.png'
 
 
@@ -121,14 +127,22 @@ def test_damaged_decisions_end_the_run_before_it_begins(results: Path, content: 
     assert (results / "measurements.csv").read_bytes() == before
 
 
-@pytest.mark.parametrize("width", [390, 1280])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nothing_is_wider_than_the_window(
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_it_fits_and_stands_out_in_any_window_and_light(
     results: Path, open_page: Open, width: int, scheme: str
 ) -> None:
     page = open_page(results / "index.html", width=width, color_scheme=scheme)
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    page.locator(".card").first.click()
-    expect(page.locator("#viewer")).to_have_attribute("aria-busy", "false")
-    assert page.evaluate("document.querySelector('#viewer').scrollWidth") <= width
-    expect(page.get_by_role("button", name="Accept", exact=True)).to_be_in_viewport()
+    assert paper_is_dark(page) == (scheme == "dark")
+    for key in "ar":  # a card that was accepted, and one that was rejected
+        page.locator(".card").nth("ar".index(key)).click()
+        expect(page.locator("#viewer")).to_have_attribute("aria-busy", "false")
+        assert overflow_px(page) <= 0
+        assert hard_to_read(page) == []
+        expect(page.get_by_role("button", name="Accept", exact=True)).to_be_in_viewport()
+        assert page.locator(".panes").evaluate(EMPTY_BELOW_PX) <= 1
+        page.keyboard.press(key)
+        page.keyboard.press("Escape")
+    assert page.locator(".tag").all_inner_texts() == ["accepted", "rejected"]
+    assert overflow_px(page) <= 0
+    assert hard_to_read(page) == []

@@ -4,6 +4,8 @@ import errno
 import math
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +54,45 @@ def manifest(cache: FeatureCache) -> pd.DataFrame:
         seed=0,
     )
     return splits.make_manifest(table, params)
+
+
+TRAIN = """
+import os, sys
+if hasattr(os, "sched_setaffinity"):
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(sys.argv[1])])
+from pathlib import Path
+import pandas as pd
+from fishseg import devices
+from fishseg.decoders.files import save_decoder
+from fishseg.features.shards import FeatureCache
+from fishseg.params import TrainParams
+from fishseg.training import loop
+device = devices.select()
+devices.fix_threads(device)
+params = TrainParams.model_validate_json(sys.argv[2])
+result = loop.train(FeatureCache(Path("features")), pd.read_csv("manifest.csv"), params, device)
+save_decoder(result.decoder, result.card, Path(sys.argv[3]))
+"""
+
+
+def test_another_machine_gives_the_same_bits(
+    cache: FeatureCache, manifest: pd.DataFrame, train_params: TrainParams
+) -> None:
+    """One core and smaller vectors here, all cores and the largest ones there."""
+    manifest.to_csv("manifest.csv", index=False)
+    params = train_params.model_copy(update={"decoder": "detail", "epochs": 1, "batch_size": 4})
+    smaller = {"ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
+    found = set()
+    for name, n_cores, settings in (("small", 1, smaller), ("large", 64, {})):
+        environment = os.environ | {"FISHSEG_STORE": f"store-{name}"} | settings
+        environment.pop("OMP_NUM_THREADS", None)
+        subprocess.run(
+            [sys.executable, "-c", TRAIN, str(n_cores), params.model_dump_json(), name],
+            env=environment,
+            check=True,
+        )
+        found.add((Path(name) / WEIGHTS_NAME).read_bytes())
+    assert len(found) == 1
 
 
 def decoder_bytes(result: loop.TrainingResult, folder: Path) -> bytes:
