@@ -27,7 +27,7 @@ from fishseg.backbones import load_backbone
 from fishseg.datasets import sample
 from fishseg.datasets.sample import anywhere
 from fishseg.datasets.sample.anywhere.photographs import PHOTOGRAPHS
-from fishseg.decoders.files import save_decoder
+from fishseg.decoders.files import load_decoder, save_decoder
 from fishseg.errors import FishsegError
 from fishseg.evaluation.predicting import predict_cached
 from fishseg.evaluation.scoring import score
@@ -39,6 +39,7 @@ from fishseg.plots.galleries import GalleryItem, gallery
 from fishseg.prediction.stored import Predicted
 from fishseg.tables import MANIFEST_COLUMNS
 from fishseg.training import loop
+from fishseg.training.familiarity import fit_familiarity
 from stages import BACKBONE
 
 log = logging.getLogger(__name__)
@@ -82,10 +83,15 @@ def main() -> None:
     )
     parser.add_argument("--recipe", type=Path, default=DECLARED, metavar="FILE")
     parser.add_argument("--out", type=Path, default=OUT, metavar="FOLDER")
+    parser.add_argument(
+        "--remember",
+        action="store_true",
+        help="train nothing: give the decoder in --out what it remembers of its pictures",
+    )
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     try:
-        pretrain(read_recipe(options.recipe), options.out)
+        pretrain(read_recipe(options.recipe), options.out, remember=options.remember)
     except FishsegError as error:
         raise SystemExit(f"ERROR: {error}") from None
 
@@ -95,7 +101,7 @@ def read_recipe(path: Path) -> Recipe:
     return Recipe.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
 
 
-def pretrain(recipe: Recipe, out: Path) -> None:
+def pretrain(recipe: Recipe, out: Path, *, remember: bool = False) -> None:
     """Draw the pictures that are missing, compute features, train, measure on val, and write."""
     device = devices.select()
     train, val = drawn(recipe.train, "train"), drawn(recipe.val, "val")
@@ -110,13 +116,21 @@ def pretrain(recipe: Recipe, out: Path) -> None:
         backbone = load_backbone(BACKBONE, wanted.layers, devices.precision(device), device)
         extract(inventory, backbone, wanted, Path(folder) / "features", device)
         cache = FeatureCache(Path(folder) / "features")
+        if remember:
+            decoder, card = load_decoder(out, device)
+            if familiarity := fit_familiarity(decoder, card, cache, manifest, device):
+                familiarity.save(out)
+            return
         result = loop.train(cache, manifest, params.load(params.TrainParams, parameters), device)
+        familiarity = fit_familiarity(result.decoder, result.card, cache, manifest, device)
         threshold = params.load(params.EvaluateParams, parameters).threshold
         answers = predict_cached(val, cache, result.decoder.eval(), result.card, device)
         predictions = list(answers)
     scores = score(predictions, len(val), threshold=threshold).table
     draw_examples(predictions, scores, threshold)
     save_decoder(result.decoder, result.card, out)
+    if familiarity:
+        familiarity.save(out)
     n_parameters = sum(parameter.numel() for parameter in result.decoder.parameters())
     (out / CARD_NAME).write_text(
         model_card(recipe, scores, len(train), n_parameters, result.card.backbone["name"]),
