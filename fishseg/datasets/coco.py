@@ -68,6 +68,7 @@ class Labelled:
                 "its fish have boxes, but no outlines",
                 where=self.file_name,
                 expected="polygons or run lengths",
+                remedy="outline them, or leave the picture out of the export",
             )
         for annotation in outlined:
             try:
@@ -79,6 +80,7 @@ class Labelled:
                     where=self.file_name,
                     expected="polygons [[x, y, x, y, ...], ...], or run lengths of the picture's "
                     "size",
+                    remedy="draw it anew, and export again",
                 ) from None
         return mask
 
