@@ -16,8 +16,6 @@ import logging
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 
 from fishseg.errors import CacheError
 from fishseg.store import make_folder, write_whole
@@ -75,6 +73,9 @@ class Familiarity:
         Raises:
             StorageError: the disk is full, or ``folder`` cannot be written.
         """
+        # An exported model runs without safetensors.
+        from safetensors.numpy import save_file  # noqa: PLC0415
+
         make_folder(folder)
         tensors = {name: np.ascontiguousarray(value) for name, value in vars(self).items()}
         with write_whole(folder / FILE_NAME) as new:
@@ -94,6 +95,9 @@ class Familiarity:
                 "be called unlike them"
             )
             return None
+        from safetensors import SafetensorError  # noqa: PLC0415
+        from safetensors.numpy import load_file  # noqa: PLC0415
+
         try:
             return cls(**load_file(path))
         except (OSError, TypeError, ValueError, SafetensorError) as error:
