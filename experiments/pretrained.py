@@ -4,8 +4,8 @@ Pictures of val, and what it says of them, are drawn to ``docs/pictures/anywhere
 
 ``python -m experiments.pretrained`` (``make pretrained``) takes up to two hours on two cores. What
 it does stands in ``experiments/pretrained.yaml``. Pictures and features stay in the store: a run
-that was interrupted goes on where it stopped. With ``--only-light`` nothing is trained: what lets
-a decoder run without torch is written for the one that is there.
+that was interrupted goes on where it stopped. With ``--decoder FOLDER`` nothing is trained: what
+ships is written for a decoder that is there.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from fishseg.backbones import load_backbone
 from fishseg.datasets import sample
 from fishseg.datasets.sample import anywhere
 from fishseg.datasets.sample.anywhere.photographs import PHOTOGRAPHS
-from fishseg.decoders.files import save_decoder
+from fishseg.decoders.files import load_decoder, save_decoder
 from fishseg.errors import FishsegError
 from fishseg.evaluation.predicting import predict_cached
 from fishseg.evaluation.scoring import score
@@ -41,6 +41,7 @@ from fishseg.plots.galleries import GalleryItem, gallery
 from fishseg.prediction.stored import Predicted
 from fishseg.tables import MANIFEST_COLUMNS
 from fishseg.training import loop
+from fishseg.training.familiarity import fit_familiarity
 from stages import BACKBONE
 
 log = logging.getLogger(__name__)
@@ -85,17 +86,15 @@ def main() -> None:
     parser.add_argument("--recipe", type=Path, default=DECLARED, metavar="FILE")
     parser.add_argument("--out", type=Path, default=OUT, metavar="FOLDER")
     parser.add_argument(
-        "--only-light",
-        action="store_true",
-        help="train nothing: write what runs without torch for the decoder that is in --out",
+        "--decoder",
+        type=Path,
+        metavar="FOLDER",
+        help="train nothing: write what ships for this decoder, trained by the same recipe",
     )
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     try:
-        if options.only_light:
-            write_light(options.out, BACKBONE)
-        else:
-            pretrain(read_recipe(options.recipe), options.out)
+        pretrain(read_recipe(options.recipe), options.out, trained=options.decoder)
     except FishsegError as error:
         raise SystemExit(f"ERROR: {error}") from None
 
@@ -105,7 +104,7 @@ def read_recipe(path: Path) -> Recipe:
     return Recipe.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
 
 
-def pretrain(recipe: Recipe, out: Path) -> None:
+def pretrain(recipe: Recipe, out: Path, *, trained: Path | None = None) -> None:
     """Draw the pictures that are missing, compute features, train, measure on val, and write."""
     device = devices.select()
     train, val = drawn(recipe.train, "train"), drawn(recipe.val, "val")
@@ -120,17 +119,25 @@ def pretrain(recipe: Recipe, out: Path) -> None:
         backbone = load_backbone(BACKBONE, wanted.layers, devices.precision(device), device)
         extract(inventory, backbone, wanted, Path(folder) / "features", device)
         cache = FeatureCache(Path(folder) / "features")
-        result = loop.train(cache, manifest, params.load(params.TrainParams, parameters), device)
+        if trained:
+            decoder, card = load_decoder(trained, device)
+        else:
+            wanted_training = params.load(params.TrainParams, parameters)
+            result = loop.train(cache, manifest, wanted_training, device)
+            decoder, card = result.decoder, result.card
+        familiarity = fit_familiarity(decoder, card, cache, manifest, device)
         threshold = params.load(params.EvaluateParams, parameters).threshold
-        answers = predict_cached(val, cache, result.decoder.eval(), result.card, device)
+        answers = predict_cached(val, cache, decoder.eval(), card, device)
         predictions = list(answers)
     scores = score(predictions, len(val), threshold=threshold).table
     draw_examples(predictions, scores, threshold)
-    save_decoder(result.decoder, result.card, out)
+    save_decoder(decoder, card, out)
+    if familiarity:
+        familiarity.save(out)
     write_light(out, BACKBONE)
-    n_parameters = sum(parameter.numel() for parameter in result.decoder.parameters())
+    n_parameters = sum(parameter.numel() for parameter in decoder.parameters())
     (out / CARD_NAME).write_text(
-        model_card(recipe, scores, len(train), n_parameters, result.card.backbone["name"]),
+        model_card(recipe, scores, len(train), n_parameters, card.backbone["name"]),
         encoding="utf-8",
     )
     log.info("val: mean IoU %.4f; written to %s", scores["iou"].mean(), out)

@@ -18,6 +18,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from fishseg import __version__
 from fishseg.cli import (
+    accept,
     app,
     committed,
     compare,
@@ -27,10 +28,23 @@ from fishseg.cli import (
     measure,
     predict,
     score,
+    suggest,
 )
 from fishseg.errors import ModelError, one_message
 
-COMMANDS = (predict, measure, score, crossvalidate, compare, committed, folds, export, app)
+COMMANDS = (
+    predict,
+    measure,
+    suggest,
+    accept,
+    score,
+    crossvalidate,
+    compare,
+    committed,
+    folds,
+    export,
+    app,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -17,6 +17,7 @@ from fishseg.measurement.size import measure
 from fishseg.measurement.table import outlines_of, rows_of
 from fishseg.parallel import ordered_map
 from fishseg.plots.measured import measured_overlay
+from fishseg.prediction.model import answer_of
 from fishseg.report.own_pictures import pictures_of
 from fishseg.store import file_sha256
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from fishseg.cli.inputs import InputFile
     from fishseg.cli.results import Record, Results, Wanted
+    from fishseg.metrics.familiarity import Seen
     from fishseg.prediction.model import ProbabilityModel
 
 # Pictures decoded before, and results still written after, the one in the model.
@@ -108,6 +110,7 @@ class _Job:
     content: Content | None = None
     image: NDArray[np.uint8] | None = None
     probability: NDArray[np.float32] | None = None
+    seen: Seen | None = None
     threshold: float = 0.5
     mask_from: str = MODEL
     mask: NDArray[np.bool_] | None = None  # that no model made
@@ -183,8 +186,10 @@ def _predicted(job: _Job, model: ProbabilityModel) -> _Job:
     if job.image is None or job.mask is not None:
         return job
     try:
-        probability = model.probability(job.image)
-        return dataclasses.replace(job, probability=probability, threshold=model.threshold)
+        probability, seen = answer_of(model, job.image)
+        return dataclasses.replace(
+            job, probability=probability, seen=seen, threshold=model.threshold
+        )
     except FishsegError as error:
         return dataclasses.replace(job, image=None, settled=error)
     except (MemoryError, RuntimeError) as error:
@@ -210,7 +215,7 @@ def _finish(job: _Job, results: Results, wanted: Wanted) -> Record:
     else:
         assert job.probability is not None  # noqa: S101 - without a mask a job is predicted
         mask = job.probability >= job.threshold
-        fish = find_fish(job.probability, job.threshold, min_share=wanted.min_share)
+        fish = find_fish(job.probability, job.threshold, min_share=wanted.min_share, seen=job.seen)
         if bits:
             made["probabilities"] = _as_pixels(job.probability, bits)
     if job.mask_from != HAND:

@@ -38,6 +38,7 @@ DEFAULT_CLASS = "fish"
 PHOTO_ALIASES = {"hourse_mackerel": "horse_mackerel"}
 
 PAIRING_KINDS = (
+    "annotation_without_image",
     "case_mismatch",
     "duplicate_stem",
     "empty_class",

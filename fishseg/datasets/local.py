@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from fishseg.datasets import coco
 from fishseg.datasets.archive import require_space, unpack
 from fishseg.datasets.layout import (
     COPIES_FOLDER,
@@ -42,7 +43,8 @@ MAX_FILES = 1_000_000
 def download(params: DataParams, raw: Path) -> None:
     """Copy the folder or zip ``params.path`` into ``raw``, in the Kaggle layout.
 
-    Any layout of `fishseg.datasets.layout` will do. Files are copied as they are, so that ``raw``
+    Any layout of `fishseg.datasets.layout` will do, and pictures with a COCO file beside them, as
+    annotation tools export it (`fishseg.datasets.coco`). Files are copied as they are: ``raw``
     stays what it is when the source changes; the source photos of ``NA_Fish_Dataset`` and
     ``groups.csv`` come along if there are any. What could not be paired stays behind and is listed
     in ``raw/unpaired.csv``.
@@ -58,8 +60,13 @@ def download(params: DataParams, raw: Path) -> None:
     """
     source = typed_path(params.path)
     _require_apart(source, raw)
-    with opened(source, scratch=store_folder("unpacked")) as folder:
-        pairs, problems = find_pairs(folder)
+    scratch = store_folder("unpacked")
+    with opened(source, scratch=scratch) as folder, tempfile.TemporaryDirectory(dir=scratch) as new:
+        coco_file = None if (folder / "masks").is_dir() else coco.find_file(folder)
+        if coco_file:
+            pairs, problems = coco.write_pairs(coco_file, folder, Path(new))
+        else:
+            pairs, problems = find_pairs(folder)
         if not pairs:
             raise _no_pairs(source, problems)
         _copy(_destinations(folder, pairs, raw), raw)

@@ -29,15 +29,18 @@ def n_parts(mask: Mask) -> int:
     return int(np.count_nonzero(areas >= _PART_SHARE * areas.max())) if len(areas) else 0
 
 
-def reasons(fish: Measurement, size: tuple[int, int], n_parts_of_mask: int) -> list[str]:
+def reasons(
+    fish: Measurement, size: tuple[int, int], n_parts_of_mask: int, *, unlike_training: bool = False
+) -> list[str]:
     """What to look at before a measurement is believed; nothing where nothing is odd.
 
     Args:
         fish: as it was measured.
         size: ``(height, width)`` of its picture.
         n_parts_of_mask: see `n_parts`.
+        unlike_training: see `fishseg.metrics.familiarity`.
     """
-    found = []
+    found = ["unlike the training pictures"] if unlike_training else []
     if n_parts_of_mask >= MANY_PARTS:
         found.append(f"the mask is in {n_parts_of_mask} parts")
     if (bent := bend_degrees(fish)) > MOST_BENT_DEGREES:

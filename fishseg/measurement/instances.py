@@ -14,9 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fishseg.metrics.confidence import stability
+from fishseg.metrics.familiarity import patches_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from fishseg.metrics.familiarity import Seen
 
 Mask: TypeAlias = NDArray[np.bool_]
 
@@ -37,16 +40,23 @@ class Instance:
         confidence: how sure its outline is, 0 to 1; see `fishseg.metrics.confidence.stability`.
             None where the mask was not predicted.
         cut_off: the fish touches the picture's border, so that some of it may lie beyond.
+        unlike_training: it is unlike the fish that the model was trained on, see
+            `fishseg.metrics.familiarity`.
     """
 
     mask: Mask
     origin: tuple[int, int]
     confidence: float | None
     cut_off: bool
+    unlike_training: bool = False
 
 
 def find_fish(
-    probability: NDArray[np.float32], threshold: float, *, min_share: float = MIN_SHARE
+    probability: NDArray[np.float32],
+    threshold: float,
+    *,
+    min_share: float = MIN_SHARE,
+    seen: Seen | None = None,
 ) -> list[Instance]:
     """The fish of a picture, largest first.
 
@@ -54,6 +64,7 @@ def find_fish(
         probability: how probably each pixel is fish, ``(H, W)``.
         threshold: from where on it is taken for one.
         min_share: parts smaller than this share of the largest are left out; 0 keeps all.
+        seen: how the picture looked to the backbone, where that is known.
     """
     mask = probability >= threshold
     _, labels, statistics, _ = cv2.connectedComponentsWithStats(
@@ -65,7 +76,7 @@ def find_fish(
     # Stable: of equal parts, the upper and the left one come first.
     order = 1 + np.argsort(-areas, kind="stable")
     kept = [int(label) for label in order if areas[label - 1] >= min_share * areas.max()]
-    return list(_instances(probability, threshold, labels, statistics, kept))
+    return list(_instances(probability, threshold, labels, statistics, kept, seen=seen))
 
 
 def fish_of_mask(mask: Mask, *, min_share: float = MIN_SHARE) -> list[Instance]:
@@ -80,6 +91,8 @@ def _instances(
     labels: NDArray[np.int32],
     statistics: NDArray[np.int32],
     kept: list[int],
+    *,
+    seen: Seen | None,
 ) -> Iterator[Instance]:
     height, width = labels.shape
     nearest = _nearest(labels, kept)
@@ -92,11 +105,16 @@ def _instances(
             slice(max(0, left - margin), right + margin),
         )
         near = probability[around] if nearest is None else _own(probability, nearest, around, label)
+        mask = labels[top:bottom, left:right] == label
         yield Instance(
-            mask=labels[top:bottom, left:right] == label,
+            mask=mask,
             origin=(left, top),
             confidence=stability(near, threshold),
             cut_off=left == 0 or top == 0 or right == width or bottom == height,
+            unlike_training=seen is not None
+            and seen.familiarity.is_unlike(
+                patches_of(mask, seen.embedding, (height, width), (left, top))
+            ),
         )
 
 

@@ -33,7 +33,11 @@ def rows_of(fish: Sequence[Instance], measured: Sequence[Measurement], mask: Mas
     parts = n_parts(mask)
     size = (mask.shape[0], mask.shape[1])
     return [
-        _row(one, its_size, "; ".join(reasons(its_size, size, parts)))
+        _row(
+            one,
+            its_size,
+            "; ".join(reasons(its_size, size, parts, unlike_training=one.unlike_training)),
+        )
         for one, its_size in zip(fish, measured, strict=True)
     ]
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import cv2
 import numpy as np
 
+from fishseg.prediction.model import Answer, answer_of
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -58,18 +60,22 @@ class FineModel:
         return self.model.threshold
 
     def probability(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """How probably each pixel ``(H0, W0)`` of an RGB image ``(H0, W0, 3)`` is fish, 0 to 1.
+        """How probably each pixel ``(H0, W0)`` of an RGB image ``(H0, W0, 3)`` is fish, 0 to 1."""
+        return self.answer(image).probability
+
+    def answer(self, image: NDArray[np.uint8]) -> Answer:
+        """The probability, and how familiar the image ``(H0, W0, 3)`` looked at first.
 
         Within a window the second answer, towards its inner borders more and more the first one,
         so that nothing breaks off there.
         """
-        probability = self.model.probability(image)
+        probability, seen = answer_of(self.model, image)
         for window in find_windows(probability >= self.threshold):
             first = probability[window.slices]
             second = self.model.probability(np.ascontiguousarray(image[window.slices]))
             weight = _weight(window, probability.shape)
             probability[window.slices] = first + weight * (second - first)
-        return probability
+        return Answer(probability, seen)
 
 
 def find_windows(mask: NDArray[np.bool_]) -> list[Window]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from fishseg.metrics.familiarity import Seen
 
 # A probability is kept in a byte.
 N_LEVELS = 256
@@ -31,6 +32,33 @@ class ProbabilityModel(Protocol):
         Returns:
             ``(H0, W0)`` from 0 to 1.
         """
+
+
+class Answer(NamedTuple):
+    """What a model says of an image.
+
+    Attributes:
+        probability: how probably each pixel is fish, ``(H0, W0)`` from 0 to 1.
+        seen: the image in the backbone's eyes; None where the model cannot tell.
+    """
+
+    probability: NDArray[np.float32]
+    seen: Seen | None
+
+
+@runtime_checkable
+class FamiliarModel(ProbabilityModel, Protocol):
+    """A model that remembers its training pictures."""
+
+    def answer(self, image: NDArray[np.uint8]) -> Answer:
+        """The probability of an image ``(H0, W0, 3)`` RGB, and how familiar it looks."""
+
+
+def answer_of(model: ProbabilityModel, image: NDArray[np.uint8]) -> Answer:
+    """What any model says of an image ``(H0, W0, 3)`` RGB."""
+    if isinstance(model, FamiliarModel):
+        return model.answer(image)
+    return Answer(probability=model.probability(image), seen=None)
 
 
 def to_levels(probability: NDArray[np.float32]) -> NDArray[np.uint8]:

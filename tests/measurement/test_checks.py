@@ -66,3 +66,9 @@ def test_shapes_that_no_fish_has() -> None:
 def test_near_the_frame(x: int, y: int, is_near: bool) -> None:
     """2% are 16 px beside, 12 px above and below."""
     assert (said(drawn((x, y, 200, 60))) == ["at the frame"]) == is_near
+
+
+def test_a_fish_unlike_the_training_pictures_says_so_first() -> None:
+    mask = drawn((400, 300, 150, 145))
+    found = reasons(measure(mask), SIZE, n_parts(mask), unlike_training=True)
+    assert found == ["unlike the training pictures", "too deep for a fish"]

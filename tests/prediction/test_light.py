@@ -237,7 +237,7 @@ def test_the_one_that_ships_is_loaded_where_nothing_is_named(
 
 
 def test_what_ships_belongs_together() -> None:
-    """`python -m experiments.pretrained --only-light` mends it."""
+    """`python -m experiments.pretrained --decoder FOLDER` mends it."""
     card = read_card(PRETRAINED)
     _, known = load_decoder(PRETRAINED, CPU)
     assert known == card, f"{WEIGHTS_NAME} is another one"

@@ -18,8 +18,10 @@ from fishseg.features.extraction import extract
 from fishseg.features.shards import FeatureCache
 from fishseg.images.decoding import read_image
 from fishseg.images.masks import read_mask
+from fishseg.metrics.familiarity import Familiarity
 from fishseg.params import EvaluateParams, FeaturesParams, SplitParams, TrainParams
 from fishseg.prediction import tta
+from fishseg.prediction.fine import FineModel
 from fishseg.prediction.segmenter import Segmenter
 from fishseg.prediction.stored import Predictions
 from fishseg.training import loop
@@ -81,6 +83,28 @@ def test_a_file_and_its_cached_features_give_the_same_mask(
         assert mask.any()
         assert not mask.all()
         assert np.array_equal(mask, predicted.mask(segmenter.threshold))
+
+
+def test_an_answer_is_the_probability_with_what_the_backbone_saw(
+    decoder_folder: Path, tiny_backbone: Path, cache: FeatureCache, inventory: pd.DataFrame
+) -> None:
+    image = read_image(Path(inventory["image_path"][0]))
+    plain = Segmenter.load(decoder_folder, tiny_backbone, CPU, tta=2)
+    assert plain.answer(image).seen is None
+    n_channels = cache.index.channels
+    Familiarity(
+        directions=np.eye(n_channels, dtype=np.float16)[:2],
+        origin=np.zeros(2, np.float32),
+        mean=np.zeros(2, np.float32),
+        precision=np.eye(2, dtype=np.float32),
+        farthest=np.array([1], np.float32),
+    ).save(decoder_folder)
+    segmenter = Segmenter.load(decoder_folder, tiny_backbone, CPU, tta=2)
+    answer = FineModel(model=segmenter).answer(image)
+    assert np.array_equal(segmenter.answer(image).probability, plain.probability(image))
+    assert answer.seen is not None
+    cached = cache.batch([inventory["sample_id"][0]]).features[0].float().numpy()
+    np.testing.assert_allclose(answer.seen.embedding, cached[:2], rtol=1e-6)
 
 
 def test_a_turned_picture_gets_the_turned_answer_of_eight_views(

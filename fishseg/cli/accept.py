@@ -1,0 +1,185 @@
+"""``fishseg accept``: corrected suggestions become pictures to train on."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import logging
+import shutil
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fishseg.cli.arguments import Commands, add_command, conclude
+from fishseg.errors import DataError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Mask = NDArray[np.bool_]
+
+log = logging.getLogger("fishseg")
+
+DESCRIPTION = """\
+Take corrected suggestions over into a folder to train on (data.source: local): its images/ and
+masks/ grow by the pictures that were corrected. corrections.csv there says of each how many pixels
+were corrected, and the IoU of the decoder's mask before.
+
+CORRECTED is what an annotation tool exports as COCO (a .json, or a .zip or folder that holds one),
+or a folder of masks; without it, the masks in SUGGESTED/masks are taken as they were painted."""
+
+EXAMPLES = """\
+  fishseg accept suggested export.zip --into labelled
+  fishseg accept suggested corrected.json --into labelled
+  fishseg accept suggested --into labelled
+"""
+
+COLUMNS = ("image", "pixels_corrected", "iou_before")
+KEPT = Path(".fishseg/suggested")
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command to the command line."""
+    command = add_command(
+        commands,
+        "accept",
+        summary="take corrected suggestions over into a folder to train on",
+        description=DESCRIPTION,
+        examples=EXAMPLES,
+    )
+    command.add_argument("suggested", type=Path, metavar="SUGGESTED")
+    command.add_argument("corrected", type=Path, nargs="?", metavar="CORRECTED")
+    command.add_argument(
+        "--into", type=Path, required=True, metavar="DIR", help="the folder to train on"
+    )
+    command.set_defaults(command=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Take over and report; 1 where something could not be used."""
+    from tqdm import tqdm
+
+    from fishseg.store import make_folder
+
+    images = _images(options.suggested)
+    with tempfile.TemporaryDirectory() as scratch:
+        pairs, problems = _pairs(options.suggested, options.corrected, images, Path(scratch))
+        rows = []
+        for part in ("images", "masks"):
+            make_folder(options.into / part)
+        for image, before, after in tqdm(pairs, desc="accept", unit="image"):
+            try:
+                rows.append(_accept(image, before, after, options.into))
+            except DataError as error:
+                problems.append(f"{image.name}: {error.what}")
+    _write(rows, options.into / "corrections.csv")
+    if rows:
+        log.info(
+            "%d pixels corrected; the decoder's masks had a mean IoU of %.3f",
+            sum(int(row["pixels_corrected"]) for row in rows),
+            sum(float(row["iou_before"]) for row in rows) / len(rows),
+        )
+        log.info("train on them: dvc exp run -S data.source=local -S data.path=%s", options.into)
+    return conclude(len(rows), problems, [])
+
+
+def _images(suggested: Path) -> dict[str, Path]:
+    """The pictures of a folder of suggestions, by the name without the suffix."""
+    folder = suggested / "images"
+    if not (folder.is_dir() and (suggested / KEPT).is_dir()):
+        raise DataError(
+            "these are no suggestions",
+            where=suggested,
+            expected="a folder that `fishseg suggest` wrote",
+            remedy="check the path",
+        )
+    return {path.stem: path for path in sorted(folder.iterdir()) if path.is_file()}
+
+
+def _pairs(
+    suggested: Path, corrected: Path | None, images: dict[str, Path], scratch: Path
+) -> tuple[list[tuple[Path, Path, Path]], list[str]]:
+    """Image, mask before and mask after of each corrected picture; what could not be used."""
+    from fishseg.datasets import coco
+
+    with _opened(corrected or suggested / "masks", scratch / "unpacked") as place:
+        file = place if place.is_file() else coco.find_file(place)
+        if file is None:
+            after = {path.stem: path for path in sorted(place.rglob("*.png"))}
+            before = {path.stem: path for path in sorted((suggested / KEPT).glob("*.png"))}
+            problems = [
+                f"{path.name}: there is no picture of this mask"
+                for stem, path in after.items()
+                if stem not in images
+            ]
+        else:
+            # Compared with the polygons that went out, so that what nobody touched counts nothing.
+            drawn = {}
+            for name, source in (("before", suggested / "annotations.json"), ("after", file)):
+                pairs, found = coco.write_pairs(source, suggested / "images", scratch / name)
+                drawn[name] = {pair.image_path.stem: pair.mask_path for pair in pairs}
+            before, after = drawn["before"], drawn["after"]
+            problems = [
+                f"{one.path}: {one.message}" for one in found if one.kind != "image_without_mask"
+            ]
+    missing = sorted(images.keys() - after.keys())
+    problems += [f"{images[stem].name}: it has no corrected mask" for stem in missing]
+    return [
+        (image, before[stem], after[stem])
+        for stem, image in images.items()
+        if stem in after and stem in before
+    ], problems
+
+
+@contextlib.contextmanager
+def _opened(place: Path, scratch: Path) -> Iterator[Path]:
+    """A file or folder as it is, or what is in a zip."""
+    from fishseg.datasets.local import opened
+
+    if not place.exists():
+        raise DataError("there is no such file or folder", where=place, remedy="check the path")
+    scratch.mkdir(parents=True)
+    if place.is_file() and zipfile.is_zipfile(place):
+        with opened(place, scratch=scratch) as folder:
+            yield folder
+    else:
+        yield place
+
+
+def _accept(image: Path, before: Path, after: Path, into: Path) -> dict[str, str | int]:
+    """Copy a picture and its mask; how much was corrected."""
+    import numpy as np
+    from PIL import Image
+
+    from fishseg.images.decoding import read_image
+    from fishseg.images.mask_rule import ZERO_255
+    from fishseg.images.masks import read_mask
+
+    size = read_image(image).shape[:2]
+    mask, old = (read_mask(path, size, ZERO_255) for path in (after, before))
+    union = int((mask | old).sum())
+    shutil.copyfile(image, into / "images" / image.name)
+    Image.fromarray(mask.astype(np.uint8) * 255).save(into / "masks" / f"{image.stem}.png")
+    return {
+        "image": image.name,
+        "pixels_corrected": int((mask ^ old).sum()),
+        "iou_before": f"{int((mask & old).sum()) / union if union else 1.0:.4f}",
+    }
+
+
+def _write(rows: list[dict[str, str | int]], path: Path) -> None:
+    """Add rows to the table; a picture that is corrected again has the newest."""
+    known: dict[str, dict[str, str | int]] = {}
+    if path.is_file():
+        with path.open(encoding="utf-8", newline="") as file:
+            known = {row["image"]: dict(row) for row in csv.DictReader(file)}
+    known |= {str(row["image"]): row for row in rows}
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(known[name] for name in sorted(known))

@@ -1,0 +1,295 @@
+"""Masks of a COCO file, as annotation tools export it: polygons, run lengths, crowds.
+
+The format: https://cocodataset.org/#format-data. A pixel is fish if its centre lies in one of the
+polygons of any annotation of its picture, or if run lengths say so. A crowd, several fish that were
+marked as one, is fish like any other. A picture that is listed without an annotation is one
+without a fish.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections import Counter, defaultdict
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from fishseg.datasets.layout import DEFAULT_CLASS, Pair, Problem
+from fishseg.errors import DataError
+from fishseg.images.decoding import IMAGE_SUFFIXES
+from fishseg.tables import nfc, slug
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+    Mask = NDArray[np.bool_]
+
+# Where tools put it: our own, CVAT's export, Label Studio's, Roboflow's.
+PLACES = (
+    "annotations.json",
+    "annotations/instances_default.json",
+    "result.json",
+    "_annotations.coco.json",
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Labelled:
+    """A picture of a COCO file.
+
+    Attributes:
+        file_name: as the file names it.
+        size: ``(height, width)`` in pixels, as the file says.
+        class_name: the category of its annotations, if they have one in common.
+        annotations: of its fish.
+    """
+
+    file_name: str
+    size: tuple[int, int]
+    class_name: str
+    annotations: tuple[Mapping[str, Any], ...]
+
+    def mask(self) -> Mask:
+        """What is fish, ``(H, W)``.
+
+        Raises:
+            DataError: a segmentation that cannot be understood, or boxes only.
+        """
+        mask = np.zeros(self.size, np.bool_)
+        # Some tools write a box of each fish beside its outline, as an annotation of its own.
+        outlined = [one for one in self.annotations if one.get("segmentation")]
+        if self.annotations and not outlined:
+            raise DataError(
+                "its fish have boxes, but no outlines",
+                where=self.file_name,
+                expected="polygons or run lengths",
+                remedy="outline them, or leave the picture out of the export",
+            )
+        for annotation in outlined:
+            try:
+                mask |= _segmentation(annotation["segmentation"], self.size)
+            except (TypeError, ValueError, KeyError, IndexError, OverflowError) as error:
+                raise DataError(
+                    f"the segmentation of annotation {annotation.get('id')} cannot be used: "
+                    f"{error}",
+                    where=self.file_name,
+                    expected="polygons [[x, y, x, y, ...], ...], or run lengths of the picture's "
+                    "size",
+                    remedy="draw it anew, and export again",
+                ) from None
+        return mask
+
+
+def find_file(folder: Path) -> Path | None:
+    """The COCO file of a folder, where there is one."""
+    return next((folder / place for place in PLACES if (folder / place).is_file()), None)
+
+
+def read(path: Path) -> tuple[list[Labelled], list[Problem]]:
+    """The pictures of a COCO file in its order, and what in it could not be used.
+
+    Raises:
+        DataError: it is no COCO file.
+    """
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8-sig"))
+        categories = {entry["id"]: nfc(str(entry["name"])) for entry in tree["categories"]}
+        pictures = {
+            entry["id"]: (str(entry["file_name"]), (int(entry["height"]), int(entry["width"])))
+            for entry in tree["images"]
+        }
+        of_picture: dict[Any, list[Mapping[str, Any]]] = defaultdict(list)
+        for annotation in tree["annotations"]:
+            of_picture[annotation["image_id"]].append(annotation)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"this is no COCO file: {' '.join(str(error).split())[:200]}",
+            where=path,
+            expected="JSON with images, annotations and categories",
+            remedy="export it again, as COCO",
+        ) from None
+    # Two categories whose names make one folder would overwrite each other.
+    slugs = Counter(slug(name) for name in set(categories.values()))
+    problems = [
+        Problem(
+            "annotation_without_image",
+            path.name,
+            f"{len(of_picture[unknown])} annotations are of a picture {unknown!r} that the file "
+            "does not list: left out",
+        )
+        for unknown in sorted(of_picture.keys() - pictures.keys(), key=str)
+    ]
+    labelled = []
+    for number, (file_name, size) in pictures.items():
+        annotations = of_picture.get(number, [])
+        names = {categories.get(annotation.get("category_id"), "") for annotation in annotations}
+        name = names.pop() if len(names) == 1 else ""
+        one_class = name and "/" not in name and slugs[slug(name)] == 1
+        labelled.append(
+            Labelled(
+                file_name=file_name,
+                size=size,
+                class_name=name if one_class else DEFAULT_CLASS,
+                annotations=tuple(annotations),
+            )
+        )
+    return labelled, problems
+
+
+def write_pairs(path: Path, images: Path, scratch: Path) -> tuple[list[Pair], list[Problem]]:
+    """Draw the masks of a COCO file, and pair them with the pictures.
+
+    Args:
+        path: the COCO file.
+        images: the folder that the pictures lie in, however deep.
+        scratch: an empty folder for the masks.
+
+    Raises:
+        DataError: it is no COCO file.
+    """
+    labelled, problems = read(path)
+    files = _files(images)
+    pairs: dict[str, Pair] = {}
+    used = set()
+    for picture in labelled:
+        found, why = _look_up(picture.file_name, files)
+        if found is None:
+            problems.append(Problem("mask_without_image", picture.file_name, why))
+            continue
+        used.add(found)
+        sample_id = f"{picture.class_name}/{nfc(found.stem)}"
+        if sample_id in pairs:
+            message = f"another picture of class {picture.class_name} has this name: rename one"
+            problems.append(Problem("duplicate_stem", picture.file_name, message))
+            continue
+        try:
+            mask = picture.mask()
+        except DataError as error:
+            problems.append(Problem("mask_without_image", picture.file_name, error.what))
+            continue
+        mask_path = scratch / picture.class_name / f"{found.stem}.png"
+        mask_path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(mask.astype(np.uint8) * 255).save(mask_path)
+        pairs[sample_id] = Pair(sample_id, picture.class_name, found, mask_path)
+    problems += [
+        Problem(
+            "image_without_mask",
+            file.relative_to(images).as_posix(),
+            f"{path.name} does not list this picture",
+        )
+        for file in sorted({file for same in files.values() for file in same} - used)
+    ]
+    return [pairs[sample_id] for sample_id in sorted(pairs)], sorted(problems)
+
+
+def _files(images: Path) -> dict[str, list[Path]]:
+    """The pictures of a folder, by name."""
+    files: dict[str, list[Path]] = defaultdict(list)
+    for file in sorted(images.rglob("*")):
+        parts = file.relative_to(images).parts
+        hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
+        if not hidden and file.is_file() and file.suffix.lower() in IMAGE_SUFFIXES:
+            files[nfc(file.name)].append(file)
+    return files
+
+
+def _look_up(file_name: str, files: Mapping[str, list[Path]]) -> tuple[Path | None, str]:
+    """The file that a name means, or why there is none; tools put folders before it, or drop them.
+
+    Label Studio puts eight digits and a dash before the name of what was uploaded.
+    """
+    name = PurePosixPath(nfc(file_name).replace("\\", "/"))
+    same = files.get(name.name) or []
+    head, dash, rest = name.name.partition("-")
+    if not same and dash and len(head) == 8 and all(sign in "0123456789abcdef" for sign in head):
+        same = files.get(rest) or []
+    if len(same) > 1:
+        same = [file for file in same if file.as_posix().endswith(f"/{name}")] or same
+    if len(same) == 1:
+        return same[0], ""
+    return None, f"{len(same)} pictures have this name: rename them" if same else (
+        "there is no picture of this name"
+    )
+
+
+def _segmentation(found: Any, size: tuple[int, int]) -> Mask:
+    if isinstance(found, dict):
+        height, width = (int(side) for side in found["size"])
+        if (height, width) != size:
+            raise ValueError(f"run lengths of {width}x{height}, the picture has {size[::-1]}")
+        counts = found["counts"]
+        return _of_runs(_decompress(counts) if isinstance(counts, str) else counts, size)
+    if not isinstance(found, list):
+        raise TypeError("it is neither a list of polygons nor run lengths")
+    mask = np.zeros(size, np.bool_)
+    for polygon in found:
+        mask |= _of_polygon(np.asarray(polygon, np.float64).reshape(-1, 2), size)
+    return mask
+
+
+def _of_runs(counts: list[int], size: tuple[int, int]) -> Mask:
+    """A mask of run lengths, background and fish in turn, column by column."""
+    lengths = np.asarray(counts, np.int64)
+    if (lengths < 0).any() or lengths.sum() != size[0] * size[1]:
+        raise ValueError("the run lengths do not add up to the picture")
+    values = np.arange(len(lengths)) % 2 == 1
+    return np.repeat(values, lengths).reshape(size[::-1]).T
+
+
+def _decompress(text: str) -> list[int]:
+    """Run lengths of COCO's compressed form.
+
+    Each is written in groups of five bits, lowest first, as letters from ``0`` on; the sixth bit
+    says that more follow, the highest of the last is the sign. From the third on, it is the
+    difference to the one before last (``rleFrString`` in pycocotools' ``maskApi.c``).
+    """
+    counts: list[int] = []
+    value = shift = 0
+    for letter in text.encode("ascii"):
+        bits = letter - 48
+        if not 0 <= bits < 64:
+            raise ValueError("the compressed run lengths hold a letter that has no meaning")
+        value |= (bits & 31) << shift
+        shift += 5
+        if bits & 32:
+            continue
+        if bits & 16:
+            value -= 1 << shift
+        counts.append(value + (counts[-2] if len(counts) > 2 else 0))
+        value = shift = 0
+    return counts
+
+
+def _of_polygon(corners: NDArray[np.float64], size: tuple[int, int]) -> Mask:
+    """The pixels whose centres lie in a polygon ``(n, 2)``, by the even-odd rule.
+
+    On each row of centres, every edge that crosses it turns the pixels behind the crossing over.
+    """
+    if len(corners) < 3 or not np.isfinite(corners).all():
+        raise ValueError("a polygon needs three corners")
+    height, width = size
+    flips = np.zeros((height, width + 1), np.int64)
+    for rows, columns in _crossings(corners, size):
+        np.add.at(flips, (rows, columns), 1)
+    inside: Mask = np.cumsum(flips, axis=1)[:, :width] % 2 == 1
+    return inside
+
+
+def _crossings(
+    corners: NDArray[np.float64], size: tuple[int, int]
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Of each edge, the rows that it crosses and the first column behind it there."""
+    height, width = size
+    for (x0, y0), (x1, y1) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+        low, high = sorted((y0, y1))
+        rows = np.arange(
+            max(0, int(np.ceil(low - 0.5))), min(height, int(np.ceil(high - 0.5))), dtype=np.int64
+        )
+        if len(rows):
+            x = x0 + (rows + 0.5 - y0) * (x1 - x0) / (y1 - y0)
+            yield rows, np.clip(np.ceil(x - 0.5), 0, width).astype(np.int64)

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from fishseg import devices
+from fishseg.audit.inventory import build_inventory
+from fishseg.backbones import load_backbone
+from fishseg.features.extraction import extract
+from fishseg.features.shards import FeatureCache
+from fishseg.measurement.instances import find_fish
+from fishseg.metrics.familiarity import Seen
+from fishseg.params import FeaturesParams, TrainParams
+from fishseg.training import familiarity as familiarity_of_training
+from fishseg.training import loop
+from fishseg.training.familiarity import fit_familiarity
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def inventory(fish_folder: Path) -> pd.DataFrame:
+    assert fish_folder.is_dir()
+    return build_inventory(Path("data/raw"), max_broken_share=0).table
+
+
+@pytest.fixture
+def cache(
+    inventory: pd.DataFrame, tiny_backbone: Path, features_params: FeaturesParams
+) -> FeatureCache:
+    backbone = load_backbone(tiny_backbone, (-1,), devices.precision(CPU))
+    extract(inventory, backbone, features_params, Path("features"), CPU)
+    return FeatureCache(Path("features"))
+
+
+def test_training_fish_are_familiar_and_other_features_are_not(
+    inventory: pd.DataFrame,
+    cache: FeatureCache,
+    train_params: TrainParams,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Three epochs on four tiny pictures make no good mask.
+    monkeypatch.setattr(familiarity_of_training, "GOOD_IOU", 0.0)
+    manifest = inventory.assign(split=["train", "val"] * 4)
+    result = loop.train(cache, manifest, train_params, CPU)
+    familiarity = fit_familiarity(result.decoder, result.card, cache, manifest, CPU)
+    assert familiarity is not None
+    again = fit_familiarity(result.decoder, result.card, cache, manifest, CPU)
+    assert again is not None
+    for name, value in vars(familiarity).items():
+        assert np.array_equal(getattr(again, name), value), name
+    rng = np.random.default_rng(0)
+    for sample_id in manifest.loc[manifest["split"] == "train", "sample_id"]:
+        batch = cache.batch([sample_id])
+        features = batch.features[0].float().numpy()
+        mask = batch.target()[0, 0].numpy()
+        (fish,) = find_fish(mask, 0.5, seen=Seen(familiarity, familiarity.embed(features)))
+        assert not fish.unlike_training
+        noise = 10 * rng.normal(size=features.shape)
+        (other,) = find_fish(mask, 0.5, seen=Seen(familiarity, familiarity.embed(noise)))
+        assert other.unlike_training
+
+
+@pytest.mark.parametrize("splits", [["train", "val"] + ["test"] * 6, ["train"] * 8])
+def test_too_few_pictures_give_nothing_and_a_line(
+    splits: list[str],
+    inventory: pd.DataFrame,
+    cache: FeatureCache,
+    train_params: TrainParams,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    trained = loop.train(cache, inventory.assign(split=["train", "val"] * 4), train_params, CPU)
+    manifest = inventory.assign(split=splits)
+    assert fit_familiarity(trained.decoder, trained.card, cache, manifest, CPU) is None
+    assert "too few" in caplog.text
