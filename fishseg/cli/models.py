@@ -65,6 +65,7 @@ def _load(options: argparse.Namespace, tta: int) -> Loaded:
         from fishseg import devices
         from fishseg.prediction.segmenter import Segmenter
         from fishseg.prediction.shipped import locate
+        from fishseg.prediction.species import classifier_beside
     except ModuleNotFoundError as error:
         raise ModelError(
             f"a trained decoder needs {error.name}, which is not installed",
@@ -81,9 +82,12 @@ def _load(options: argparse.Namespace, tta: int) -> Loaded:
     )
     # The decoder's card holds the hash of the backbone's weights, which loading has checked.
     identity = f"{_hash(sorted(folders[0].iterdir()))} {tta} {segmenter.threshold}"
-    return Loaded(
-        model=segmenter, identity=identity, about=about(dataclasses.asdict(segmenter.card))
-    )
+    card = dataclasses.asdict(segmenter.card)
+    classifier = classifier_beside(folders[0], card)
+    if classifier is not None:
+        segmenter = dataclasses.replace(segmenter, classifier=classifier)
+        identity += f" {hashlib.sha256(classifier.to_metadata().encode()).hexdigest()}"
+    return Loaded(model=segmenter, identity=identity, about=about(card))
 
 
 def about(card: Mapping[str, Any]) -> str:

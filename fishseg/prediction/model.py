@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from fishseg.prediction.species import SpeciesClassifier
 
 # A probability is kept in a byte.
 N_LEVELS = 256
@@ -31,6 +32,42 @@ class ProbabilityModel(Protocol):
         Returns:
             ``(H0, W0)`` from 0 to 1.
         """
+
+
+class Answer(NamedTuple):
+    """What a model says of an image.
+
+    Attributes:
+        probability: how probably each pixel is fish, ``(H0, W0)`` from 0 to 1.
+        features: of the image as it is, ``(C, h, w)``; None where the model names no species.
+    """
+
+    probability: NDArray[np.float32]
+    features: NDArray[np.float32] | None
+
+
+@runtime_checkable
+class SpeciesModel(ProbabilityModel, Protocol):
+    """A model that may name species, too."""
+
+    @property
+    def classifier(self) -> SpeciesClassifier | None:
+        """What names them; None where there is none."""
+
+    def answer(self, image: NDArray[np.uint8]) -> Answer:
+        """The probability and the features of an image ``(H0, W0, 3)`` RGB, seen once."""
+
+
+def classifier_of(model: ProbabilityModel) -> SpeciesClassifier | None:
+    """What names the species in the pictures of a model; None where there is nothing."""
+    return model.classifier if isinstance(model, SpeciesModel) else None
+
+
+def answer_of(model: ProbabilityModel, image: NDArray[np.uint8]) -> Answer:
+    """What any model says of an image ``(H0, W0, 3)`` RGB."""
+    if isinstance(model, SpeciesModel):
+        return model.answer(image)
+    return Answer(probability=model.probability(image), features=None)
 
 
 def to_levels(probability: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -18,7 +18,8 @@ from fishseg.decoders.inference import decode
 from fishseg.errors import BackboneError
 from fishseg.features.compute import features_of
 from fishseg.images.resizing import at_size, to_pixels, working_size
-from fishseg.prediction.model import THRESHOLD, from_levels, to_levels
+from fishseg.prediction.model import THRESHOLD, Answer, from_levels, to_levels
+from fishseg.prediction.species import SpeciesClassifier
 from fishseg.prediction.tta import average, turn
 
 
@@ -32,6 +33,7 @@ class Segmenter:
     device: torch.device
     tta: int = 1
     threshold: float = THRESHOLD
+    classifier: SpeciesClassifier | None = None
 
     @classmethod
     def load(
@@ -82,9 +84,10 @@ class Segmenter:
 
     def working_probability(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Probability ``(H, W)`` at the working size, of an RGB image ``(H0, W0, 3)``."""
-        return average(lambda view: self._one_view(turn(image, view)), self.tta)
+        return average(lambda view: self._one_view(turn(image, view))[0], self.tta)
 
-    def _one_view(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def _one_view(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.float32], torch.Tensor]:
+        """Probability ``(H, W)`` and features ``(1, C, h, w)`` of a view."""
         size = working_size(
             (image.shape[0], image.shape[1]),
             fit=self.card.fit,
@@ -97,7 +100,7 @@ class Segmenter:
         probability = decode(
             self.decoder, features, pixels, self.device, temperature=self.card.temperature
         )
-        return probability[0, 0].numpy()
+        return probability[0, 0].numpy(), features
 
     def levels(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """`working_probability` as it is stored, ``(H, W)`` uint8 from 0 to 255."""
@@ -106,6 +109,20 @@ class Segmenter:
     def probability(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """How probably each pixel ``(H0, W0)`` of an RGB image ``(H0, W0, 3)`` is fish, 0 to 1."""
         return at_size(from_levels(self.levels(image)), (image.shape[0], image.shape[1]))
+
+    def answer(self, image: NDArray[np.uint8]) -> Answer:
+        """The probability, and the features of the image ``(H0, W0, 3)`` itself for its species."""
+        features: list[NDArray[np.float32]] = []
+
+        def one_view(view: int) -> NDArray[np.float32]:
+            probability, seen = self._one_view(turn(image, view))
+            if view == 0 and self.classifier is not None:
+                features.append(seen[0].float().numpy())
+            return probability
+
+        levels = to_levels(average(one_view, self.tta))
+        probability = at_size(from_levels(levels), (image.shape[0], image.shape[1]))
+        return Answer(probability, features[0] if features else None)
 
     def mask(self, image: NDArray[np.uint8]) -> NDArray[np.bool_]:
         """The fish ``(H0, W0)`` in an RGB image ``(H0, W0, 3)``."""
