@@ -30,7 +30,8 @@ from benchmarks.baseline_loop import BATCH_SIZE, BaselineLoop, read
 from benchmarks.timing import SIZE, Measure, Spread, seconds
 from fishseg import devices, store
 from fishseg.backbones import Backbone, OpenVinoBackbone, load_backbone, load_torch_backbone
-from fishseg.backbones.openvino_model import compile_model, openvino
+from fishseg.backbones.openvino_model import PRECISIONS
+from fishseg.backbones.runtime import compile_model, openvino
 from fishseg.features.compute import LARGEST_BATCH, compute
 from fishseg.features.extraction import extract
 from fishseg.features.masks import read_packed_mask
@@ -136,7 +137,7 @@ def torch_on_pixels(backbone: Backbone, pixels: Tensor, device: torch.device) ->
 def openvino_on_pixels(backbone: OpenVinoBackbone, pixels: Tensor) -> Measure:
     """A stream a thread, fed by the library's own queue; nothing is kept."""
     n_streams = torch.get_num_threads()
-    compiled = compile_model(backbone.model, backbone.dtype, n_streams, n_streams)
+    compiled = compile_model(backbone.model, PRECISIONS[backbone.dtype], n_streams, n_streams)
     queue = openvino().AsyncInferQueue(compiled, n_streams)
     images = [image.numpy() for image in pixels.split(1)]
 

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from benchmarks import timing
+from benchmarks.peer import open_session
 from benchmarks.timing import Spread, seconds
 from fishseg import devices
 from fishseg.backbones import load_torch_backbone
@@ -34,7 +35,7 @@ from fishseg.export.onnx_file import OPSETS, comparison_pictures, export, write
 from fishseg.images.decoding import read_image
 from fishseg.metrics.masks import iou, overlap_counts
 from fishseg.prediction.model import ProbabilityModel
-from fishseg.prediction.onnx_model import WHOLE, OnnxSegmenter
+from fishseg.prediction.onnx_model import WHOLE, ModelFacts, OnnxSegmenter
 from fishseg.prediction.segmenter import Segmenter
 from fishseg.tables import read_inventory, read_manifest
 from stages import BACKBONE, DECODER, INVENTORY, MANIFEST
@@ -134,8 +135,20 @@ def load_models(
         weight_type=QuantType.QInt8,
     )
     for path in sorted(folder.glob("*.onnx"), key=lambda path: path.stem, reverse=True):
-        models[path.stem] = OnnxSegmenter.load(path, n_threads=n_threads)
+        models[path.stem] = in_onnxruntime(path, n_threads)
     return models
+
+
+def in_onnxruntime(path: Path, n_threads: int) -> OnnxSegmenter:
+    """An exported model, computed by onnxruntime instead of OpenVINO."""
+    session = open_session(path, n_threads=n_threads)
+    facts = ModelFacts.of_metadata(session.get_modelmeta().custom_metadata_map, path)
+
+    def network(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        (probability,) = session.run(None, {"image": image})
+        return np.asarray(probability)
+
+    return OnnxSegmenter(network=network, facts=facts, threshold=facts.threshold)
 
 
 def val_paths(n_images: int) -> list[Path]:

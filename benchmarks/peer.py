@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import onnxruntime
 
 from fishseg.errors import ModelError
 from fishseg.images.resizing import at_size, to_pixels
-from fishseg.prediction.onnx_model import open_session
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -70,3 +70,21 @@ class Peer:
         outputs = self.session.run(None, {name: normalised})
         first: NDArray[np.float32] = outputs[0][0, 0]
         return at_size(first, (image.shape[0], image.shape[1]))
+
+
+def open_session(path: Path, *, n_threads: int = 0) -> Any:
+    """An `onnxruntime.InferenceSession` of a file, on the CPU; 0 threads for a core each.
+
+    Raises:
+        ModelError: the file is missing or damaged.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = n_threads
+    options.log_severity_level = 4  # what matters is raised, too
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its exceptions have no common base
+        reason = " ".join(str(error).split())[:300]
+        raise ModelError(
+            f"this is no ONNX model that onnxruntime can load: {reason}", where=path
+        ) from None

@@ -4,7 +4,8 @@ Pictures of val, and what it says of them, are drawn to ``docs/pictures/anywhere
 
 ``python -m experiments.pretrained`` (``make pretrained``) takes up to two hours on two cores. What
 it does stands in ``experiments/pretrained.yaml``. Pictures and features stay in the store: a run
-that was interrupted goes on where it stopped.
+that was interrupted goes on where it stopped. With ``--only-light`` nothing is trained: what lets
+a decoder run without torch is written for the one that is there.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from fishseg.decoders.files import save_decoder
 from fishseg.errors import FishsegError
 from fishseg.evaluation.predicting import predict_cached
 from fishseg.evaluation.scoring import score
+from fishseg.export.light import write_light
 from fishseg.features.extraction import extract
 from fishseg.features.shards import FeatureCache
 from fishseg.images.decoding import read_image
@@ -82,10 +84,18 @@ def main() -> None:
     )
     parser.add_argument("--recipe", type=Path, default=DECLARED, metavar="FILE")
     parser.add_argument("--out", type=Path, default=OUT, metavar="FOLDER")
+    parser.add_argument(
+        "--only-light",
+        action="store_true",
+        help="train nothing: write what runs without torch for the decoder that is in --out",
+    )
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     try:
-        pretrain(read_recipe(options.recipe), options.out)
+        if options.only_light:
+            write_light(options.out, BACKBONE)
+        else:
+            pretrain(read_recipe(options.recipe), options.out)
     except FishsegError as error:
         raise SystemExit(f"ERROR: {error}") from None
 
@@ -117,6 +127,7 @@ def pretrain(recipe: Recipe, out: Path) -> None:
     scores = score(predictions, len(val), threshold=threshold).table
     draw_examples(predictions, scores, threshold)
     save_decoder(result.decoder, result.card, out)
+    write_light(out, BACKBONE)
     n_parameters = sum(parameter.numel() for parameter in result.decoder.parameters())
     (out / CARD_NAME).write_text(
         model_card(recipe, scores, len(train), n_parameters, result.card.backbone["name"]),
@@ -238,7 +249,7 @@ def model_card(
             "",
             "## Licences",
             "",
-            "fishseg and these weights: MIT. The backbone's weights are not part of this folder "
+            "fishseg and these weights: MIT. The backbone's weights are fetched where it is used "
             "and have a licence of their own.",
             "",
             "`make pretrained` makes it anew.",

@@ -40,6 +40,7 @@ SOURCES = Path(__file__).parents[1]
 WITHOUT_INFLUENCE = {
     "fishseg",
     "fishseg.errors",
+    "fishseg.lazy",
     "fishseg.parallel",
     "fishseg.params",
     "fishseg.store",

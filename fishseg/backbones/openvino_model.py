@@ -1,22 +1,16 @@
 """The backbone on CPUs: converted for OpenVINO once, kept in the store, compiled for each run.
 
-Nothing is reported to anybody: the package by which OpenVINO tells its makers of every import and
-conversion is kept from being imported, installed or not.
-
 Shapes: C channels of all selected layers together; h x w cells of the feature map.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import logging
 import shutil
-import sys
 import threading
 import warnings
-from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -32,33 +26,16 @@ from fishseg.backbones.model import (
     load_torch_backbone,
     quiet_transformers,
 )
+from fishseg.backbones.runtime import BF16, F32, Compiled, core, openvino
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    import numpy as np
-    from numpy.typing import NDArray
-
 log = logging.getLogger(__name__)
 
-REPORTER = "openvino_telemetry"
 MODEL, WEIGHTS, FACTS = "model.xml", "model.bin", "facts.json"
-# What OpenVINO calls the types that matrix products may be computed in.
-PRECISIONS = {torch.bfloat16: "bf16", torch.float32: "f32"}
-
-
-@functools.cache
-def openvino() -> Any:
-    """The library, or None where it is not installed."""
-    # It imports this where it can, and has a stub of its own where it cannot.
-    sys.modules[REPORTER] = None  # type: ignore[assignment]
-    try:
-        with _quiet():
-            import openvino as library  # noqa: PLC0415 (slow to import, and may be absent)
-    except ImportError:
-        return None
-    return library
+PRECISIONS = {torch.bfloat16: BF16, torch.float32: F32}
 
 
 class OpenVinoBackbone:
@@ -86,7 +63,7 @@ class OpenVinoBackbone:
         self.dtype = dtype
         self.n_threads = torch.get_num_threads()
         self.model = model
-        self._compiled: dict[int, _Compiled] = {}
+        self._compiled: dict[int, Compiled] = {}
         self._compiling = threading.Lock()
 
     def __call__(self, pixels: Tensor) -> Tensor:
@@ -110,45 +87,21 @@ class OpenVinoBackbone:
     def _compute(self, pixels: Tensor, *, n_streams: int) -> Tensor:
         check_pixels(pixels, self.name, self.patch_multiple)
         compiled = self._on(n_streams)
-        return torch.cat([compiled(image) for image in pixels.split(1)])
+        images = pixels.contiguous().numpy()
+        return torch.cat(
+            [torch.from_numpy(compiled(images[i : i + 1])) for i in range(len(images))]
+        )
 
-    def _on(self, n_streams: int) -> _Compiled:
+    def _on(self, n_streams: int) -> Compiled:
         with self._compiling:
             if n_streams not in self._compiled:
-                self._compiled[n_streams] = _Compiled(
-                    self.model, self.dtype, n_streams, self.n_threads
+                self._compiled[n_streams] = Compiled(
+                    self.model,
+                    PRECISIONS[self.dtype],
+                    n_streams=n_streams,
+                    n_threads=self.n_threads,
                 )
             return self._compiled[n_streams]
-
-
-def compile_model(model: Any, dtype: torch.dtype, n_streams: int, n_threads: int) -> Any:
-    """OpenVINO's compiled model for this CPU, its threads dealt to streams of single images."""
-    options = {
-        "INFERENCE_NUM_THREADS": n_threads,
-        "INFERENCE_PRECISION_HINT": PRECISIONS[dtype],
-        "NUM_STREAMS": n_streams,
-    }
-    return _core().compile_model(model, "CPU", options)
-
-
-class _Compiled:
-    """A model made ready for this CPU, and a place to compute for each of its streams."""
-
-    def __init__(self, model: Any, dtype: torch.dtype, n_streams: int, n_threads: int) -> None:
-        compiled = compile_model(model, dtype, n_streams, n_threads)
-        self._free: SimpleQueue[Any] = SimpleQueue()
-        for _ in range(n_streams):
-            self._free.put(compiled.create_infer_request())
-
-    def __call__(self, pixels: Tensor) -> Tensor:
-        """``(1, 3, H, W)`` uint8 to ``(1, C, h, w)`` float32."""
-        request = self._free.get()
-        try:
-            request.infer({0: pixels.contiguous().numpy()}, share_inputs=True)
-            features: NDArray[np.float32] = request.get_output_tensor(0).data
-            return torch.from_numpy(features.copy())  # the next image overwrites them
-        finally:
-            self._free.put(request)
 
 
 def load_openvino_backbone(
@@ -162,10 +115,27 @@ def load_openvino_backbone(
         BackboneError: as `load_torch_backbone`.
         StorageError: the store cannot be written.
     """
+    checkpoint = read_checkpoint(folder)
+    found = _converted(checkpoint, layers)
+    if found is None:
+        return None
+    place, facts = found
+    return OpenVinoBackbone(checkpoint, core().read_model(place / MODEL), facts, dtype)
+
+
+def converted_files(folder: Path, layers: tuple[int, ...]) -> tuple[Path, Path] | None:
+    """The description and the constants of the converted backbone, as `load_openvino_backbone`."""
+    found = _converted(read_checkpoint(folder), layers)
+    return None if found is None else (found[0] / MODEL, found[0] / WEIGHTS)
+
+
+def _converted(
+    checkpoint: Checkpoint, layers: tuple[int, ...]
+) -> tuple[Path, dict[str, Any]] | None:
+    """Where the converted backbone lies in the store, and what is known of it."""
     if openvino() is None:
         log.warning("OpenVINO is not installed: torch computes the features, more slowly")
         return None
-    checkpoint = read_checkpoint(folder)
     name = store.fingerprint(
         {"weights": checkpoint.weights_sha256, "layers": list(layers)},
         modules=[__name__],
@@ -175,12 +145,12 @@ def load_openvino_backbone(
         place = store.folder("converted") / name
         facts = _intact(place)
         if facts is None:
-            network = load_torch_backbone(folder, layers)
+            network = load_torch_backbone(checkpoint.folder, layers)
             facts = _keep(_convert(network), network, place)
     except _ConversionError as error:
         log.warning("%s; torch computes the features, more slowly", error)
         return None
-    return OpenVinoBackbone(checkpoint, _core().read_model(place / MODEL), facts, dtype)
+    return place, facts
 
 
 def _convert(network: TorchBackbone) -> Any:
@@ -241,11 +211,6 @@ def _intact(place: Path) -> dict[str, Any] | None:
             return facts
     shutil.rmtree(place, ignore_errors=True)
     return None
-
-
-@functools.cache
-def _core() -> Any:
-    return openvino().Core()
 
 
 @contextlib.contextmanager

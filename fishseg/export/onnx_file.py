@@ -22,7 +22,9 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from fishseg.backbones import TorchBackbone
+from fishseg import __version__
+from fishseg.backbones.model import TorchBackbone
+from fishseg.backbones.runtime import read_model
 from fishseg.datasets.sample import SPECIES
 from fishseg.datasets.sample.photo import render_photo
 from fishseg.errors import ModelError
@@ -32,14 +34,7 @@ from fishseg.images.decoding import read_image
 from fishseg.images.resizing import at_size, to_pixels, working_size
 from fishseg.metrics.masks import iou, overlap_counts
 from fishseg.prediction.model import from_levels, to_levels
-from fishseg.prediction.onnx_model import (
-    DECODER,
-    INSTALL,
-    SPECIES_KEY,
-    WHOLE,
-    ModelFacts,
-    open_session,
-)
+from fishseg.prediction.onnx_model import DECODER, SPECIES_KEY, WHOLE, ModelFacts, compiled
 from fishseg.prediction.species import pool
 from fishseg.tables import read_inventory, read_manifest
 
@@ -162,7 +157,7 @@ def export(
     Raises:
         ModelError: the model cannot be expressed, is too large for one file, or does not agree.
     """
-    _require("onnxscript", "onnxruntime")
+    _require("onnxscript")
     if not isinstance(segmenter.backbone, TorchBackbone):
         raise TypeError("only torch can export: load the backbone with load_torch_backbone")
     head = Head(segmenter.decoder, segmenter.card.temperature)
@@ -241,31 +236,49 @@ def write(exported: Exported, path: Path, *, model_card: str) -> None:
     Raises:
         ModelError: the disk is full or not writable.
     """
-    metadata = {**exported.facts.to_metadata(), "model_card": model_card}
+    write_graph(exported, path, model_card=model_card)
+    try:
+        path.with_suffix(".md").write_text(model_card, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise _unwritable(path, error) from None
+
+
+def write_graph(exported: Exported, path: Path, **metadata: str) -> None:
+    """Write the model alone, whole or not at all, with its facts and more metadata.
+
+    Raises:
+        ModelError: the disk is full or not writable.
+    """
+    exported.graph.producer_name, exported.graph.producer_version = "fishseg", __version__
     if exported.classifier is not None:
         metadata[SPECIES_KEY] = exported.classifier.to_metadata()
-    onnx.helper.set_model_props(exported.graph, metadata)
+    onnx.helper.set_model_props(exported.graph, {**exported.facts.to_metadata(), **metadata})
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial.write_bytes(exported.graph.SerializeToString(deterministic=True))
         partial.replace(path)
-        path.with_suffix(".md").write_text(model_card, encoding="utf-8", newline="\n")
     except OSError as error:
-        raise ModelError(
-            f"the model cannot be written: {error.strerror}",
-            where=path,
-            remedy="check the permissions and the free disk space, or choose another --out",
-        ) from None
+        raise _unwritable(path, error) from None
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
 
 
+def _unwritable(path: Path, error: OSError) -> ModelError:
+    return ModelError(
+        f"the model cannot be written: {error.strerror}",
+        where=path,
+        remedy="check the permissions and the free disk space, or choose another --out",
+    )
+
+
 def _require(*packages: str) -> None:
     missing = [name for name in packages if importlib.util.find_spec(name) is None]
     if missing:
-        raise ModelError(f"{' and '.join(missing)} is not installed", remedy=INSTALL)
+        raise ModelError(
+            f"{' and '.join(missing)} is not installed", remedy="pip install '.[train]'"
+        )
 
 
 def _facts(segmenter: Segmenter, part: str) -> ModelFacts:
@@ -370,7 +383,7 @@ def _compare(
 
     The segmenter takes one after the other, as `fishseg predict` does.
     """
-    session = open_session(graph.SerializeToString())
+    network = compiled(read_model(graph.SerializeToString()), "the exported model")
     by_size: dict[tuple[int, int], list[NDArray[np.uint8]]] = {}
     for picture in pictures:
         size = working_size(
@@ -385,7 +398,7 @@ def _compare(
     for size, members in tqdm(by_size.items(), desc="compare", unit="batch"):
         images = np.stack([to_pixels(picture, size).transpose(1, 2, 0) for picture in members])
         inputs = _inputs(segmenter, facts.part, torch.from_numpy(images))
-        found = session.run(None, {name: tensor.numpy() for name, tensor in inputs.items()})
+        found = network.results(*(tensor.numpy() for tensor in inputs.values()))
         for picture, probability, *features in zip(members, *found, strict=True):
             expected = segmenter.working_probability(picture)
             differences.append(float(np.abs(probability - expected).max()))

@@ -5,6 +5,7 @@ Sizes are ``(height, width)`` in pixels.
 
 from __future__ import annotations
 
+import contextlib
 import io
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,7 +14,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from pillow_heif import register_heif_opener
 
 from fishseg.errors import DataError
-from fishseg.images.metadata import exif_orientation, without_metadata
+from fishseg.images.metadata import ORIENTATION, UPRIGHT, exif_orientation, without_metadata
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,9 +63,33 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         DataError: the file is missing, empty, truncated, damaged, too large, no image, or has
             32-bit pixels, whose white nobody can know.
     """
-    image = decode(path).image
+    return _as_rgb(decode(path).image, path)
+
+
+def rgb_of(image: Image.Image) -> NDArray[np.uint8]:
+    """What `read_image` gives of a file, of an image that Pillow has opened or made.
+
+    Returns:
+        ``(H, W, 3)`` uint8.
+
+    Raises:
+        DataError: its file is damaged, or it has 32-bit pixels, whose white nobody can know.
+    """
+    where = getattr(image, "filename", None) or "an image of Pillow"
+    try:
+        image.load()
+        # Odd tags raise all kinds of exceptions; one that cannot be read turns nothing.
+        with contextlib.suppress(Exception):
+            turn = TURNS.get(image.getexif().get(ORIENTATION, UPRIGHT))
+            image = image if turn is None else image.transpose(turn)
+    except Exception as error:
+        raise _damaged(where, error) from None
+    return _as_rgb(image, where)
+
+
+def _as_rgb(image: Image.Image, where: Path | str) -> NDArray[np.uint8]:
     if image.mode in ("I", "F"):
-        raise unknown_white(path)
+        raise unknown_white(where)
     if image.mode.startswith("I;16"):
         grey = (np.asarray(image).astype(np.uint32) + 128) // 257
         return np.repeat(grey.astype(np.uint8)[:, :, None], 3, axis=2)
@@ -155,7 +180,7 @@ def _too_large(path: Path) -> DataError:
     )
 
 
-def unknown_white(path: Path) -> DataError:
+def unknown_white(path: Path | str) -> DataError:
     """The refusal of 32-bit levels, where they have to be shown or compared."""
     return DataError(
         "the pixels are 32-bit numbers, and the file does not say which of them is white",
@@ -165,7 +190,7 @@ def unknown_white(path: Path) -> DataError:
     )
 
 
-def _damaged(path: Path, error: Exception) -> DataError:
+def _damaged(path: Path | str, error: Exception) -> DataError:
     if isinstance(error, OSError) and error.strerror:
         return DataError(
             f"the file cannot be read: {error.strerror}",

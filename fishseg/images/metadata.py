@@ -13,7 +13,7 @@ import re
 import struct
 
 UPRIGHT = 1
-_ORIENTATION = 0x0112
+ORIENTATION = 0x0112
 _BIG_TIFF = 43
 # TIFF's whole-number types that an orientation may have been written in, and how to read them.
 _WHOLE_NUMBERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}
@@ -64,7 +64,7 @@ def exif_orientation(block: bytes) -> int:
     for start in layout.fields(block):
         tag, kind = struct.unpack_from(layout.order + "HH", block, start)
         (count,) = struct.unpack_from(layout.order + layout.offset_format, block, start + 4)
-        if tag == _ORIENTATION:
+        if tag == ORIENTATION:
             if kind not in _WHOLE_NUMBERS or count != 1:
                 return UPRIGHT
             value = start + 4 + struct.calcsize(layout.offset_format)

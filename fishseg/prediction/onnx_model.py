@@ -1,4 +1,4 @@
-"""An exported model in use: onnxruntime, numpy and Pillow, no torch.
+"""An exported model in use: OpenVINO, numpy and Pillow, no torch.
 
 `fishseg.export.onnx_file` writes the file. Its metadata say all that is needed beside the graph,
 so that the file alone suffices.
@@ -7,14 +7,14 @@ so that the file alone suffices.
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import json
-from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
+from fishseg.backbones.runtime import F32, Compiled, metadata_of, read_model, unusable
 from fishseg.errors import ModelError
 from fishseg.images.resizing import at_size, to_pixels, working_size
 from fishseg.prediction.model import Answer, from_levels, to_levels
@@ -22,13 +22,15 @@ from fishseg.prediction.species import SpeciesClassifier
 from fishseg.prediction.tta import average, turn
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from pathlib import Path
 
 FORMAT = 2
 METADATA_KEY = "fishseg"
 SPECIES_KEY = "fishseg_species"
 WHOLE, DECODER = "whole", "decoder"
-INSTALL = "pip install '.[onnx]'"
+
+# Images ``(1, H, W, 3)`` uint8 of working size to probabilities ``(1, H, W)`` float32.
+Network: TypeAlias = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -87,9 +89,9 @@ class ModelFacts:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OnnxSegmenter:
-    """Backbone and decoder in one file: from an image to the fish in it."""
+    """Backbone and decoder without torch: from an image to the fish in it."""
 
-    session: Any
+    network: Network
     facts: ModelFacts
     threshold: float
     tta: int = 1
@@ -101,19 +103,19 @@ class OnnxSegmenter:
     ) -> OnnxSegmenter:
         """The model in a file that ``fishseg export`` wrote.
 
+        It computes in float32, in which it was compared with torch.
+
         Args:
             path: an ONNX file.
-            n_threads: threads of the CPU to use; 0 for as many as it has cores.
+            n_threads: threads of the CPU to use; 0 for as many as OpenVINO thinks best.
             tta: 1, or 2, 4 or 8 flipped and turned views to average over.
             threshold: the probability from which a pixel is fish; unless given, the file's own.
 
         Raises:
-            ModelError: the file is missing, damaged, foreign or of the decoder alone, or
-                onnxruntime is not installed.
+            ModelError: the file is missing, damaged, foreign or of the decoder alone.
         """
-        session = open_session(path, n_threads=n_threads)
-        metadata = session.get_modelmeta().custom_metadata_map
-        facts = ModelFacts.of_metadata(metadata, path)
+        model = read_model(path)
+        facts = facts_of(model, path)
         if facts.part != WHOLE:
             raise ModelError(
                 "this file holds the decoder without its backbone",
@@ -122,11 +124,11 @@ class OnnxSegmenter:
                 remedy=f"fishseg export --part {WHOLE} --out model.onnx",
             )
         return cls(
-            session=session,
+            network=compiled(model, path, n_threads=n_threads),
             facts=facts,
             tta=tta,
             threshold=facts.threshold if threshold is None else threshold,
-            classifier=_classifier_of(metadata, path),
+            classifier=_classifier_of(model, path),
         )
 
     def working_probability(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -143,8 +145,12 @@ class OnnxSegmenter:
             patch_multiple=self.facts.patch_multiple,
         )
         pixels = to_pixels(image, size).transpose(1, 2, 0)
-        found = self.session.run(None, {"image": np.ascontiguousarray(pixels)[None]})
-        return [batch[0] for batch in found]
+        images = np.ascontiguousarray(pixels)[None]
+        if isinstance(self.network, Compiled):
+            found = self.network.results(images)
+        else:
+            found = [self.network(images)]
+        return [np.asarray(batch[0], np.float32) for batch in found]
 
     def probability(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """How probably each pixel ``(H0, W0)`` of an RGB image ``(H0, W0, 3)`` is fish, 0 to 1."""
@@ -165,11 +171,12 @@ class OnnxSegmenter:
         return Answer(probability, features[0] if features else None)
 
 
-def _classifier_of(metadata: Mapping[str, str], where: Path) -> SpeciesClassifier | None:
-    if SPECIES_KEY not in metadata:
+def _classifier_of(model: Any, where: Path) -> SpeciesClassifier | None:
+    text = metadata_of(model, SPECIES_KEY)
+    if text is None:
         return None
     try:
-        return SpeciesClassifier.of_metadata(metadata[SPECIES_KEY])
+        return SpeciesClassifier.of_metadata(text)
     except ValueError as error:
         raise ModelError(
             f"the species of this model cannot be read: {error}",
@@ -178,35 +185,23 @@ def _classifier_of(metadata: Mapping[str, str], where: Path) -> SpeciesClassifie
         ) from None
 
 
-def open_session(model: Path | bytes, *, n_threads: int = 0) -> Any:
-    """An `onnxruntime.InferenceSession` on the CPU, of a file or of its content.
+def facts_of(model: Any, where: object) -> ModelFacts:
+    """What a model of `read_model` says about itself.
 
     Raises:
-        ModelError: onnxruntime is not installed; the file is missing or no usable ONNX.
+        ModelError: see `ModelFacts.of_metadata`.
     """
-    where = model if isinstance(model, Path) else "the exported model"
-    if importlib.util.find_spec("onnxruntime") is None:
-        raise ModelError("onnxruntime is not installed", where=where, remedy=INSTALL)
-    import onnxruntime  # noqa: PLC0415 - optional
+    text = metadata_of(model, METADATA_KEY)
+    return ModelFacts.of_metadata({} if text is None else {METADATA_KEY: text}, where)
 
-    if isinstance(model, Path) and not model.is_file():
-        raise ModelError(
-            "there is no such file", where=where, remedy="fishseg export --out model.onnx"
-        )
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = n_threads
-    options.log_severity_level = 4  # what matters is raised, too
+
+def compiled(model: Any, where: object, dtype: str = F32, *, n_threads: int = 0) -> Compiled:
+    """A model of `read_model`, ready to run.
+
+    Raises:
+        ModelError: OpenVINO cannot run it here.
+    """
     try:
-        return onnxruntime.InferenceSession(
-            model if isinstance(model, bytes) else str(model),
-            options,
-            providers=["CPUExecutionProvider"],
-        )
-    except Exception as error:  # its exceptions have no common base
-        reason = " ".join(str(error).split())[:300]
-        raise ModelError(
-            f"this is no ONNX model that onnxruntime can load: {reason}",
-            where=where,
-            expected="a file that fishseg export wrote, whole",
-            remedy="copy or export it again; a newer onnxruntime may know more",
-        ) from None
+        return Compiled(model, dtype, n_threads=n_threads)
+    except RuntimeError as error:
+        raise unusable(where, error) from None

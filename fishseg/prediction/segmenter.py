@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from fishseg import devices
-from fishseg.backbones import Backbone, load_backbone
+from fishseg.backbones.loading import Backbone, load_backbone
 from fishseg.decoders.files import DecoderCard, load_decoder
 from fishseg.decoders.inference import decode
 from fishseg.errors import BackboneError

@@ -7,21 +7,24 @@ checked, and kept in the user's cache folder.
 from __future__ import annotations
 
 import logging
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import platformdirs
 
 from fishseg import store
-from fishseg.backbones import materialise, weights_hash
+from fishseg.backbones.checkpoint import weights_hash
+from fishseg.backbones.weights import materialise
 from fishseg.decoders.files import CARD_NAME, DecoderCard, read_card
 from fishseg.errors import BackboneError, CacheError
 from fishseg.params import BackboneParams
+from fishseg.prediction.light import BACKBONE, DECODER, PRETRAINED
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 log = logging.getLogger(__name__)
 
-DECODER = Path("data/decoder")
-BACKBONE = Path("data/backbone")
-PRETRAINED = Path(__file__).parents[1] / "pretrained"
+__all__ = ["BACKBONE", "DECODER", "PRETRAINED", "fetched_backbone", "locate"]
 
 
 def locate(decoder: Path | None, backbone: Path | None) -> tuple[Path, Path]:

@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import io
 import json
 import logging
+import zipfile
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
 import numpy as np
-import safetensors.numpy
-from safetensors import SafetensorError
 
 from fishseg.errors import CacheError
 from fishseg.store import make_folder, write_whole
@@ -148,8 +148,8 @@ class SpeciesClassifier:
         """Whether these features are what a card or an index names, its backbone by its hash."""
         return bool(dict(self.features) == feature_facts(card))
 
-    def to_bytes(self) -> tuple[str, bytes]:
-        """The card as JSON, and the weights as safetensors."""
+    def _parts(self) -> tuple[dict[str, Any], dict[str, NDArray[np.float32]]]:
+        """The card as JSON knows it, and the weights by their names."""
         parts = {"regression": self.regression, "distance": self.distance}
         tensors = {
             f"{part}.{name}": np.ascontiguousarray(tensor)
@@ -163,18 +163,16 @@ class SpeciesClassifier:
             "threshold": self.threshold,
             "trained_on": self.trained_on,
         }
-        return json.dumps(card, indent=2) + "\n", safetensors.numpy.save(tensors)
+        return card, tensors
 
     @classmethod
-    def of_bytes(cls, card: str, weights: bytes) -> SpeciesClassifier:
-        """What `to_bytes` gave.
+    def _of_parts(cls, tree: Any, tensors: Mapping[str, Any]) -> SpeciesClassifier:
+        """What `_parts` gave.
 
         Raises:
-            ValueError: it is damaged.
+            ValueError: something is missing.
         """
         try:
-            tree = json.loads(card)
-            tensors = safetensors.numpy.load(weights)
             parts: dict[str, dict[str, Any]] = {"regression": {}, "distance": {}}
             for name, tensor in tensors.items():
                 part, _, attribute = name.partition(".")
@@ -187,13 +185,41 @@ class SpeciesClassifier:
                 threshold=tree["threshold"],
                 trained_on=tree["trained_on"],
             )
-        except (KeyError, TypeError, SafetensorError) as error:
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"it lacks {error}") from None
+
+    def to_bytes(self) -> tuple[str, bytes]:
+        """The card as JSON, and the weights as safetensors."""
+        from safetensors.numpy import save  # noqa: PLC0415 - where models are used only, it lacks
+
+        card, tensors = self._parts()
+        return json.dumps(card, indent=2) + "\n", save(tensors)
+
+    @classmethod
+    def of_bytes(cls, card: str, weights: bytes) -> SpeciesClassifier:
+        """What `to_bytes` gave.
+
+        Raises:
+            ValueError: it is damaged.
+        """
+        from safetensors import SafetensorError  # noqa: PLC0415
+        from safetensors.numpy import load  # noqa: PLC0415
+
+        try:
+            return cls._of_parts(json.loads(card), load(weights))
+        except SafetensorError as error:
             raise ValueError(str(error)) from None
 
     def to_metadata(self) -> str:
-        """All of it as one line of text, as it travels in an ONNX file."""
-        card, weights = self.to_bytes()
-        return json.dumps({"card": card, "weights": base64.b64encode(weights).decode("ascii")})
+        """All of it as one line of text, as it travels in an ONNX file: weights as npz, base64.
+
+        numpy alone reads that, and it is the same text for the same weights.
+        """
+        card, tensors = self._parts()
+        file = io.BytesIO()
+        np.savez(file, allow_pickle=False, **tensors)
+        weights = base64.b64encode(file.getvalue()).decode("ascii")
+        return json.dumps({"card": card, "weights": weights})
 
     @classmethod
     def of_metadata(cls, text: str) -> SpeciesClassifier:
@@ -204,9 +230,11 @@ class SpeciesClassifier:
         """
         try:
             tree = json.loads(text)
-            return cls.of_bytes(tree["card"], base64.b64decode(tree["weights"], validate=True))
-        except (KeyError, TypeError) as error:
-            raise ValueError(str(error)) from None
+            content = base64.b64decode(tree["weights"], validate=True)
+            with np.load(io.BytesIO(content), allow_pickle=False) as tensors:
+                return cls._of_parts(tree["card"], tensors)
+        except (KeyError, TypeError, OSError, zipfile.BadZipFile) as error:
+            raise ValueError(f"it is damaged: {error}") from None
 
     def save(self, folder: Path) -> None:
         """Write ``classifier.safetensors`` and ``classifier.json``.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +17,7 @@ from fishseg.images.decoding import read_image
 from fishseg.images.masks import read_mask
 from fishseg.images.resizing import resize_image, resize_mask
 from fishseg.parallel import ordered_map
-from fishseg.plots import overlay
-from fishseg.report.results import as_records
+from fishseg.plots.overlays import overlay
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -165,3 +165,9 @@ def shrink(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]:
         return mask
     shrunk: NDArray[np.bool_] = resize_mask(mask, size) >= 128
     return shrunk
+
+
+def as_records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """A table as a list of rows, with None where there is no number."""
+    rows: list[dict[str, Any]] = json.loads(table.to_json(orient="records"))
+    return rows

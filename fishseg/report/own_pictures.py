@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from fishseg.images.resizing import resize_image
-from fishseg.plots import overlay
+from fishseg.plots.overlays import overlay
 from fishseg.report.document import OWN_PICTURES, render
 from fishseg.report.image_files import shrink, size_within, stencil, webp
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from fishseg.errors import DataError
+from fishseg.report.image_files import as_records
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,12 +78,6 @@ def _read_species(metrics: Path) -> list[dict[str, Any]]:
         na_values=numbers,
     )
     return as_records(table)
-
-
-def as_records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """A table as a list of rows, with None where there is no number."""
-    rows: list[dict[str, Any]] = json.loads(table.to_json(orient="records"))
-    return rows
 
 
 def read_table(path: Path, **options: Any) -> pd.DataFrame:

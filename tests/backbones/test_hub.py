@@ -13,6 +13,7 @@ from tiny_checkpoints import params, save_checkpoint
 
 from fishseg.backbones import hub as fishseg_hub
 from fishseg.backbones import load_torch_backbone, materialise
+from fishseg.backbones.registry import DINOV2_VITS14_HUB
 from fishseg.errors import BackboneError, DownloadError
 
 if TYPE_CHECKING:
@@ -55,6 +56,19 @@ def test_a_registered_model_is_fetched_and_its_commit_recorded(
     assert "DINOv3 License" in source["licence"]
     assert (folder / "model.safetensors").read_bytes() == hub.files["model.safetensors"]
     assert load_torch_backbone(folder, (-1,)).name == "dinov3_vits16"
+
+
+def test_the_open_weights_of_their_makers_are_asked_for_at_one_commit(
+    hub: HubServer, tmp_path: Path
+) -> None:
+    folder = fetch(tmp_path, "dinov2_vits14_hub")
+    revision = DINOV2_VITS14_HUB.revision
+    assert len(revision) == 40
+    assert f"GET /api/models/facebook/dinov2-small/revision/{revision}" in hub.requests
+    source = json.loads((folder / "source.json").read_text())
+    assert (source["source"], source["licence"]) == ("facebook/dinov2-small", "Apache-2.0")
+    fetch(tmp_path, "dinov2_vits14_hub", "v1.2")
+    assert "GET /api/models/facebook/dinov2-small/revision/v1.2" in hub.requests
 
 
 def test_only_what_is_needed_is_fetched(hub: HubServer, tmp_path: Path) -> None:

@@ -30,7 +30,11 @@ MEMBER = "tiny_focus/models/tiny.onnx"
 
 
 def exported(weights: dict[str, torch.Tensor]) -> bytes:
-    """A DINOv2 under a small head, named and laid out as PyTorch's ONNX export leaves it."""
+    """A DINOv2 under a small head, named and laid out as PyTorch's ONNX export leaves it.
+
+    What the nodes compute is of no matter: each takes ``x``, of any shape, and is
+    part of the result.
+    """
     initialisers, nodes = [], []
 
     def add(name: str, tensor: torch.Tensor) -> str:
@@ -47,22 +51,33 @@ def exported(weights: dict[str, torch.Tensor]) -> bytes:
             place = "/backbone/embeddings"
             nodes += [
                 helper.make_node("Reshape", [patches, "shape"], ["p"], f"{place}/Reshape_1"),
-                helper.make_node("Concat", [cls, "p"], ["q"], f"{place}/Concat_6", axis=1),
+                helper.make_node("Concat", [cls, "x"], ["q"], f"{place}/Concat_6", axis=1),
             ]
         elif layer != name and tensor.ndim == 2:
             matrix = add(f"onnx::MatMul_{number}", tensor.T)
             place = f"/backbone/{layer.replace('.', '/').replace('layer/', 'layer.')}"
             nodes.append(helper.make_node("MatMul", ["x", matrix], [layer], f"{place}/MatMul"))
         else:
-            add(f"backbone.{name}", tensor)
+            own = add(f"backbone.{name}", tensor)
+            nodes.append(helper.make_node("Add", ["x", own], [name], f"/use/{name}"))
     attention = "/backbone/encoder/layer.0/attention/attention"
-    nodes.append(helper.make_node("MatMul", ["query", "key"], ["a"], f"{attention}/MatMul"))
+    nodes.append(helper.make_node("MatMul", ["x", "x"], ["a"], f"{attention}/MatMul"))
     add("decoder.weight", torch.ones(1, 24))
     add("onnx::MatMul_999", torch.ones(24, 1))
     nodes.append(helper.make_node("MatMul", ["x", "onnx::MatMul_999"], ["y"], "/decoder/MatMul"))
-    value = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 56, 56])
-    graph = helper.make_graph(nodes, "main_graph", [value], [value], initialisers)
-    content: bytes = helper.make_model(graph).SerializeToString()
+    given = [
+        helper.make_tensor_value_info("x", TensorProto.FLOAT, None),
+        helper.make_tensor_value_info("shape", TensorProto.INT64, [4]),
+    ]
+    # A node that gives an output of the graph would be called by the output's name.
+    outputs = [name for node in nodes for name in node.output]
+    nodes += [helper.make_node("Neg", [name], [f"-{name}"]) for name in outputs]
+    results = [
+        helper.make_tensor_value_info(f"-{name}", TensorProto.FLOAT, None) for name in outputs
+    ]
+    graph = helper.make_graph(nodes, "main_graph", given, results, initialisers)
+    opset = [helper.make_opsetid("", 17)]
+    content: bytes = helper.make_model(graph, opset_imports=opset, ir_version=9).SerializeToString()
     return content
 
 
@@ -116,7 +131,7 @@ def test_every_weight_is_found_under_its_name(
     assert sorted(found) == sorted(weights)
     weights["embeddings.mask_token"] = torch.zeros(1, 24)
     for name, tensor in weights.items():
-        assert torch.equal(found[name], tensor), name
+        assert np.array_equal(found[name], tensor.numpy()), name
 
 
 def test_from_pip_to_features(

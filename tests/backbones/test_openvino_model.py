@@ -22,6 +22,7 @@ from fishseg.backbones import (
     load_backbone,
     load_torch_backbone,
     openvino_model,
+    runtime,
 )
 from fishseg.errors import BackboneError
 
@@ -153,7 +154,7 @@ def test_a_network_that_openvino_does_not_know_is_left_to_torch(
     def refuse(*args: object, **options: object) -> None:
         raise RuntimeError("No conversion rule found for aten::fish\nand much more")
 
-    monkeypatch.setattr(openvino_model.openvino(), "convert_model", refuse)
+    monkeypatch.setattr(runtime.openvino(), "convert_model", refuse)
     with caplog.at_level(logging.WARNING):
         backbone = load_backbone(folder, LAYERS)
     assert isinstance(backbone, TorchBackbone)

@@ -20,7 +20,7 @@ def test_registered_names() -> None:
         source = resolve(params(name))
         assert isinstance(source, HubModel)
         assert source.hub_id == f"facebook/dinov3-{model}-pretrain-lvd1689m"
-    assert len(REGISTRY) == 11
+    assert len(REGISTRY) == 12
 
 
 def test_a_hub_id() -> None:

@@ -216,7 +216,7 @@ def test_probabilities(model: BrightModel, bits: str, white: int) -> None:
 
 
 def test_coco_files_load(model: BrightModel) -> None:
-    coco_api = pytest.importorskip("pycocotools.coco", reason="pip install 'fishseg[dev]'")
+    coco_api = pytest.importorskip("pycocotools.coco", reason="pip install '.[dev]'")
     save("in/a.png", (20, 20, 40, 10))
     save("in/b.png", (5, 5, 50, 10), (10, 40, 30, 10))
     save("in/none.png")

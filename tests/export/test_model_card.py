@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -9,6 +10,7 @@ import onnx
 import pytest
 import yaml
 
+from fishseg.errors import ModelError
 from fishseg.export.model_card import model_card
 from fishseg.export.onnx_file import Agreement, Exported
 from fishseg.prediction.onnx_model import DECODER, WHOLE, ModelFacts
@@ -159,3 +161,21 @@ def test_the_decoder_alone_has_other_inputs(root: Path) -> None:
     assert "| `features` | float32 | (B, C, h, w) |" in card
     assert "`image`" not in card
     assert "fishseg predict" not in card
+
+
+def test_numbers_of_another_decoder_are_refused(root: Path) -> None:
+    model = exported(root)
+    facts = dataclasses.replace(
+        model.facts,
+        card={**model.facts.card, "weights_sha256": "ab" * 32, "version": "0.1.0"},
+    )
+    model = dataclasses.replace(model, facts=facts)
+    file = root / "metrics/evaluate.json"
+    measured = json.loads(file.read_text())
+    file.write_text(json.dumps({**measured, "decoder": {"weights_sha256": "ab" * 32}}))
+    card = model_card(model, root)
+    assert f"| decoder, trained by fishseg 0.1.0 | `{'ab' * 32}` |" in card
+    assert "| backbone | `0123456789abcdef` |" in card
+    file.write_text(json.dumps({**measured, "decoder": {"weights_sha256": "cd" * 32}}))
+    with pytest.raises(ModelError, match="belong to another decoder, of sha256 cdcdcdcdcdcd"):
+        model_card(model, root)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 import transformers
@@ -31,7 +32,6 @@ from fishseg.prediction.onnx_model import (
     WHOLE,
     ModelFacts,
     OnnxSegmenter,
-    open_session,
 )
 from fishseg.prediction.segmenter import Segmenter
 from fishseg.prediction.species import Distance, Regression, SpeciesClassifier, feature_facts
@@ -116,6 +116,12 @@ def model_file(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> 
     return path
 
 
+def open_session(model: Path | bytes) -> onnxruntime.InferenceSession:
+    """A file, or its content, in the runtime that fishseg itself does not use."""
+    content = model if isinstance(model, bytes) else model.read_bytes()
+    return onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+
+
 def assert_same_answers(model_file: Path, segmenter: Segmenter) -> None:
     in_use = OnnxSegmenter.load(model_file)
     assert in_use.threshold == segmenter.threshold
@@ -136,6 +142,13 @@ def test_pictures_of_every_shape_get_what_torch_gives(
     assert exported.agreement.max_difference < 1e-4
     assert exported.agreement.min_iou >= onnx_file.MIN_IOU
     assert_same_answers(model_file, segmenter)
+
+
+def test_the_file_runs_elsewhere_too(model_file: Path) -> None:
+    elsewhere, in_use = open_session(model_file), OnnxSegmenter.load(model_file)
+    images = np.stack([picture((56, 84), seed) for seed in range(2)])
+    (found,) = elsewhere.run(None, {"image": images})
+    assert np.abs(found - in_use.network(images)).max() < 1e-4
 
 
 def test_the_answers_are_worth_comparing(segmenter: Segmenter) -> None:
@@ -269,7 +282,7 @@ def test_without_onnxscript_the_message_says_how_to_get_it(
     segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ModelError, match=r"pip install '\.\[onnx\]'"):
+    with pytest.raises(ModelError, match=r"pip install '\.\[train\]'"):
         onnx_file.export(segmenter, part=WHOLE, opset=18, pictures=[])
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from fishseg.measurement import coco
 
-mask_api = pytest.importorskip("pycocotools.mask", reason="pip install 'fishseg[dev]'")
+mask_api = pytest.importorskip("pycocotools.mask", reason="pip install '.[dev]'")
 
 
 def test_run_lengths_by_hand() -> None:

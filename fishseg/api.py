@@ -1,0 +1,199 @@
+"""Fish in photographs, from Python: `load` a model once, call it with any number of pictures.
+
+The command line predicts with the same models and measures with the same functions, so both give
+the same masks and numbers. docs/api.md explains it with examples.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias, overload
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from fishseg.errors import DataError
+from fishseg.images.decoding import read_image, rgb_of
+from fishseg.measurement.checks import n_parts, reasons
+from fishseg.measurement.instances import MIN_SHARE, find_fish
+from fishseg.measurement.size import Measurement, measure
+from fishseg.parallel import ordered_map
+from fishseg.plots.measured import measured_overlay
+from fishseg.prediction.loading import Loaded, load_model
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Iterator, Sequence
+
+    Photograph: TypeAlias = "str | os.PathLike[str] | Image.Image | NDArray[np.uint8]"
+
+# Pictures decoded before the one in the model.
+_AHEAD = 2
+
+
+def load(
+    source: str | os.PathLike[str] | None = None,
+    *,
+    backbone: str | os.PathLike[str] | None = None,
+    threshold: float | None = None,
+    tta: int = 1,
+    fine: bool = False,
+) -> Model:
+    """A model that finds fish.
+
+    Args:
+        source: None for the decoder that ships, whose backbone is fetched the first time and kept
+            in the user's cache folder; a file that ``fishseg export`` wrote; or a folder with a
+            decoder that the pipeline trained (``data/decoder``), which needs the extra ``train``.
+        backbone: the folder of a decoder's backbone, where it is not found by itself.
+        threshold: the probability from which a pixel is fish, above 0 and below 1; unless given,
+            the model's own.
+        tta: test-time augmentation: average over 1, 2, 4 or 8 flipped and turned views.
+        fine: look a second time, closer, at each fish that was found: for small ones.
+
+    Raises:
+        FishsegError: the model is missing or damaged, cannot be fetched, or needs what is not
+            installed; its text says what to do.
+    """
+    if threshold is not None and not 0 < threshold < 1:
+        raise ValueError(f"threshold is {threshold}, expected above 0 and below 1")
+    if tta not in (1, 2, 4, 8):
+        raise ValueError(f"tta is {tta}, expected 1, 2, 4 or 8")
+    places = (None if place is None else Path(place) for place in (source, backbone))
+    return Model(load_model(*places, tta=tta, threshold=threshold, fine=fine))
+
+
+class Model:
+    """Finds fish in pictures; made by `load`. Threads may share it.
+
+    Attributes:
+        about: a sentence on what it was trained on, and so on where to trust it.
+        threshold: the probability from which a pixel is fish.
+    """
+
+    def __init__(self, loaded: Loaded) -> None:
+        self._model = loaded.model
+        self.about = loaded.about
+        self.threshold = loaded.model.threshold
+
+    def __repr__(self) -> str:
+        return f"<fishseg.Model: {self.about}>"
+
+    @overload
+    def __call__(self, images: Photograph) -> Result: ...  # type: ignore[overload-overlap]
+    @overload
+    def __call__(self, images: Sequence[Photograph]) -> list[Result]: ...
+    def __call__(self, images: Photograph | Sequence[Photograph]) -> Result | list[Result]:
+        """The fish in one picture, or in each of a list of pictures.
+
+        Args:
+            images: a path, a Pillow image, or an RGB array ``(H, W, 3)`` uint8; or a list or tuple
+                of them, of any sizes, for a list of results in the same order.
+
+        Raises:
+            DataError: a picture cannot be read. `stream` tells which, and keeps what was before.
+        """
+        if isinstance(images, (list, tuple)):
+            return list(self.stream(images))
+        (result,) = self.stream([images])  # type: ignore[list-item]
+        return result
+
+    def stream(self, images: Iterable[Photograph]) -> Iterator[Result]:
+        """The fish in each picture, as they are found: for more pictures than memory holds.
+
+        Threads decode a few pictures ahead; the network takes one at a time with all cores, which
+        is as fast as taking several on a CPU.
+
+        Args:
+            images: as of a call.
+
+        Raises:
+            DataError: a picture cannot be read.
+        """
+        for image in ordered_map(_pixels, images, ahead=_AHEAD):
+            yield Result(
+                image=image,
+                probability=self._model.probability(image),
+                threshold=self.threshold,
+            )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Result:
+    """What a model finds in a picture.
+
+    Attributes:
+        image: the picture, ``(H, W, 3)`` uint8 RGB, upright.
+        probability: how probably each pixel is fish, ``(H, W)`` float32, 0 to 1.
+        threshold: the probability from which a pixel is fish.
+    """
+
+    image: NDArray[np.uint8] = dataclasses.field(repr=False)
+    probability: NDArray[np.float32] = dataclasses.field(repr=False)
+    threshold: float
+
+    @functools.cached_property
+    def mask(self) -> NDArray[np.bool_]:
+        """The pixels of fish, ``(H, W)`` bool."""
+        return self.probability >= self.threshold
+
+    @functools.cached_property
+    def fish(self) -> tuple[Fish, ...]:
+        """The fish, largest first; each connected part of the mask is one.
+
+        Parts smaller than 3% of the largest are specks and left out.
+        """
+        parts = n_parts(self.mask)
+        size = (self.mask.shape[0], self.mask.shape[1])
+        found = find_fish(self.probability, self.threshold, min_share=MIN_SHARE)
+        measured = [measure(one.mask, origin=one.origin) for one in found]
+        return tuple(
+            Fish(
+                **{field.name: getattr(its, field.name) for field in dataclasses.fields(its)},
+                confidence=float(one.confidence or 0),
+                cut_off=one.cut_off,
+                check=tuple(reasons(its, size, parts)),
+            )
+            for one, its in zip(found, measured, strict=True)
+        )
+
+    def overlay(self) -> NDArray[np.uint8]:
+        """The picture with its fish outlined and the line each was measured along.
+
+        Returns:
+            ``(H, W, 3)`` uint8 RGB.
+        """
+        return measured_overlay(self.image, self.mask, self.fish)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Fish(Measurement):
+    """A fish, measured in pixels of its picture; see docs/measurements.md.
+
+    Attributes:
+        confidence: how sure its outline is, 0 to 1.
+        cut_off: it touches the picture's border, so that some of it may lie beyond.
+        check: reasons to look at it before its numbers are believed; empty where nothing is odd.
+    """
+
+    confidence: float
+    cut_off: bool
+    check: tuple[str, ...]
+
+
+def _pixels(image: Any) -> NDArray[np.uint8]:
+    if isinstance(image, Image.Image):
+        return rgb_of(image)
+    if not isinstance(image, np.ndarray):
+        return read_image(Path(image))
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise DataError(
+            f"the array is {image.shape} {image.dtype}",
+            expected="(H, W, 3) uint8, red, green and blue",
+            remedy="for OpenCV's order of colours image[..., ::-1]; for anything else "
+            "PIL.Image.fromarray(image)",
+        )
+    return np.ascontiguousarray(image)

