@@ -71,7 +71,7 @@ def project(
 @pytest.mark.slow
 def test_the_notebook_runs(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    notebook = nbformat.read(NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call]
     for cell in notebook.cells:
         cell.pop("outputs", None)
         if cell.cell_type == "code":
@@ -89,7 +89,7 @@ def test_the_notebook_runs(project: Path, monkeypatch: pytest.MonkeyPatch) -> No
 def test_what_is_committed_is_whole_small_and_of_no_machine() -> None:
     text = NOTEBOOK.read_text(encoding="utf-8")
     assert len(text) < 500_000
-    notebook = nbformat.reads(text, as_version=4)
+    notebook = nbformat.reads(text, as_version=4)  # type: ignore[no-untyped-call]
     nbformat.validate(notebook)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))

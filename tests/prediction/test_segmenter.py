@@ -192,7 +192,8 @@ def test_the_evaluation_writes_predictions_and_tables(
     # By hand, for one: each patch counts by the share of it that the mask covers.
     batch = cache.batch([manifest["sample_id"].iloc[3]])
     features = batch.features[0].double()
-    share = torch.nn.functional.adaptive_avg_pool2d(batch.target(), features.shape[1:])[0, 0]
+    _, height, width = features.shape
+    share = torch.nn.functional.adaptive_avg_pool2d(batch.target(), (height, width))[0, 0]
     expected = (features * share).sum(dim=(1, 2)) / share.sum()
     assert pooled.given[3] == pytest.approx(expected.numpy(), rel=1e-3, abs=1e-3)
     assert pooled.predicted.shape == pooled.given.shape
