@@ -64,6 +64,7 @@ Float = Annotated[float, BeforeValidator(_number)]
 Fraction = Annotated[Float, Field(ge=0, le=1)]
 Seed = Annotated[Int, Field(ge=0, le=MAX_SEED)]
 Ints = Annotated[tuple[Int, ...], BeforeValidator(_series)]
+Floats = Annotated[tuple[Float, ...], BeforeValidator(_series)]
 
 
 class _Section(pydantic.BaseModel):
@@ -321,6 +322,34 @@ class EvaluateParams(_Section):
     seed: Seed = Field(description="seed of the bootstrap")
 
 
+class ClassifyParams(_Section):
+    """How species are learned and told apart."""
+
+    section: ClassVar[str] = "classify"
+
+    c_values: Floats = Field(
+        description="inverse strengths of the regression's penalty, scikit-learn's C, to choose "
+        "from by cross-validation on train"
+    )
+    folds: Int = Field(
+        ge=2, le=100, description="folds of the cross-validations, whole photographs each"
+    )
+    bootstrap_samples: Int = Field(
+        ge=1, le=1_000_000, description="resamples of the confidence intervals"
+    )
+    seed: Seed = Field(description="seed of the folds and of the bootstrap")
+
+    def model_post_init(self, _context: object) -> None:
+        """Refuse values that scikit-learn would."""
+        if not self.c_values or min(self.c_values) <= 0:
+            raise ParameterError(
+                f"{list(self.c_values)} names no strength, or one that is not above 0",
+                where="classify.c_values",
+                expected="one or more numbers above 0",
+                remedy="dvc exp run -S 'classify.c_values=[0.1, 1]'",
+            )
+
+
 class RobustnessParams(_Section):
     """How the decoder is tried on corrupted photographs."""
 
@@ -367,6 +396,7 @@ SECTIONS: tuple[type[_Section], ...] = (
     FeaturesParams,
     TrainParams,
     EvaluateParams,
+    ClassifyParams,
     RobustnessParams,
     ReportParams,
 )

@@ -4,20 +4,22 @@ Examples of what it saw and found lie in ``data/robustness/``.
 """
 
 from fishseg import devices, params
+from fishseg.decoders.files import decoder_sha256
 from fishseg.prediction.segmenter import Segmenter
+from fishseg.prediction.stored import Predictions
 from fishseg.robustness import measure
-from fishseg.tables import read_inventory, read_manifest
-from stages import BACKBONE, DECODER, INVENTORY, MANIFEST, METRICS, ROBUSTNESS, run, write_metrics
+from stages import BACKBONE, DECODER, METRICS, PREDICTIONS, ROBUSTNESS, run, write_metrics
 
 
 def main() -> None:
     """Measure what the decoder keeps of its quality."""
     threshold = params.load(params.EvaluateParams).threshold
+    predictions = Predictions(PREDICTIONS)
+    predictions.check_decoder(decoder_sha256(DECODER))
     result = measure.measure(
-        inventory=read_inventory(INVENTORY),
-        manifest=read_manifest(MANIFEST),
-        model=Segmenter.load(DECODER, BACKBONE, devices.select(), threshold=threshold),
-        params=params.load(params.RobustnessParams),
+        predictions.samples,
+        Segmenter.load(DECODER, BACKBONE, devices.select(), threshold=threshold),
+        params.load(params.RobustnessParams),
     )
     measure.write_table(result.table, METRICS / "robustness")
     measure.write_examples(result.examples, ROBUSTNESS)

@@ -132,12 +132,15 @@ class Compiled:
 
     def __call__(self, *inputs: NDArray[Any]) -> NDArray[np.float32]:
         """The first result of C-contiguous inputs, in the order of the model's."""
+        return self.results(*inputs)[0]
+
+    def results(self, *inputs: NDArray[Any]) -> list[NDArray[np.float32]]:
+        """All results of C-contiguous inputs, both in the order of the model's."""
         request = self._free.get()
         try:
             request.infer(dict(enumerate(inputs)), share_inputs=True)
             # The next call overwrites what is copied here.
-            result: NDArray[np.float32] = request.get_output_tensor(0).data.copy()
-            return result
+            return [tensor.data.copy() for tensor in request.output_tensors]
         finally:
             self._free.put(request)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,6 +76,7 @@ def run(options: argparse.Namespace) -> int:
     from fishseg.export.onnx_file import comparison_pictures, export, write
     from fishseg.prediction.segmenter import Segmenter
     from fishseg.prediction.shipped import locate
+    from fishseg.prediction.species import classifier_beside
 
     check_threshold(options.threshold)
     if options.out.suffix != ".onnx":
@@ -97,6 +99,10 @@ def run(options: argparse.Namespace) -> int:
             (torch.float32, load_torch_backbone),
             (torch.bfloat16, load_backbone),
         )
+    )
+    classifier = classifier_beside(folders[0], dataclasses.asdict(exact.card))
+    exact, in_bf16 = (
+        dataclasses.replace(segmenter, classifier=classifier) for segmenter in (exact, in_bf16)
     )
     exported = export(
         exact,

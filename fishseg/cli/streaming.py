@@ -17,7 +17,7 @@ from fishseg.measurement.size import measure
 from fishseg.measurement.table import outlines_of, rows_of
 from fishseg.parallel import ordered_map
 from fishseg.plots.measured import measured_overlay
-from fishseg.prediction.model import answer_of
+from fishseg.prediction.model import answer_of, classifier_of
 from fishseg.report.own_pictures import pictures_of
 from fishseg.store import file_sha256
 
@@ -30,7 +30,10 @@ if TYPE_CHECKING:
     from fishseg.cli.inputs import InputFile
     from fishseg.cli.results import Record, Results, Wanted
     from fishseg.metrics.familiarity import Seen
+    from fishseg.measurement.instances import Instance
+    from fishseg.measurement.table import Row
     from fishseg.prediction.model import ProbabilityModel
+    from fishseg.prediction.species import SpeciesClassifier
 
 # Pictures decoded before, and results still written after, the one in the model.
 _AHEAD = 2
@@ -112,6 +115,8 @@ class _Job:
     probability: NDArray[np.float32] | None = None
     seen: Seen | None = None
     threshold: float = 0.5
+    features: NDArray[np.float32] | None = None
+    classifier: SpeciesClassifier | None = None
     mask_from: str = MODEL
     mask: NDArray[np.bool_] | None = None  # that no model made
     mask_sha256: str = ""  # of its file
@@ -183,12 +188,19 @@ def _circumstances(job: _Job, results: Results, wanted: Wanted) -> Record:
 
 
 def _predicted(job: _Job, model: ProbabilityModel) -> _Job:
-    if job.image is None or job.mask is not None:
+    classifier = classifier_of(model)
+    # Of a mask that was drawn by hand, too, the species is asked.
+    if job.image is None or (job.mask is not None and classifier is None):
         return job
     try:
-        probability, seen = answer_of(model, job.image)
+        probability, seen, features = answer_of(model, job.image)
         return dataclasses.replace(
-            job, probability=probability, seen=seen, threshold=model.threshold
+            job,
+            probability=probability,
+            seen=seen,
+            threshold=model.threshold,
+            features=features,
+            classifier=classifier,
         )
     except FishsegError as error:
         return dataclasses.replace(job, image=None, settled=error)
@@ -234,12 +246,29 @@ def _finish(job: _Job, results: Results, wanted: Wanted) -> Record:
         "files": [f"masks/{job.picture.name}.png"],
         "height": mask.shape[0],
         "width": mask.shape[1],
-        "fish": rows_of(fish, measured, mask),
+        "fish": _with_species(rows_of(fish, measured, mask), fish, job, mask.shape),
     }
     if wanted.coco:
         size = (mask.shape[0], mask.shape[1])
         record["outlines"] = [outlines_of(one, size) for one in fish]
     return results.write(job.picture, made, record, pictures_of(job.image, mask))
+
+
+def _with_species(
+    rows: list[Row], fish: list[Instance], job: _Job, size: tuple[int, ...]
+) -> list[Row]:
+    """The rows, with what each fish is taken for where a classifier says so."""
+    if job.classifier is None or job.features is None:
+        return rows
+    named = []
+    for row, one in zip(rows, fish, strict=True):
+        (x, y), (height, width) = one.origin, one.mask.shape
+        whole = np.zeros(size, np.bool_)
+        whole[y : y + height, x : x + width] = one.mask
+        species = job.classifier.name(job.features, whole)
+        name, probability = (None, None) if species is None else species
+        named.append({**row, "species": name, "species_probability": probability})
+    return named
 
 
 def _as_pixels(probability: NDArray[np.float32], bits: int) -> NDArray[Any]:

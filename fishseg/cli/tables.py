@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 TABLE, EXCEL, PAGE = "measurements.csv", "measurements.xlsx", "index.html"
 # What the page lets the user save beside it.
 DECISIONS = "decisions.csv"
+# Where a classifier lies beside the decoder; see `fishseg.prediction.species`.
+SPECIES_COLUMNS = ("species", "species_probability")
 # File and kind of outline.
 COCO_FILES = {"annotations.json": "rle", "annotations_polygons.json": "polygons"}
 
@@ -140,11 +142,12 @@ class Table:
 
     @property
     def columns(self) -> list[str]:
-        """Those of millimetres and decisions only where there are any."""
+        """Those of millimetres, species and decisions only where there are any."""
         has_scale = any(row["mm_per_px"] is not None for row in self.rows)
         with_scale = ("mm_per_px", "scale_from", *MM_COLUMNS) if has_scale else ()
+        named = SPECIES_COLUMNS if any(row["species"] for row in self.rows) else ()
         decided = ("decision",) if any(row["decision"] for row in self.rows) else ()
-        return ["image", "fish", *COLUMNS, "mask_from", *decided, *with_scale]
+        return ["image", "fish", *COLUMNS, *named, "mask_from", *decided, *with_scale]
 
     def report(self) -> None:
         """Log how many fish there are."""
@@ -222,6 +225,7 @@ def table_of(
                 {
                     "image": record["source"],
                     "fish": number,
+                    **dict.fromkeys(SPECIES_COLUMNS),
                     **fish,
                     "mask_from": record["mask_from"],
                     "decision": (decisions or {}).get(record["source"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from typing import TYPE_CHECKING
 
@@ -15,8 +16,11 @@ from fishseg.errors import CacheError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pandas as pd
     import torch
     from torch import nn
+
+    from fishseg.features.shards import FeatureCache
 
 WEIGHTS_NAME = "decoder.safetensors"
 CARD_NAME = "decoder.json"
@@ -37,6 +41,8 @@ class DecoderCard:
         dtype: what features are stored in; prediction rounds them as the cache does.
         temperature: what the logits are divided by.
         trained_on: how many images of each class it was trained on; empty where nobody has said.
+        trained_from: the SHA-256 of the ``features`` and of the ``split`` it was trained on; empty
+            where nobody has said.
         weights_sha256: of ``decoder.safetensors``; loading always fills it in.
         version: of the fishseg that trained it; empty where that was not noted.
     """
@@ -51,6 +57,7 @@ class DecoderCard:
     dtype: str
     temperature: float
     trained_on: dict[str, int] = dataclasses.field(default_factory=dict)
+    trained_from: dict[str, str] = dataclasses.field(default_factory=dict)
     weights_sha256: str = ""
     version: str = ""
 
@@ -103,6 +110,43 @@ def load_decoder(folder: Path, device: torch.device) -> tuple[nn.Module, Decoder
     except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
         raise _unusable(folder, error) from None
     return decoder.to(device).eval(), card
+
+
+def origin(cache: FeatureCache, manifest: pd.DataFrame) -> dict[str, str]:
+    """What a decoder is trained from, for its card: SHA-256 of all features, and of the split."""
+    texts = {"features": " ".join(cache.digests()), "split": manifest.to_csv(index=False)}
+    return {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
+
+
+def check_origin(card: DecoderCard, cache: FeatureCache, manifest: pd.DataFrame) -> None:
+    """Refuse a decoder that was not trained on these features and this split.
+
+    What it is measured on might be what it has learned from.
+
+    Raises:
+        CacheError: it was trained on others.
+    """
+    for name, digest in origin(cache, manifest).items():
+        if card.trained_from.get(name) != digest:
+            raise CacheError(
+                f"the decoder was trained on other {name} than those that are here",
+                where=cache.folder,
+                expected=f"{name} with sha256 {card.trained_from.get(name, '(not known)')}",
+                remedy="dvc repro",
+            )
+
+
+def decoder_sha256(folder: Path) -> str:
+    """SHA-256 over a decoder's weights and card.
+
+    Raises:
+        CacheError: one of them is missing.
+    """
+    try:
+        digests = [store.file_sha256(folder / name) for name in (WEIGHTS_NAME, CARD_NAME)]
+    except OSError as error:
+        raise _unusable(folder, error) from None
+    return hashlib.sha256(" ".join(digests).encode()).hexdigest()
 
 
 def _unusable(folder: Path, error: Exception) -> CacheError:

@@ -6,10 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 from fishseg.evaluation import predicting, scoring
 from fishseg.metrics.calibration import LevelCounts
 from fishseg.metrics.confidence import selective_risk
+from fishseg.prediction.model import from_levels
+from fishseg.prediction.pooled import Pooled
+from fishseg.prediction.species import feature_facts, pool
 from fishseg.prediction.stored import Predictions, write_predictions
 from fishseg.store import make_folder
 from fishseg.tables import write_csv
@@ -39,7 +43,9 @@ def evaluate_cached(
     card: DecoderCard,
     params: EvaluateParams,
     device: torch.device,
+    decoder_sha256: str,
     predictions: Path,
+    pooled: Path,
     tables: Path,
 ) -> dict[str, Any]:
     """Predict every sample (see `fishseg.evaluation.predicting.with_rejected`) and score it.
@@ -51,7 +57,9 @@ def evaluate_cached(
         card: what it was trained with.
         params: how to measure.
         device: where to compute.
+        decoder_sha256: what tells the decoder from others, for whoever reads what it said.
         predictions: the folder for what the decoder says.
+        pooled: the folder for the features under its masks and the given ones.
         tables: the folder for ``images.csv`` (a row a sample), ``per_class.csv`` (of val),
             ``reliability.csv`` and ``risk_coverage.csv`` (of val and test).
 
@@ -59,7 +67,9 @@ def evaluate_cached(
         What ``metrics/evaluate.json`` says.
     """
     said = predicting.predict_cached(samples, cache, decoder, card, device)
-    write_predictions(said, predictions, describe(card, params.threshold))
+    about = {**describe(card, params.threshold), "decoder_sha256": decoder_sha256}
+    write_predictions(said, predictions, about)
+    pool_features(Predictions(predictions), cache, params.threshold).write(pooled)
     scores = scoring.score(Predictions(predictions), len(samples), threshold=params.threshold)
     summary = scoring.summarise_splits(scores.table, params)
     kept = scores.table[scores.table["mask_status"] != "rejected"]
@@ -87,6 +97,23 @@ def provenance(card: DecoderCard) -> dict[str, str]:
         "backbone_sha256": card.backbone["weights_sha256"],
         "version": card.version,
     }
+
+
+def pool_features(predictions: Predictions, cache: FeatureCache, threshold: float) -> Pooled:
+    """The features under the masks, given and predicted, of all samples whose mask is trusted."""
+    kept = predictions.samples[predictions.samples["mask_status"] != "rejected"]
+    given, predicted = [], []
+    for one in tqdm(predictions.of(kept), total=len(kept), desc="pool", unit="image"):
+        batch = cache.batch([one.sample.sample_id])
+        features = batch.features[0].numpy()
+        given.append(pool(features, batch.target()[0, 0].numpy() > 0))
+        predicted.append(pool(features, from_levels(one.levels) >= threshold))
+    return Pooled(
+        samples=kept,
+        given=np.stack(given),
+        predicted=np.stack(predicted),
+        features=feature_facts(vars(cache.index)),
+    )
 
 
 def describe(card: DecoderCard, threshold: float) -> dict[str, Any]:

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from fishseg.features.shards import FeatureCache
     from fishseg.prediction.segmenter import Segmenter
 
-# What predicting and scoring take of the inventory; the rest is not kept in memory.
+# What predicting and scoring take of the inventory, and what tells the files apart; the rest is not
+# kept in memory.
 NEEDED = [
     "sample_id",
     "class_name",
@@ -36,6 +37,8 @@ NEEDED = [
     "raw_mask_path",
     "mask_rule",
     "raw_mask_rule",
+    "image_sha256",
+    "mask_sha256",
     "width",
     "height",
 ]

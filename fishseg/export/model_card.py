@@ -365,8 +365,10 @@ def agreement_lines(exported: Exported) -> Iterator[str]:
     """How far the exported model is from the one it came from, a line a precision."""
     for name, found in (("float32", exported.agreement), ("bfloat16", exported.in_bf16)):
         if found is not None:
+            species = found.max_species_difference
             yield (
                 f"computing in {name}, on {found.n_pictures} pictures: probabilities differ by "
                 f"{found.max_difference:.1e} at most, masks have an IoU of at least "
-                f"{found.min_iou:.5f}."
+                f"{found.min_iou:.5f}"
+                + (f", of a species by {species:.1e} at most." if exported.classifier else ".")
             )

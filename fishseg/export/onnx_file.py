@@ -34,13 +34,15 @@ from fishseg.images.decoding import read_image
 from fishseg.images.resizing import at_size, to_pixels, working_size
 from fishseg.metrics.masks import iou, overlap_counts
 from fishseg.prediction.model import from_levels, to_levels
-from fishseg.prediction.onnx_model import DECODER, WHOLE, ModelFacts, compiled
+from fishseg.prediction.onnx_model import DECODER, SPECIES_KEY, WHOLE, ModelFacts, compiled
+from fishseg.prediction.species import pool
 from fishseg.tables import read_inventory, read_manifest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fishseg.prediction.segmenter import Segmenter
+    from fishseg.prediction.species import SpeciesClassifier
 
 CPU = torch.device("cpu")
 OPSETS = (18, 23)
@@ -54,20 +56,24 @@ N_PICTURES = 4
 class WholeModel(nn.Module):
     """From RGB images to probabilities of fish: all that a user of the file needs."""
 
-    def __init__(self, backbone: nn.Module, head: Head, dtype: str) -> None:
+    def __init__(self, backbone: nn.Module, head: Head, dtype: str, *, with_features: bool) -> None:
         super().__init__()
+        self.with_features = with_features
         self.backbone = backbone
         self.head = head
         self.dtype = dtype
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Probabilities ``(B, H, W)`` float32, of images ``(B, H, W, 3)`` uint8."""
+    def forward(self, image: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """Probabilities ``(B, H, W)`` float32, of images ``(B, H, W, 3)`` uint8.
+
+        And their features ``(B, C, h, w)`` float32, where species are named by them.
+        """
         pixels = image.permute(0, 3, 1, 2)
         # The decoder has learned from features that were rounded in the cache.
         features = self.backbone(pixels).float()
         features = rounded(features) if self.dtype == "int8" else features.half().float()
         probability: Tensor = self.head(features, pixels)
-        return probability
+        return (probability, features) if self.with_features else probability
 
 
 class Head(nn.Module):
@@ -96,12 +102,14 @@ class Agreement:
     Attributes:
         n_pictures: pictures that both were run on.
         max_difference: of two probabilities of one pixel at the working size.
+        max_species_difference: of two probabilities of a species; 0 where none are named.
         min_iou: of two masks of one picture at its own size.
     """
 
     n_pictures: int
     max_difference: float
     min_iou: float
+    max_species_difference: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -111,6 +119,7 @@ class Exported:
     Attributes:
         graph: the model, without metadata yet.
         facts: what its metadata will say.
+        classifier: of species, which they will hold, too; None where there is none.
         opset: of ONNX.
         agreement: with the segmenter in float32 on the CPU.
         in_bf16: with the segmenter whose backbone computes in bfloat16, as it does where the
@@ -122,6 +131,7 @@ class Exported:
     opset: int
     agreement: Agreement
     in_bf16: Agreement | None = None
+    classifier: SpeciesClassifier | None = None
 
 
 def export(
@@ -152,7 +162,12 @@ def export(
         raise TypeError("only torch can export: load the backbone with load_torch_backbone")
     head = Head(segmenter.decoder, segmenter.card.temperature)
     model = (
-        WholeModel(segmenter.backbone, head, segmenter.card.dtype).eval()
+        WholeModel(
+            segmenter.backbone,
+            head,
+            segmenter.card.dtype,
+            with_features=segmenter.classifier is not None,
+        ).eval()
         if part == WHOLE
         else head.eval()
     )
@@ -167,10 +182,11 @@ def export(
     graph = _trace(model, segmenter, facts, opset)
     agreement = _compare(graph, segmenter, facts, pictures)
     allowed = MAX_DIFFERENCE[segmenter.card.dtype]
-    if agreement.max_difference > allowed or agreement.min_iou < MIN_IOU:
+    off = max(agreement.max_difference, agreement.max_species_difference)
+    if off > allowed or agreement.min_iou < MIN_IOU:
         raise ModelError(
             f"the exported model does not agree with torch: probabilities differ by up to "
-            f"{agreement.max_difference:.2g}, masks have an IoU of {agreement.min_iou:.4f} or more",
+            f"{off:.2g}, masks have an IoU of {agreement.min_iou:.4f} or more",
             where=f"decoder {segmenter.card.decoder}, opset {opset}",
             expected=f"a difference of {allowed:g} at most, an IoU of {MIN_IOU:g} at least",
             remedy="try the other --opset; no file was written",
@@ -178,7 +194,14 @@ def export(
     other = None
     if in_bf16 is not None and part == WHOLE:
         other = _compare(graph, in_bf16, facts, pictures)
-    return Exported(graph=graph, facts=facts, opset=opset, agreement=agreement, in_bf16=other)
+    return Exported(
+        graph=graph,
+        facts=facts,
+        opset=opset,
+        agreement=agreement,
+        in_bf16=other,
+        classifier=segmenter.classifier if part == WHOLE else None,
+    )
 
 
 def comparison_pictures(root: Path) -> list[NDArray[np.uint8]]:
@@ -227,6 +250,8 @@ def write_graph(exported: Exported, path: Path, **metadata: str) -> None:
         ModelError: the disk is full or not writable.
     """
     exported.graph.producer_name, exported.graph.producer_version = "fishseg", __version__
+    if exported.classifier is not None:
+        metadata[SPECIES_KEY] = exported.classifier.to_metadata()
     onnx.helper.set_model_props(exported.graph, {**exported.facts.to_metadata(), **metadata})
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
@@ -269,6 +294,10 @@ def _facts(segmenter: Segmenter, part: str) -> ModelFacts:
     )
 
 
+def _names_species(segmenter: Segmenter, facts: ModelFacts) -> bool:
+    return facts.part == WHOLE and segmenter.classifier is not None
+
+
 def _trace(
     model: nn.Module, segmenter: Segmenter, facts: ModelFacts, opset: int
 ) -> onnx.ModelProto:
@@ -292,7 +321,7 @@ def _trace(
                 tuple(inputs.values()),
                 dynamic_shapes=shapes,
                 input_names=list(inputs),
-                output_names=["probability"],
+                output_names=["probability", "features"][: 1 + _names_species(segmenter, facts)],
                 opset_version=opset,
                 dynamo=True,
                 verbose=False,
@@ -365,15 +394,26 @@ def _compare(
             patch_multiple=facts.patch_multiple,
         )
         by_size.setdefault(size, []).append(picture)
-    differences, ious = [0.0], [1.0]
+    differences, ious, in_species = [0.0], [1.0], [0.0]
     for size, members in tqdm(by_size.items(), desc="compare", unit="batch"):
         images = np.stack([to_pixels(picture, size).transpose(1, 2, 0) for picture in members])
         inputs = _inputs(segmenter, facts.part, torch.from_numpy(images))
-        found = network(*(tensor.numpy() for tensor in inputs.values()))
-        for picture, probability in zip(members, found, strict=True):
+        found = network.results(*(tensor.numpy() for tensor in inputs.values()))
+        for picture, probability, *features in zip(members, *found, strict=True):
             expected = segmenter.working_probability(picture)
             differences.append(float(np.abs(probability - expected).max()))
             kept = from_levels(to_levels(probability))
             mask = at_size(kept, picture.shape[:2]) >= facts.threshold
-            ious.append(iou(overlap_counts(mask, segmenter.mask(picture))))
-    return Agreement(n_pictures=len(pictures), max_difference=max(differences), min_iou=min(ious))
+            said = segmenter.answer(picture)
+            theirs = said.probability >= segmenter.threshold
+            ious.append(iou(overlap_counts(mask, theirs)))
+            if segmenter.classifier is not None and said.features is not None and features:
+                pooled = np.stack([pool(said.features, theirs), pool(features[0], theirs)])
+                both = segmenter.classifier.regression.probabilities(pooled)
+                in_species.append(float(np.nan_to_num(np.ptp(both, axis=0)).max()))
+    return Agreement(
+        n_pictures=len(pictures),
+        max_difference=max(differences),
+        min_iou=min(ious),
+        max_species_difference=max(in_species),
+    )

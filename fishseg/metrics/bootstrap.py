@@ -7,9 +7,15 @@ Copies of one source photo are no independent evidence: they are drawn together 
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
 
 # What commands draw that have no params.yaml to say it.
 SAMPLES, SEED = 2000, 42
@@ -52,6 +58,33 @@ def bootstrap_interval(
         means[start:stop] = group_sums[drawn].sum(axis=1) / group_sizes[drawn].sum(axis=1)
     tail = (1 - confidence) / 2
     low, high = np.quantile(means, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def bootstrap_weighted(
+    statistic: Callable[[NDArray[np.float64]], float],
+    groups: pd.Series[str],
+    *,
+    samples: int = SAMPLES,
+    seed: int = SEED,
+    confidence: float = 0.95,
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of what is no mean, resampling whole groups.
+
+    Args:
+        statistic: of the images, given how often each was drawn ``(N,)``; not a number where it is
+            not defined for a draw, which then does not count.
+        groups: the source photo of each image.
+        samples: number of resamples, each of as many groups as there are, with replacement.
+        seed: seed of the draws.
+        confidence: share of the resampled statistics inside the interval.
+    """
+    codes, names = pd.factorize(groups, sort=True)
+    rng = np.random.default_rng(seed)
+    drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=samples)
+    values = [statistic(counts[codes].astype(np.float64)) for counts in drawn]
+    tail = (1 - confidence) / 2
+    low, high = np.nanquantile(values, [tail, 1 - tail])
     return float(low), float(high)
 
 

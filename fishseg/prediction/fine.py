@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import cv2
 import numpy as np
 
-from fishseg.prediction.model import Answer, answer_of
+from fishseg.prediction.model import Answer, answer_of, classifier_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fishseg.prediction.model import ProbabilityModel
+    from fishseg.prediction.species import SpeciesClassifier
 
 # What is seen around a fish on each side, as a share of the longer side of its box: fins and tail
 # may have been missed, and a fish without surroundings is no picture that a decoder knows. On drawn
@@ -59,23 +60,28 @@ class FineModel:
         """The probability from which a pixel is fish."""
         return self.model.threshold
 
+    @property
+    def classifier(self) -> SpeciesClassifier | None:
+        """What names species, if anything."""
+        return classifier_of(self.model)
+
     def probability(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """How probably each pixel ``(H0, W0)`` of an RGB image ``(H0, W0, 3)`` is fish, 0 to 1."""
         return self.answer(image).probability
 
     def answer(self, image: NDArray[np.uint8]) -> Answer:
-        """The probability, and how familiar the image ``(H0, W0, 3)`` looked at first.
+        """The probability, and what the image ``(H0, W0, 3)`` looked like at first.
 
         Within a window the second answer, towards its inner borders more and more the first one,
         so that nothing breaks off there.
         """
-        probability, seen = answer_of(self.model, image)
+        probability, seen, features = answer_of(self.model, image)
         for window in find_windows(probability >= self.threshold):
             first = probability[window.slices]
             second = self.model.probability(np.ascontiguousarray(image[window.slices]))
             weight = _weight(window, probability.shape)
             probability[window.slices] = first + weight * (second - first)
-        return Answer(probability, seen)
+        return Answer(probability, seen, features)
 
 
 def find_windows(mask: NDArray[np.bool_]) -> list[Window]:

@@ -14,6 +14,7 @@ from fishseg.prediction.fine import FineModel
 from fishseg.prediction.light import DECODER_FILE, PRETRAINED, load_light
 from fishseg.prediction.model import THRESHOLD
 from fishseg.prediction.onnx_model import OnnxSegmenter
+from fishseg.prediction.species import classifier_beside
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -124,9 +125,12 @@ def _with_torch(decoder: Path, backbone: Path | None, tta: int, threshold: float
         threshold=THRESHOLD if threshold is None else threshold,
     )
     identity = f"{_hash(sorted(folders[0].iterdir()))} {tta} {segmenter.threshold}"
-    return Loaded(
-        model=segmenter, identity=identity, about=about(dataclasses.asdict(segmenter.card))
-    )
+    card = dataclasses.asdict(segmenter.card)
+    classifier = classifier_beside(folders[0], card)
+    if classifier is not None:
+        segmenter = dataclasses.replace(segmenter, classifier=classifier)
+        identity += f" {hashlib.sha256(classifier.to_metadata().encode()).hexdigest()}"
+    return Loaded(model=segmenter, identity=identity, about=about(card))
 
 
 def about(card: Mapping[str, Any]) -> str:

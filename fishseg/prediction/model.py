@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fishseg.metrics.familiarity import Seen
+    from fishseg.prediction.species import SpeciesClassifier
 
 # A probability is kept in a byte.
 N_LEVELS = 256
@@ -39,26 +40,37 @@ class Answer(NamedTuple):
 
     Attributes:
         probability: how probably each pixel is fish, ``(H0, W0)`` from 0 to 1.
-        seen: the image in the backbone's eyes; None where the model cannot tell.
+        seen: how familiar the image looks; None where the model remembers no training pictures.
+        features: of the image as it is, ``(C, h, w)``; None where the model names no species.
     """
 
     probability: NDArray[np.float32]
-    seen: Seen | None
+    seen: Seen | None = None
+    features: NDArray[np.float32] | None = None
 
 
 @runtime_checkable
-class FamiliarModel(ProbabilityModel, Protocol):
-    """A model that remembers its training pictures."""
+class AnsweringModel(ProbabilityModel, Protocol):
+    """A model that may say more of an image than where fish are."""
+
+    @property
+    def classifier(self) -> SpeciesClassifier | None:
+        """What names species; None where there is nothing."""
 
     def answer(self, image: NDArray[np.uint8]) -> Answer:
-        """The probability of an image ``(H0, W0, 3)`` RGB, and how familiar it looks."""
+        """All that it says of an image ``(H0, W0, 3)`` RGB, which it sees once."""
+
+
+def classifier_of(model: ProbabilityModel) -> SpeciesClassifier | None:
+    """What names the species in the pictures of a model; None where there is nothing."""
+    return model.classifier if isinstance(model, AnsweringModel) else None
 
 
 def answer_of(model: ProbabilityModel, image: NDArray[np.uint8]) -> Answer:
     """What any model says of an image ``(H0, W0, 3)`` RGB."""
-    if isinstance(model, FamiliarModel):
+    if isinstance(model, AnsweringModel):
         return model.answer(image)
-    return Answer(probability=model.probability(image), seen=None)
+    return Answer(model.probability(image))
 
 
 def to_levels(probability: NDArray[np.float32]) -> NDArray[np.uint8]:

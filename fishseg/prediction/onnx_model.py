@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from fishseg.backbones.runtime import F32, Compiled, metadata_of, read_model, unusable
 from fishseg.errors import ModelError
 from fishseg.images.resizing import at_size, to_pixels, working_size
-from fishseg.prediction.model import from_levels, to_levels
+from fishseg.prediction.model import Answer, from_levels, to_levels
+from fishseg.prediction.species import SpeciesClassifier
 from fishseg.prediction.tta import average, turn
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 FORMAT = 2
 METADATA_KEY = "fishseg"
+SPECIES_KEY = "fishseg_species"
 WHOLE, DECODER = "whole", "decoder"
 
 # Images ``(1, H, W, 3)`` uint8 of working size to probabilities ``(1, H, W)`` float32.
@@ -93,6 +95,7 @@ class OnnxSegmenter:
     facts: ModelFacts
     threshold: float
     tta: int = 1
+    classifier: SpeciesClassifier | None = None
 
     @classmethod
     def load(
@@ -125,13 +128,15 @@ class OnnxSegmenter:
             facts=facts,
             tta=tta,
             threshold=facts.threshold if threshold is None else threshold,
+            classifier=_classifier_of(model, path),
         )
 
     def working_probability(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Probability ``(H, W)`` at the working size, of an RGB image ``(H0, W0, 3)``."""
-        return average(lambda view: self._one_view(turn(image, view)), self.tta)
+        return average(lambda view: self._one_view(turn(image, view))[0], self.tta)
 
-    def _one_view(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def _one_view(self, image: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        """Probability ``(H, W)``, and features ``(C, h, w)`` where species are named."""
         size = working_size(
             (image.shape[0], image.shape[1]),
             fit=self.facts.fit,
@@ -140,12 +145,44 @@ class OnnxSegmenter:
             patch_multiple=self.facts.patch_multiple,
         )
         pixels = to_pixels(image, size).transpose(1, 2, 0)
-        (probability,) = self.network(np.ascontiguousarray(pixels)[None])
-        return np.asarray(probability, np.float32)
+        images = np.ascontiguousarray(pixels)[None]
+        if isinstance(self.network, Compiled):
+            found = self.network.results(images)
+        else:
+            found = [self.network(images)]
+        return [np.asarray(batch[0], np.float32) for batch in found]
 
     def probability(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """How probably each pixel ``(H0, W0)`` of an RGB image ``(H0, W0, 3)`` is fish, 0 to 1."""
         return at_size(from_levels(to_levels(self.working_probability(image))), image.shape[:2])
+
+    def answer(self, image: NDArray[np.uint8]) -> Answer:
+        """The probability, and the features of the image ``(H0, W0, 3)`` itself for its species."""
+        features: list[NDArray[np.float32]] = []
+
+        def one_view(view: int) -> NDArray[np.float32]:
+            probability, *others = self._one_view(turn(image, view))
+            if view == 0:
+                features.extend(others)
+            return probability
+
+        levels = to_levels(average(one_view, self.tta))
+        probability = at_size(from_levels(levels), image.shape[:2])
+        return Answer(probability, features=features[0] if features else None)
+
+
+def _classifier_of(model: Any, where: Path) -> SpeciesClassifier | None:
+    text = metadata_of(model, SPECIES_KEY)
+    if text is None:
+        return None
+    try:
+        return SpeciesClassifier.of_metadata(text)
+    except ValueError as error:
+        raise ModelError(
+            f"the species of this model cannot be read: {error}",
+            where=where,
+            remedy="export it again",
+        ) from None
 
 
 def facts_of(model: Any, where: object) -> ModelFacts:

@@ -20,6 +20,7 @@ from fishseg.features.compute import features_of
 from fishseg.images.resizing import at_size, to_pixels, working_size
 from fishseg.metrics.familiarity import Familiarity, Seen
 from fishseg.prediction.model import THRESHOLD, Answer, from_levels, to_levels
+from fishseg.prediction.species import SpeciesClassifier
 from fishseg.prediction.tta import average, turn
 
 
@@ -34,6 +35,7 @@ class Segmenter:
     tta: int = 1
     threshold: float = THRESHOLD
     familiarity: Familiarity | None = None
+    classifier: SpeciesClassifier | None = None
 
     @classmethod
     def load(
@@ -112,19 +114,24 @@ class Segmenter:
         return at_size(from_levels(self.levels(image)), (image.shape[0], image.shape[1]))
 
     def answer(self, image: NDArray[np.uint8]) -> Answer:
-        """The probability, and how the image ``(H0, W0, 3)`` itself looks to the backbone."""
-        seen: list[Seen] = []
+        """The probability, and what the image ``(H0, W0, 3)`` itself looks like to the backbone."""
+        own: list[NDArray[np.float32]] = []
 
         def one_view(view: int) -> NDArray[np.float32]:
             probability, features = self._one_view(turn(image, view))
-            if view == 0 and self.familiarity is not None:
-                embedding = self.familiarity.embed(features[0].float().cpu().numpy())
-                seen.append(Seen(self.familiarity, embedding))
+            if view == 0 and (self.classifier or self.familiarity):
+                own.append(features[0].float().cpu().numpy())
             return probability
 
         levels = to_levels(average(one_view, self.tta))
         probability = at_size(from_levels(levels), (image.shape[0], image.shape[1]))
-        return Answer(probability, seen[0] if seen else None)
+        if not own:
+            return Answer(probability)
+        return Answer(
+            probability,
+            seen=self.familiarity and Seen(self.familiarity, self.familiarity.embed(own[0])),
+            features=own[0] if self.classifier else None,
+        )
 
     def mask(self, image: NDArray[np.uint8]) -> NDArray[np.bool_]:
         """The fish ``(H0, W0)`` in an RGB image ``(H0, W0, 3)``."""

@@ -125,6 +125,20 @@ class Predictions:
             except (OSError, SafetensorError) as error:
                 raise self._unreadable(error) from None
 
+    def check_decoder(self, sha256: str) -> None:
+        """Refuse predictions of another decoder than that of a `decoder_sha256`.
+
+        Raises:
+            CacheError: another one made them.
+        """
+        if self.about.get("decoder_sha256") != sha256:
+            raise CacheError(
+                "these are the predictions of another decoder than the one that is here",
+                where=self._folder,
+                expected=f"those of the decoder with sha256 {sha256}",
+                remedy="dvc repro evaluate",
+            )
+
     def _unreadable(self, error: Exception) -> CacheError:
         return CacheError(
             f"the predictions cannot be read: {' '.join(str(error).split())}",

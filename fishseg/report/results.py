@@ -50,21 +50,34 @@ def read_results(metrics: Path) -> dict[str, Any]:
     """The numbers of the page, as JSON knows them; None for what no stage has measured.
 
     Returns:
-        ``splits``, ``leak``, ``training``, ``audit`` and ``robustness`` as their files say them,
-        ``epochs`` as a list of rows.
+        ``splits``, ``leak``, ``training``, ``audit``, ``species`` and ``robustness`` as their files
+        say them, ``epochs`` and ``species_classes`` as lists of rows.
 
     Raises:
         DataError: a file is missing or damaged.
     """
-    robustness = metrics / "robustness.json"
+    robustness, species = metrics / "robustness.json", metrics / "classify.json"
     return {
         "splits": read_json(metrics / "evaluate.json"),
         "leak": read_json(metrics / "split.json"),
         "training": read_json(metrics / "train.json"),
         "audit": read_json(metrics / "audit.json"),
         "robustness": read_json(robustness) if robustness.exists() else None,
+        "species": read_json(species) if species.exists() else None,
+        "species_classes": _read_species(metrics) if species.exists() else [],
         "epochs": as_records(read_table(metrics / "train" / "epochs.csv")),
     }
+
+
+def _read_species(metrics: Path) -> list[dict[str, Any]]:
+    numbers = {name: [""] for name in ("recall", "precision", "n_images")}
+    table = read_table(
+        metrics / "classify" / "per_class.csv",
+        dtype={**dict.fromkeys(numbers, "float64"), "class_name": "str", "taken_for": "str"},
+        keep_default_na=False,
+        na_values=numbers,
+    )
+    return as_records(table)
 
 
 def read_table(path: Path, **options: Any) -> pd.DataFrame:

@@ -82,20 +82,23 @@ class RobustnessResult:
 
 
 def measure(
-    inventory: pd.DataFrame,
-    manifest: pd.DataFrame,
+    samples: pd.DataFrame,
     model: ProbabilityModel,
     params: RobustnessParams,
 ) -> RobustnessResult:
     """Try a model on val photographs, as they are and corrupted.
 
+    Args:
+        samples: a row a sample with the inventory's columns that name and size its files, and its
+            ``split``.
+        model: to be tried.
+        params: on how many, and in how many ways.
+
     Raises:
         DataError: a file that can no longer be read.
     """
-    val = manifest.loc[manifest["split"] == "val", "sample_id"]
-    samples = choose_samples(
-        inventory[inventory["sample_id"].isin(val)], params.images, seed=params.seed
-    )
+    val = samples[(samples["split"] == "val") & (samples["mask_status"] != "rejected")]
+    samples = choose_samples(val, params.images, seed=params.seed)
     ways = deal(len(samples), params.corruptions, seed=params.seed)
     n_trials = sum(1 + len(one) for one in ways)
     rows = []

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from fishseg import decoders, devices, store
-from fishseg.decoders.files import WEIGHTS_NAME, DecoderCard, load_decoder
+from fishseg.decoders.files import WEIGHTS_NAME, DecoderCard, load_decoder, origin
 from fishseg.errors import ParameterError, TrainingError
 from fishseg.features.loading import Loader
 from fishseg.features.shards import Batch, FeatureCache
@@ -220,7 +220,7 @@ def train(
     decoder = progress.average
     decoder.load_state_dict(progress.best_state)
     checkpoint.remove()
-    return _result(run, progress, _count_logits(run, decoder))
+    return _result(run, manifest, progress, _count_logits(run, decoder))
 
 
 def _name(run: Run, manifest: pd.DataFrame) -> str:
@@ -444,7 +444,9 @@ def _record(
     }
 
 
-def _result(run: Run, progress: Progress, logits: LogitHistogram) -> TrainingResult:
+def _result(
+    run: Run, manifest: pd.DataFrame, progress: Progress, logits: LogitHistogram
+) -> TrainingResult:
     temperature = logits.fit_temperature()
     epochs = pd.DataFrame(progress.epochs)
     last = run.params.keep == "last"
@@ -478,6 +480,7 @@ def _result(run: Run, progress: Progress, logits: LogitHistogram) -> TrainingRes
         temperature=temperature,
         # A sample is called CLASS/STEM.
         trained_on=dict(sorted(Counter(map(_class_of, run.sample_ids["train"])).items())),
+        trained_from=origin(run.cache, manifest),
     )
     return TrainingResult(progress.average, card, pd.DataFrame(progress.steps), epochs, summary)
 

@@ -20,6 +20,8 @@ from fishseg import cli
 from fishseg.cli import models
 from fishseg.cli.models import Loaded
 from fishseg.cli.results import DiskFullError, Results
+from fishseg.prediction.model import Answer
+from fishseg.prediction.species import Distance, Regression, SpeciesClassifier
 
 
 class BrightModel:
@@ -48,6 +50,45 @@ def model(
     model = BrightModel()
     use(monkeypatch, model, "bright")
     return model
+
+
+class NamingModel(BrightModel):
+    """Its features are the brightness of 2x3 patches, and what is darker there is bass."""
+
+    def __init__(self, classifier: SpeciesClassifier) -> None:
+        super().__init__()
+        self.classifier = classifier
+
+    def answer(self, image: NDArray[np.uint8]) -> Answer:
+        grey = image.max(axis=2).astype(np.float32)
+        patches = grey.reshape(2, grey.shape[0] // 2, 3, grey.shape[1] // 3).mean(axis=(1, 3))
+        return Answer(self.probability(image), features=np.stack([patches, 0 * patches]))
+
+
+@pytest.fixture
+def naming(model: BrightModel, monkeypatch: pytest.MonkeyPatch) -> NamingModel:
+    """Of patches of 20 grey levels bass, of 60 bream, of more than 100 unknown."""
+    one = np.array([[1, 0], [0, 1]], np.float32)
+    regression = Regression(
+        weight=np.array([[-0.1, 0], [0.1, 0]], np.float32), bias=np.array([4, -4], np.float32)
+    )
+    distance = Distance(
+        class_whitening=one,
+        class_centres=np.array([[20, 0], [60, 0]], np.float32),
+        whitening=0 * one,
+        centre=np.zeros(2, np.float32),
+    )
+    classifier = SpeciesClassifier(
+        classes=("bass", "bream"),
+        features={},
+        regression=regression,
+        distance=distance,
+        threshold=40.0**2,
+        trained_on={},
+    )
+    naming = NamingModel(classifier)
+    use(monkeypatch, naming, "naming")
+    return naming
 
 
 def run(*arguments: object) -> int | str | None:
@@ -97,6 +138,33 @@ def test_masks_overlays_and_a_row_a_fish(model: BrightModel) -> None:
         assert set(np.unique(mask)) == {0, 255}
         assert Image.open(f"out/overlays/{name}.png").size == (90, 60)
     assert not Path("out/probabilities").exists()
+
+
+def test_each_fish_is_named_by_what_lies_under_it(naming: NamingModel) -> None:
+    """Three fish that fill 12%, 30% and 80% of their patches with 255."""
+    save("a.png", (5, 5, 10, 11), (35, 5, 20, 14), (62, 31, 26, 28))
+    assert run("a.png", "--out", "out") == 0
+    rows = sorted(table(), key=lambda row: int(row["area_px"]))
+    assert [row["species"] for row in rows] == ["bass", "bream", "unknown"]
+    assert [float(row["species_probability"]) > 0.7 for row in rows[:2]] == [True, True]
+    assert rows[2]["species_probability"] == ""
+
+
+def test_a_mask_drawn_by_hand_is_named_too(naming: NamingModel) -> None:
+    save("a.png", (5, 5, 10, 11))
+    assert run("a.png", "--out", "out") == 0
+    drawn = np.zeros((60, 90), np.uint8)
+    drawn[5:16, 5:12] = 255
+    Image.fromarray(drawn).save("out/masks/a.png")
+    assert run("a.png", "--out", "out") == 0
+    (row,) = table()
+    assert (row["mask_from"], row["species"], row["area_px"]) == ("hand", "bass", "77")
+
+
+def test_without_a_classifier_there_are_no_columns_of_species(model: BrightModel) -> None:
+    save("a.png", (20, 20, 40, 10))
+    assert run("a.png", "--out", "out") == 0
+    assert not any("species" in column for column in table()[0])
 
 
 @pytest.mark.parametrize(

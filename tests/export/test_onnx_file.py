@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -25,8 +26,15 @@ from fishseg.export import onnx_file
 from fishseg.export.model_card import agreement_lines
 from fishseg.export.onnx_file import Exported
 from fishseg.params import BackboneParams
-from fishseg.prediction.onnx_model import DECODER, WHOLE, ModelFacts, OnnxSegmenter
+from fishseg.prediction.onnx_model import (
+    DECODER,
+    SPECIES_KEY,
+    WHOLE,
+    ModelFacts,
+    OnnxSegmenter,
+)
 from fishseg.prediction.segmenter import Segmenter
+from fishseg.prediction.species import Distance, Regression, SpeciesClassifier, feature_facts
 
 CPU = torch.device("cpu")
 VIT = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 56}
@@ -323,3 +331,78 @@ def test_the_command_writes_model_and_card_or_nothing(
     assert run("--out", "out/head.onnx") == 0
     assert sorted(path.name for path in Path("out").iterdir()) == ["head.md", "head.onnx"]
     assert "`features`" in Path("out/head.md").read_text()
+
+
+def with_species(segmenter: Segmenter) -> Segmenter:
+    """The segmenter with two species that are told apart by the mean of its features."""
+    channels = segmenter.card.in_channels
+    rng = np.random.default_rng(0)
+    row = rng.standard_normal(channels).astype(np.float32) / channels
+    eye = np.eye(channels, dtype=np.float32)
+    classifier = SpeciesClassifier(
+        classes=("bass", "bream"),
+        features=feature_facts(vars(segmenter.card)),
+        regression=Regression(weight=np.stack([row, -row]), bias=np.zeros(2, np.float32)),
+        distance=Distance(
+            class_whitening=eye,
+            class_centres=np.zeros((2, channels), np.float32),
+            whitening=0 * eye,
+            centre=np.zeros(channels, np.float32),
+        ),
+        threshold=1e6,
+        trained_on={"bass": 1, "bream": 1},
+    )
+    return dataclasses.replace(segmenter, classifier=classifier)
+
+
+def test_species_travel_in_the_file_and_agree_with_torch(
+    segmenter: Segmenter, tmp_path: Path
+) -> None:
+    naming = with_species(segmenter)
+    exported = onnx_file.export(naming, part=WHOLE, opset=18, pictures=PICTURES)
+    assert 0 <= exported.agreement.max_species_difference < 1e-3
+    assert "of a species by" in next(iter(agreement_lines(exported)))
+    onnx_file.write(exported, tmp_path / "model.onnx", model_card="")
+    in_use = OnnxSegmenter.load(tmp_path / "model.onnx")
+    assert in_use.classifier is not None
+    assert naming.classifier is not None
+    assert in_use.classifier.to_bytes() == naming.classifier.to_bytes()
+    names = set()
+    for image in PICTURES:
+        ours, theirs = in_use.answer(image), naming.answer(image)
+        assert ours.features is not None
+        assert theirs.features is not None
+        assert np.abs(ours.features - theirs.features).max() < 1e-2
+        mask = np.ones(image.shape[:2], np.bool_)
+        found, expected = (
+            classifier.name(features, mask)
+            for classifier, features in (
+                (in_use.classifier, ours.features),
+                (naming.classifier, theirs.features),
+            )
+        )
+        assert found is not None
+        assert expected is not None
+        assert found.name == expected.name
+        assert found.probability == pytest.approx(expected.probability, abs=1e-3)
+        names.add(found.name)
+        assert np.abs(ours.probability - in_use.probability(image)).max() == 0
+
+
+def test_a_file_without_species_names_none(model_file: Path) -> None:
+    in_use = OnnxSegmenter.load(model_file)
+    assert in_use.classifier is None
+    assert in_use.answer(PICTURES[0]).features is None
+
+
+def test_species_that_are_damaged_are_refused(segmenter: Segmenter, tmp_path: Path) -> None:
+    exported = onnx_file.export(with_species(segmenter), part=WHOLE, opset=18, pictures=[])
+    path = tmp_path / "model.onnx"
+    onnx_file.write(exported, path, model_card="")
+    model = onnx.load(path)
+    for entry in model.metadata_props:
+        if entry.key == SPECIES_KEY:
+            entry.value = "{}"
+    onnx.save(model, path)
+    with pytest.raises(ModelError, match="export it again"):
+        OnnxSegmenter.load(path)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -11,8 +12,15 @@ import torch
 from fishseg import devices, splits, tables
 from fishseg.audit.inventory import build_inventory
 from fishseg.backbones import load_backbone
-from fishseg.decoders.files import CARD_NAME, load_decoder, save_decoder
-from fishseg.errors import BackboneError
+from fishseg.decoders.files import (
+    CARD_NAME,
+    check_origin,
+    decoder_sha256,
+    load_decoder,
+    read_card,
+    save_decoder,
+)
+from fishseg.errors import BackboneError, CacheError
 from fishseg.evaluation import files, predicting, scoring
 from fishseg.features.extraction import extract
 from fishseg.features.shards import FeatureCache
@@ -22,6 +30,7 @@ from fishseg.metrics.familiarity import Familiarity
 from fishseg.params import EvaluateParams, FeaturesParams, SplitParams, TrainParams
 from fishseg.prediction import tta
 from fishseg.prediction.fine import FineModel
+from fishseg.prediction.pooled import Pooled
 from fishseg.prediction.segmenter import Segmenter
 from fishseg.prediction.stored import Predictions
 from fishseg.training import loop
@@ -179,7 +188,9 @@ def test_the_evaluation_writes_predictions_and_tables(
         card=card,
         params=EVALUATE,
         device=CPU,
+        decoder_sha256=decoder_sha256(decoder_folder),
         predictions=workspace / "predictions",
+        pooled=workspace / "pooled",
         tables=workspace / "tables",
     )
     assert [summary[split]["n_images"] for split in tables.SPLITS] == [4, 2, 2]
@@ -196,6 +207,33 @@ def test_the_evaluation_writes_predictions_and_tables(
     stored = Predictions(workspace / "predictions")
     assert stored.about["decoder"] == card.decoder
     assert list(stored.samples["sample_id"]) == list(manifest["sample_id"])
+    stored.check_decoder(decoder_sha256(decoder_folder))
+    with pytest.raises(CacheError, match="dvc repro evaluate"):
+        stored.check_decoder("0" * 64)
+    pooled = Pooled.read(workspace / "pooled")
+    assert list(pooled.samples["sample_id"]) == list(manifest["sample_id"])
+    assert pooled.features["backbone"]["weights_sha256"] == card.backbone["weights_sha256"]
+    # By hand, for one: each patch counts by the share of it that the mask covers.
+    batch = cache.batch([manifest["sample_id"].iloc[3]])
+    features = batch.features[0].double()
+    _, height, width = features.shape
+    share = torch.nn.functional.adaptive_avg_pool2d(batch.target(), (height, width))[0, 0]
+    expected = (features * share).sum(dim=(1, 2)) / share.sum()
+    assert pooled.given[3] == pytest.approx(expected.numpy(), rel=1e-3, abs=1e-3)
+    assert pooled.predicted.shape == pooled.given.shape
+
+
+def test_a_decoder_is_measured_on_what_it_was_trained_from_alone(
+    manifest: pd.DataFrame, cache: FeatureCache, decoder_folder: Path
+) -> None:
+    card = read_card(decoder_folder)
+    check_origin(card, cache, manifest)
+    other = manifest.assign(split=manifest["split"].replace({"test": "val"}))
+    with pytest.raises(CacheError, match="other split"):
+        check_origin(card, cache, other)
+    elsewhere = dataclasses.replace(card, trained_from={})
+    with pytest.raises(CacheError, match="other features"):
+        check_origin(elsewhere, cache, manifest)
 
 
 def test_a_rejected_mask_counts_in_the_raw_score_alone(

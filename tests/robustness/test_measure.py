@@ -48,6 +48,8 @@ def inventory(tmp_path: Path) -> pd.DataFrame:
                 "image_path": str(tmp_path / f"image{number:02d}.png"),
                 "mask_path": str(tmp_path / f"mask{number:02d}.png"),
                 "mask_rule": ">127",
+                "mask_status": "ok",
+                "split": "val",
                 "height": 60,
                 "width": 80,
             }
@@ -56,13 +58,8 @@ def inventory(tmp_path: Path) -> pd.DataFrame:
 
 
 @pytest.fixture
-def manifest(inventory: pd.DataFrame) -> pd.DataFrame:
-    return inventory[["sample_id", "class_name", "group_id"]].assign(split="val")
-
-
-@pytest.fixture
-def result(inventory: pd.DataFrame, manifest: pd.DataFrame) -> measure.RobustnessResult:
-    return measure.measure(inventory, manifest, RedderThanBlue(), PARAMS)
+def result(inventory: pd.DataFrame) -> measure.RobustnessResult:
+    return measure.measure(inventory, RedderThanBlue(), PARAMS)
 
 
 def test_one_image_of_each_class_before_a_second_of_any(inventory: pd.DataFrame) -> None:
@@ -91,9 +88,9 @@ def test_the_choice_follows_the_seed_and_not_the_order_of_the_rows(
     assert len(set(chosen)) > 1
 
 
-def test_only_val_is_looked_at(inventory: pd.DataFrame, manifest: pd.DataFrame) -> None:
-    manifest["split"] = np.where(manifest["class_name"] == "b", "val", "test")
-    result = measure.measure(inventory, manifest, RedderThanBlue(), PARAMS)
+def test_only_val_is_looked_at(inventory: pd.DataFrame) -> None:
+    inventory["split"] = np.where(inventory["class_name"] == "b", "val", "test")
+    result = measure.measure(inventory, RedderThanBlue(), PARAMS)
     assert {trial.sample_id[0] for trial in result.examples} == {"b"}
 
 
@@ -145,11 +142,9 @@ def test_every_corruption_at_every_degree(result: measure.RobustnessResult) -> N
     assert len({trial.sample_id for trial in result.examples}) == 9
 
 
-def test_a_model_is_measured_against_what_is_to_be_seen(
-    inventory: pd.DataFrame, manifest: pd.DataFrame
-) -> None:
+def test_a_model_is_measured_against_what_is_to_be_seen(inventory: pd.DataFrame) -> None:
     every = RobustnessParams(images=3, corruptions=33, seed=0)
-    summary = measure.measure(inventory, manifest, RedderThanBlue(), every).summary
+    summary = measure.measure(inventory, RedderThanBlue(), every).summary
     assert (summary["n_images"], summary["n_trials"]) == (3, 99)
     assert summary["clean"] == {"mean_iou": 1.0, "boundary_iou": 1.0}
     # The truth turns and shrinks with the image; this model does not mind where fish are.
@@ -213,11 +208,10 @@ def test_a_model_that_finds_nothing_retains_nothing() -> None:
 
 def test_the_table_holds_the_corruptions_alone_and_the_same_bytes_twice(
     inventory: pd.DataFrame,
-    manifest: pd.DataFrame,
     result: measure.RobustnessResult,
     tmp_path: Path,
 ) -> None:
-    again = measure.measure(inventory, manifest, RedderThanBlue(), PARAMS)
+    again = measure.measure(inventory, RedderThanBlue(), PARAMS)
     for name, found in (("first", result), ("second", again)):
         measure.write_table(found.table, tmp_path / name)
     written = pd.read_csv(tmp_path / "first/severity.csv")
@@ -228,8 +222,8 @@ def test_the_table_holds_the_corruptions_alone_and_the_same_bytes_twice(
     assert first == second
 
 
-def test_a_file_that_is_gone_is_named(inventory: pd.DataFrame, manifest: pd.DataFrame) -> None:
+def test_a_file_that_is_gone_is_named(inventory: pd.DataFrame) -> None:
     for path in inventory["image_path"]:
         Path(path).unlink()
     with pytest.raises(DataError, match=r"image\d\d.png"):
-        measure.measure(inventory, manifest, RedderThanBlue(), PARAMS)
+        measure.measure(inventory, RedderThanBlue(), PARAMS)

@@ -7,6 +7,7 @@ showTraining(content);
 // The table of classes stands above the images that it filters.
 let browser = null;
 showClasses(content, (name) => browser.filterByClass(name));
+showSpecies(content);
 showRobustness(content.robustness, content.figures.robustness);
 showCalibration(content.splits, content.figures.calibration);
 showAudit(content.audit, content.figures.audit);

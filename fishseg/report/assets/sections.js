@@ -1,5 +1,5 @@
-// Classes, robustness, calibration, audit, parameters: one section each, the first four left out where
-// nothing was measured.
+// Classes, species, robustness, calibration, audit, parameters: one section each, all but the last left
+// out where nothing was measured.
 
 function showClasses({ splits, class_names: names, images }, filterByClass) {
   const slugs = [...new Set(["val", "test"].flatMap((split) => Object.keys(splits[split]?.per_class ?? {})))];
@@ -60,6 +60,51 @@ function stripAxis(floor, width) {
     ticks(floor, 1, Math.max(2, width / 60)).map((value) =>
       svg("text", { class: "tick-label", x: x(value), y: 12, "text-anchor": value === 1 ? "end" : "middle" }, decimal(value, 1)),
     ),
+  );
+}
+
+/** How well each species is recognised, hardest first; nothing where none were learned. */
+function showSpecies({ species, species_classes: classes, class_names: names }) {
+  if (!species?.classifier) return;
+  const of = (split, name) => classes.find((row) => row.split === split && row.class_name === name) ?? {};
+  const recall = (name) => of("val", name).recall ?? of("test", name).recall ?? 1;
+  const auroc = (name) => {
+    const slug = Object.keys(names).find((key) => names[key] === name);
+    return species.unknown.val?.per_class?.[slug]?.auroc;
+  };
+  const rows = [...species.classes]
+    .sort((left, right) => recall(left) - recall(right) || (left < right ? -1 : 1))
+    .map((name) => [
+      name,
+      ...["recall", "precision"].flatMap((key) => ["val", "test"].map((split) => decimal(of(split, name)[key], 2))),
+      of("val", name).taken_for || of("test", name).taken_for || "–",
+      decimal(auroc(name), 2),
+    ]);
+  const right = ["val", "test"].map((split) => {
+    const found = species[split].predicted;
+    if (!isNumber(found.accuracy)) return "";
+    const interval = `[${percent(found.accuracy_ci_low)}, ${percent(found.accuracy_ci_high)}]`;
+    return ` ${SPLIT_NAMES[split]}: ${percent(found.accuracy)} ${interval} of ${count(found.n_images, "image")} of ${count(found.n_groups, "photograph")} are right.`;
+  });
+  const unknown = species.unknown.val ?? {};
+  const strangers = isNumber(unknown.auroc)
+    ? ` A species that was left out is told from the others with an AUROC of ${decimal(unknown.auroc, 2)} [${decimal(unknown.auroc_ci_low, 2)}, ${decimal(unknown.auroc_ci_high, 2)}] on val.`
+    : "";
+  const leftOut = Object.keys(species.left_out);
+  const short = (name, split) => [name, element("span", { class: `key ${split}` }, split)];
+  section(
+    "species",
+    "Species",
+    element("p", { class: "lead" }, `Named from the features under the predicted mask.${right.join("")}${strangers}`),
+    scrollable(
+      "Scores of each species",
+      table(
+        "metrics",
+        ["Species", short("Recall", "val"), short("Recall", "test"), short("Precision", "val"), short("Precision", "test"), "Mistaken for", "AUROC if left out"],
+        rows,
+      ),
+    ),
+    leftOut.length === 0 ? [] : element("p", { class: "note" }, `Left out, with one photograph in train: ${leftOut.join(", ")}.`),
   );
 }
 
