@@ -1,0 +1,173 @@
+"""The scale of a picture from the ruler in it.
+
+A ruler is what is long, straight and evenly ticked, and whose ticks are long and short as those of
+a scale are. What is ticked otherwise (a fence, a net, a barcode, a checkerboard) has no answer, and
+neither has a ruler that leaves doubt: a wrong scale is worse than none.
+
+1. `combs`: rows of parallel strokes at equal distances, at several sizes of the picture.
+2. `ticks`: where each of a row's ticks is, to a fraction of a pixel, and how long it is.
+3. `units`: millimetres or inches, from the pattern of the lengths.
+
+Coordinates are ``(x, y)`` in pixels from the image's top left corner; a pixel is an area.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from fishseg.measurement.ruler.combs import Floats, find_combs
+from fishseg.measurement.ruler.ticks import Ticks, measure_ticks
+from fishseg.measurement.ruler.units import Unit, tell_unit
+
+__all__ = ["CONFIDENT", "Ruler", "find_ruler"]
+
+CONFIDENT = 0.5
+"""From which confidence on a scale is used."""
+
+_ENLARGED_BELOW_PX = 1_500_000  # ticks of small pictures are too small for segments
+_SIDES_PX = (1600, 3200)  # the picture is searched small first: most ticks are large enough
+_DISAGREE = 0.02
+_MOST_BENT = 0.6  # steps that a row of ticks may leave a straight line
+_MARGIN = 8.0  # nats between two units
+_SPREAD = 0.25  # a scale that changes by more along the ruler says little of the fish
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Ruler:
+    """What was taken for a ruler.
+
+    Attributes:
+        mm_per_px: its scale, the median along it.
+        confidence: 0 to 1; see `CONFIDENT`.
+        unit: of its finest ticks: ``mm``, ``half mm``, ``1/16 inch``, …
+        spread: by what share the scale changes from one end to the other, for the slant of the
+            camera.
+        places, tips: (N, 2), the ticks, from within the shortest to the end of each.
+    """
+
+    mm_per_px: float
+    confidence: float
+    unit: str
+    spread: float
+    places: Floats
+    tips: Floats
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Search:
+    """What came of looking for a ruler.
+
+    Attributes:
+        ruler: the best; None where there is none to be taken seriously.
+        doubt: why its scale is not to be used; empty where it is.
+    """
+
+    ruler: Ruler | None
+    doubt: str
+
+    @property
+    def mm_per_px(self) -> float | None:
+        """The scale, where there is no doubt."""
+        return None if self.ruler is None or self.doubt else self.ruler.mm_per_px
+
+
+def find_ruler(image: NDArray[np.uint8]) -> Search:
+    """Look for a ruler and read its scale.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+    """
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    side = max(grey.shape)
+    factors = sorted({min(1.0, size / side) for size in (*_SIDES_PX, side)})
+    if grey.size < _ENLARGED_BELOW_PX:
+        factors.append(2.0)
+    tried: list[_Reading] = []
+    for factor in factors:
+        tried += _read_all(grey, factor)
+        good = [one for one in tried if not one.doubt]
+        if good:
+            return _agreed(good)
+    if not tried:
+        return Search(ruler=None, doubt="no ruler was found")
+    best = max(tried, key=lambda one: (one.stage, len(one.ticks.index)))
+    return Search(ruler=best.ruler, doubt=best.doubt)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Reading:
+    ticks: Ticks
+    ruler: Ruler | None
+    doubt: str
+    stage: int  # how far it came
+
+
+def _read_all(grey: NDArray[np.uint8], factor: float) -> list[_Reading]:
+    if factor != 1:
+        how = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
+        sized = np.asarray(cv2.resize(grey, None, fx=factor, fy=factor, interpolation=how))
+    else:
+        sized = grey
+    readings = []
+    for comb in find_combs(sized.astype(np.uint8), factor):
+        of_inks = [_read(ticks) for ticks in measure_ticks(grey, comb)]
+        if of_inks:
+            readings.append(max(of_inks, key=_merit))
+    return readings
+
+
+def _merit(one: _Reading) -> tuple[int, float]:
+    return one.stage, 0.0 if one.ruler is None else one.ruler.confidence
+
+
+def _read(ticks: Ticks) -> _Reading:
+    if ticks.bend > _MOST_BENT:
+        return _Reading(ticks=ticks, ruler=None, stage=1, doubt=(
+            "what is ticked is not straight, a tape perhaps: it gives no scale"
+        ))  # fmt: skip
+    unit = tell_unit(ticks.index, ticks.lengths_px)
+    if unit is None or ticks.parts > 1:
+        return _Reading(ticks=ticks, ruler=None, stage=0, doubt=(
+            "no ruler was found: what is evenly ticked has no long and short ticks as of a scale"
+        ))  # fmt: skip
+    ruler = _ruler(ticks, unit)
+    if unit.margin < _MARGIN:
+        doubt = "the ruler's ticks do not tell millimetres from inches"
+    elif ruler.spread > _SPREAD:
+        doubt = f"the ruler's scale changes by {ruler.spread:.0%} along it: the camera is too aslant"
+    elif ruler.confidence < CONFIDENT:
+        doubt = f"what may be a ruler is too unclear (confidence {ruler.confidence:.2f})"
+    else:
+        doubt = ""
+    return _Reading(ticks=ticks, ruler=ruler, stage=2, doubt=doubt)
+
+
+def _ruler(ticks: Ticks, unit: Unit) -> Ruler:
+    steps = ticks.steps_px
+    # Ticks that were not seen, places that are uneven, lengths that do not fit: each takes away.
+    even = math.exp(-((ticks.misfit / 0.12) ** 2))
+    confidence = ticks.seen**0.5 * even * max(unit.explained, 0.0)
+    return Ruler(
+        mm_per_px=unit.pattern.tick_mm / float(np.median(steps)),
+        confidence=round(min(confidence, 1.0), 4),
+        unit=unit.pattern.name,
+        spread=float(np.ptp(steps) / np.median(steps)),
+        places=ticks.places,
+        tips=ticks.tips,
+    )
+
+
+def _agreed(good: list[_Reading]) -> Search:
+    rulers = sorted((one.ruler for one in good if one.ruler), key=lambda one: -one.confidence)
+    best = rulers[0]
+    for other in rulers[1:]:
+        most = _DISAGREE + 0.5 * (best.spread + other.spread)
+        if abs(math.log(other.mm_per_px / best.mm_per_px)) > most:
+            two = f"{best.mm_per_px:.4g} and {other.mm_per_px:.4g}"
+            return Search(ruler=best, doubt=f"two rulers disagree: {two} mm in a pixel")
+    return Search(ruler=best, doubt="")
