@@ -28,7 +28,8 @@ SCALES: dict[str, tuple[float, Callable[[int], int]]] = {
     "mm": (1.0, lambda k: 0 if k % 10 == 0 else 1 if k % 5 == 0 else 2),
     "half mm": (0.5, lambda k: 0 if k % 20 == 0 else 1 if k % 10 == 0 else 2 if k % 2 == 0 else 3),
     "inch/16": (INCH_MM / 16, lambda k: 4 - _twos(k, 4)),
-    "inch/8": (INCH_MM / 8, lambda k: 3 - _twos(k, 3)),
+    # As on many rulers, where the half of an inch is marked like the whole.
+    "inch/16, halves": (INCH_MM / 16, lambda k: 3 - _twos(k, 3)),
     "inch/32": (INCH_MM / 32, lambda k: 5 - _twos(k, 5)),
 }
 # Paper and ink.
@@ -125,13 +126,22 @@ def draw_ruler(
         slant_degrees: by how much the camera looks aslant, about an axis that is drawn.
         centre: of the ruler, as shares of width and height.
         hidden: share of the ruler's length that something lies on.
-        blur_px, noise, quality: standard deviation of the blur in pixels, of the noise in grey
-            levels, and the JPEG's quality.
+        blur_px: standard deviation of the blur.
+        noise: standard deviation of the noise, in grey levels.
+        quality: of the JPEG.
         glare: how strong a light is mirrored on it, 0 to 1.
         ground: a surface of `fishseg.datasets.sample.anywhere.scenes`.
     """
     flat, cover = _flat(ruler, px_per_mm, hidden, rng)
-    place = _camera(ruler, rng, size, px_per_mm, degrees, slant_degrees, centre)
+    place = _camera(
+        ruler,
+        rng=rng,
+        size=size,
+        px_per_mm=px_per_mm,
+        degrees=degrees,
+        slant_degrees=slant_degrees,
+        centre=centre,
+    )
     picture = _ground(ground, size, rng)
     fine = (size[1] * _FINE, size[0] * _FINE)
     unit = np.diag([1 / (px_per_mm * _FINE), 1 / (px_per_mm * _FINE), 1])
@@ -150,7 +160,15 @@ def draw_ruler(
     shadow = cv2.GaussianBlur(alpha, (0, 0), 2 + 0.01 * size[1])[..., None]
     picture = picture * (1 - 0.3 * shadow) * (1 - alpha) + warped * alpha
     return Drawing(
-        picture=_photographed(picture, rng, blur_px, noise, glare, quality, alpha[..., 0]),
+        picture=_photographed(
+            picture,
+            rng,
+            blur_px=blur_px,
+            noise=noise,
+            glare=glare,
+            quality=quality,
+            alpha=alpha[..., 0],
+        ),
         to_picture=place,
         ruler=ruler,
     )
@@ -158,6 +176,7 @@ def draw_ruler(
 
 def _camera(
     ruler: Ruler,
+    *,
     rng: np.random.Generator,
     size: tuple[int, int],
     px_per_mm: float,
@@ -223,7 +242,8 @@ def _draw_scale(
     stroke = min(ruler.stroke_mm, 0.45 * step)
     for k, along in enumerate(feet):
         length = ruler.tick_mm * ruler.growth ** (lowest - rank(k))
-        _fill(flat, (3 + along, foot), (3 + along, foot + inwards * length), stroke * unit, unit, ink)
+        tip = (3 + along, foot + inwards * length)
+        _fill(flat, (3 + along, foot), tip, stroke_px=stroke * unit, unit=unit, ink=ink)
         if ruler.numbered and rank(k) == 0:
             number = sum(rank(i) == 0 for i in range(k))
             text, font = str(number), cv2.FONT_HERSHEY_SIMPLEX
@@ -234,13 +254,15 @@ def _draw_scale(
             thick = max(1, round(0.25 * unit))
             cv2.putText(flat, text, (round(x), round(y)), font, size, ink, thick, cv2.LINE_AA)
     if ruler.lined:
-        _fill(flat, (3, foot), (3 + feet[-1], foot), stroke * unit, unit, ink)
+        end = (3 + feet[-1], foot)
+        _fill(flat, (3, foot), end, stroke_px=stroke * unit, unit=unit, ink=ink)
 
 
 def _fill(
     flat: Picture,
     start: tuple[float, float],
     end: tuple[float, float],
+    *,
     stroke_px: float,
     unit: float,
     ink: tuple[int, int, int],
@@ -275,10 +297,11 @@ def _ground(name: str, size: tuple[int, int], rng: np.random.Generator) -> NDArr
 def _photographed(
     picture: NDArray[np.float32],
     rng: np.random.Generator,
+    *,
     blur_px: float,
     noise: float,
-    glare: float,
     quality: int,
+    glare: float = 0,
     alpha: NDArray[np.float32] | None = None,
 ) -> Picture:
     """Uneven light, glare, blur, noise and JPEG."""
@@ -309,18 +332,21 @@ def _photographed(
 
 def any_ruler(rng: np.random.Generator) -> Drawing:
     """A photograph of any of the rulers that are made, taken well or badly."""
-    scale = str(rng.choice(list(SCALES), p=[0.5, 0.15, 0.2, 0.1, 0.05]))
-    other = str(rng.choice([scale, "mm", "inch/16", "half mm"]))
+    scale = str(rng.choice(["mm", "half mm", "inch/16", "inch/32"], p=[0.55, 0.15, 0.25, 0.05]))
+    beside = [scale, "mm", "half mm"]
+    if not scale.startswith("inch"):
+        beside += ["inch/16", "inch/16, halves"]
+    other = str(rng.choice(beside))
     small = min(SCALES[name][0] for name in (scale, other))
-    height, width = [(800, 1200), (1200, 900), (1000, 1000), (1200, 1800)][rng.integers(4)]
+    size = [(800, 1200), (1200, 900), (1000, 1000), (1200, 1800)][rng.integers(4)]
     # The finest ticks stand at least six pixels apart, and 60 mm at least fit into the picture.
-    least, most = 6 / small, max(width, height) / 65
+    least, most = 6 / small, max(size) / 65
     px_per_mm = math.exp(rng.uniform(math.log(min(least, most)), math.log(most)))
     growth = rng.uniform(1.25, 1.5) if scale.startswith("inch") else rng.uniform(1.25, 1.6)
     ruler = Ruler(
         edges=(scale, other if rng.random() < 0.4 else None),
         # What lies far beyond the picture need not be drawn.
-        length_mm=float(min(rng.choice([100, 150, 200, 310]), 2.5 * max(height, width) / px_per_mm)),
+        length_mm=float(min(rng.choice([100, 150, 200, 310]), 2.5 * max(size) / px_per_mm)),
         width_mm=float(rng.uniform(25, 42)),
         tick_mm=float(rng.uniform(1.8, 3.2)),
         growth=float(growth),
@@ -339,7 +365,7 @@ def any_ruler(rng: np.random.Generator) -> Drawing:
     return draw_ruler(
         ruler,
         rng,
-        size=(height, width),
+        size=size,
         px_per_mm=px_per_mm,
         degrees=0.0 if cut else float(degrees),
         slant_degrees=float(rng.uniform(0, 15)) if rng.random() < 0.6 else 0.0,
@@ -351,3 +377,161 @@ def any_ruler(rng: np.random.Generator) -> Drawing:
         quality=int(rng.integers(60, 96)),
         ground=str(rng.choice(GROUNDS)),
     )
+
+
+# What is ticked and is no ruler
+
+
+def any_decoy(kind: str, rng: np.random.Generator) -> Picture:
+    """A photograph of one of `DECOYS`, turned and taken as rulers are."""
+    size = [(800, 1200), (1200, 900), (600, 800)][rng.integers(3)]
+    flat = DECOYS[kind]((round(0.7 * max(size)), round(1.1 * max(size))), rng)
+    turn = cv2.getRotationMatrix2D(
+        (flat.shape[1] / 2, flat.shape[0] / 2), float(rng.uniform(0, 360)), rng.uniform(0.5, 1)
+    )
+    turn[:, 2] += np.array(size[::-1]) / 2 - np.array(flat.shape[1::-1]) / 2
+    warped = cv2.warpAffine(flat, turn, size[::-1], flags=cv2.INTER_AREA)
+    cover = np.full(flat.shape[:2], 255, np.uint8)
+    alpha = cv2.warpAffine(cover, turn, size[::-1]).astype(np.float32)[..., None] / 255
+    picture = _ground(str(rng.choice(GROUNDS)), size, rng) * (1 - alpha) + warped * alpha
+    blur_px, noise = rng.uniform(0.4, 1.2), rng.uniform(1, 8)
+    return _photographed(picture, rng, blur_px=blur_px, noise=noise, quality=85)
+
+
+def _paper(shape: tuple[int, int], rng: np.random.Generator) -> Picture:
+    flat = np.empty((*shape, 3), np.uint8)
+    flat[:] = tuple(int(v) for v in rng.integers(200, 250, 3))
+    return flat
+
+
+def _bars(flat: Picture, xs: Floats, widths: Floats, heights: Floats, ink: int = 30) -> Picture:
+    """Upright bars from the upper border down."""
+    for x, width, height in zip(xs, widths, heights, strict=True):
+        corner = (round(x + width), round(height))
+        cv2.rectangle(flat, (round(x), 0), corner, (ink,) * 3, -1)
+    return flat
+
+
+def _checkerboard(shape: tuple[int, int], rng: np.random.Generator) -> Picture:
+    square = int(rng.integers(10, 70))
+    y, x = np.indices(shape) // square
+    return np.repeat((30 + 200 * ((x + y) % 2)).astype(np.uint8)[..., None], 3, axis=2)
+
+
+def _stripes(shape: tuple[int, int], rng: np.random.Generator) -> Picture:
+    step = rng.uniform(6, 40)
+    wave = np.sin(2 * np.pi * np.arange(shape[1]) / step) > rng.uniform(-0.6, 0.8)
+    rows = np.tile(np.where(wave, 40, 220).astype(np.uint8), (shape[0], 1))
+    return np.repeat(rows[..., None], 3, axis=2)
+
+
+def _net(shape: tuple[int, int], rng: np.random.Generator) -> Picture:
+    flat, step = _paper(shape, rng), float(rng.uniform(12, 50))
+    for k in range(-shape[0], shape[1] + shape[0], round(step)):
+        for reach in (shape[0], -shape[0]):
+            cv2.line(flat, (k, 0), (k + reach, shape[0]), (60, 80, 70), 2, cv2.LINE_AA)
+    return flat
+
+
+def _fish_scales(shape: tuple[int, int], rng: np.random.Generator) -> Picture:
+    flat, step = _paper(shape, rng), float(rng.uniform(14, 40))
+    for row, y in enumerate(np.arange(0, shape[0], 0.5 * step)):
+        for x in np.arange(0.5 * step * (row % 2), shape[1], step):
+            cv2.ellipse(flat, (round(x), round(y)), (round(0.55 * step),) * 2, 90, -80, 80,
+                        (70, 80, 84), 2, cv2.LINE_AA)  # fmt: skip
+    return flat
+
+
+def _fence(shape: tuple[int, int], rng: np.random.Generator) -> Picture:
+    """Posts, every so many of them higher, but not as on a scale."""
+    step, every = rng.uniform(10, 40), int(rng.choice([3, 4, 6, 7, 9]))
+    xs = np.arange(0, shape[1], step)
+    heights = np.where(np.arange(len(xs)) % every == 0, 0.6, 0.4) * shape[0]
+    return _bars(_paper(shape, rng), xs, np.full(len(xs), step * rng.uniform(0.2, 0.5)), heights)
+
+
+def _even_comb(shape: tuple[int, int], rng: np.random.Generator) -> Picture:
+    """Marks of one length, as a comb or the centimetres of a tape without finer ones."""
+    step = rng.uniform(8, 40)
+    xs = np.arange(0, shape[1], step)
+    heights = np.full(len(xs), rng.uniform(0.8, 4) * step)
+    return _bars(_paper(shape, rng), xs, np.full(len(xs), step * rng.uniform(0.15, 0.4)), heights)
+
+
+def _ragged_comb(shape: tuple[int, int], rng: np.random.Generator) -> Picture:
+    """Marks at even distances whose lengths follow no pattern, as grass or a fringe."""
+    step = rng.uniform(8, 30)
+    xs = np.arange(0, shape[1], step)
+    heights = step * rng.uniform(1, 5, len(xs))
+    return _bars(_paper(shape, rng), xs, np.full(len(xs), 0.25 * step), heights)
+
+
+def _barcode(shape: tuple[int, int], rng: np.random.Generator) -> Picture:
+    module = rng.uniform(3, 9)
+    edges = np.cumsum(module * rng.integers(1, 5, 200))
+    edges = edges[edges < shape[1] - 40]
+    xs, ends = edges[:-1:2], edges[1::2]
+    n = min(len(xs), len(ends))
+    heights = np.where(np.arange(n) % 12 == 0, 0.5, 0.45) * shape[0]
+    return _bars(_paper(shape, rng), xs[:n], ends[:n] - xs[:n], heights)
+
+
+def _colour_card(shape: tuple[int, int], rng: np.random.Generator) -> Picture:
+    flat, size = np.full((*shape, 3), 20, np.uint8), int(rng.integers(30, 90))
+    for y in range(8, shape[0] - size, size + 8):
+        for x in range(8, shape[1] - size, size + 8):
+            colour = tuple(int(v) for v in rng.integers(20, 250, 3))
+            cv2.rectangle(flat, (x, y), (x + size, y + size), colour, -1)
+    return flat
+
+
+def _ruled_paper(shape: tuple[int, int], rng: np.random.Generator) -> Picture:
+    flat, step = _paper(shape, rng), float(rng.uniform(12, 40))
+    for k, y in enumerate(np.arange(step, shape[0], step)):
+        thick = 2 if k % 5 == 0 and rng.random() < 0.5 else 1
+        cv2.line(flat, (0, round(y)), (shape[1], round(y)), (120, 150, 200), thick, cv2.LINE_AA)
+    cv2.line(flat, (90, 0), (90, shape[0]), (200, 80, 80), 1, cv2.LINE_AA)
+    return flat
+
+
+def _squared_paper(shape: tuple[int, int], rng: np.random.Generator) -> Picture:
+    flat, step = _paper(shape, rng), float(rng.uniform(8, 25))
+    for axis in (0, 1):
+        for k, at in enumerate(np.arange(0, shape[axis], step)):
+            start = (0, round(at)) if axis == 0 else (round(at), 0)
+            end = (shape[1], round(at)) if axis == 0 else (round(at), shape[0])
+            cv2.line(flat, start, end, (150, 180, 210), 2 if k % 10 == 0 else 1, cv2.LINE_AA)
+    return flat
+
+
+def _curved_tape(shape: tuple[int, int], rng: np.random.Generator) -> Picture:
+    """A measuring tape in a bow: its ticks are true, but no line holds them."""
+    flat = _paper(shape, rng)
+    radius, step = rng.uniform(0.5, 1.2) * shape[0], rng.uniform(7, 16)
+    centre = np.array([shape[1] / 2, radius + 0.15 * shape[0]])
+    for k in range(-80, 81):
+        turn = k * step / radius
+        if abs(turn) > 1.3:
+            continue
+        out = np.array([math.sin(turn), -math.cos(turn)])
+        length = step * (7 if k % 10 == 0 else 5 if k % 5 == 0 else 3)
+        a, b = centre + radius * out, centre + (radius - length) * out
+        ends = [np.round(np.stack([a, b]) * 16).astype(np.int32)]
+        cv2.polylines(flat, ends, False, (20, 20, 24), max(1, round(step / 5)), cv2.LINE_AA, 4)
+    return flat
+
+
+DECOYS: dict[str, Callable[[tuple[int, int], np.random.Generator], Picture]] = {
+    "checkerboard": _checkerboard,
+    "stripes": _stripes,
+    "net": _net,
+    "fish scales": _fish_scales,
+    "fence": _fence,
+    "even comb": _even_comb,
+    "ragged comb": _ragged_comb,
+    "barcode": _barcode,
+    "colour card": _colour_card,
+    "ruled paper": _ruled_paper,
+    "squared paper": _squared_paper,
+    "curved tape": _curved_tape,
+}

@@ -15,16 +15,21 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from fishseg.measurement.ruler.combs import Floats, find_combs
 from fishseg.measurement.ruler.ticks import Ticks, measure_ticks
 from fishseg.measurement.ruler.units import Unit, tell_unit
 
-__all__ = ["CONFIDENT", "Ruler", "find_ruler"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["CONFIDENT", "Ruler", "Search", "find_ruler"]
 
 CONFIDENT = 0.5
 """From which confidence on a scale is used."""
@@ -32,9 +37,12 @@ CONFIDENT = 0.5
 _ENLARGED_BELOW_PX = 1_500_000  # ticks of small pictures are too small for segments
 _SIDES_PX = (1600, 3200)  # the picture is searched small first: most ticks are large enough
 _DISAGREE = 0.02
+_CLEAR_DEPTH = 4
+_HALVES = "the ruler's longest ticks may be inches or halves of one"
 _MOST_BENT = 0.6  # steps that a row of ticks may leave a straight line
 _MARGIN = 8.0  # nats between two units
-_SPREAD = 0.25  # a scale that changes by more along the ruler says little of the fish
+_SLANT = 0.05  # a scale that changes by more is worth a remark
+_SPREAD = 0.5  # a scale that changes by more along the ruler says little of the fish
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -75,6 +83,44 @@ class Search:
         """The scale, where there is no doubt."""
         return None if self.ruler is None or self.doubt else self.ruler.mm_per_px
 
+    @property
+    def remark(self) -> str:
+        """What to know of a scale that is used; empty for nothing."""
+        if self.ruler is None or self.ruler.spread < _SLANT:
+            return ""
+        return (
+            f"the scale changes by {self.ruler.spread:.0%} along the ruler, for the camera looked "
+            "aslant: the one in its middle was taken"
+        )
+
+    @property
+    def strokes(self) -> tuple[Floats, bool] | None:
+        """Ends of the ticks of what was taken for a ruler, ``(N, 2, 2)``, and whether it is used.
+
+        None where there is nothing like one.
+        """
+        if self.ruler is None:
+            return None
+        return np.stack([self.ruler.places, self.ruler.tips], axis=1), not self.doubt
+
+    def as_record(self) -> dict[str, Any]:
+        """The same as JSON holds it."""
+        if self.ruler is None:
+            return {"doubt": self.doubt}
+        values = dataclasses.asdict(self.ruler)
+        points = {name: np.round(values[name], 2).tolist() for name in ("places", "tips")}
+        return {"doubt": self.doubt, **values, **points}
+
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any]) -> Search:
+        """What `as_record` gave."""
+        values = dict(record)
+        doubt = values.pop("doubt")
+        if not values:
+            return cls(ruler=None, doubt=doubt)
+        points = {name: np.array(values[name], np.float64) for name in ("places", "tips")}
+        return cls(ruler=Ruler(**{**values, **points}), doubt=doubt)
+
 
 def find_ruler(image: NDArray[np.uint8]) -> Search:
     """Look for a ruler and read its scale.
@@ -90,13 +136,13 @@ def find_ruler(image: NDArray[np.uint8]) -> Search:
     tried: list[_Reading] = []
     for factor in factors:
         tried += _read_all(grey, factor)
-        good = [one for one in tried if not one.doubt]
-        if good:
-            return _agreed(good)
+        search = _agreed([one for one in tried if not one.doubt])
+        if search is not None:
+            return search
     if not tried:
         return Search(ruler=None, doubt="no ruler was found")
-    best = max(tried, key=lambda one: (one.stage, len(one.ticks.index)))
-    return Search(ruler=best.ruler, doubt=best.doubt)
+    best = max(tried, key=_merit)
+    return Search(ruler=best.ruler, doubt=best.doubt or _HALVES)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -105,6 +151,7 @@ class _Reading:
     ruler: Ruler | None
     doubt: str
     stage: int  # how far it came
+    depth: int = 0  # how often the ticks halve the longest distance; 0 where they count by tens
 
 
 def _read_all(grey: NDArray[np.uint8], factor: float) -> list[_Reading]:
@@ -121,8 +168,9 @@ def _read_all(grey: NDArray[np.uint8], factor: float) -> list[_Reading]:
     return readings
 
 
-def _merit(one: _Reading) -> tuple[int, float]:
-    return one.stage, 0.0 if one.ruler is None else one.ruler.confidence
+def _merit(one: _Reading) -> tuple[int, float, int]:
+    sure = 0.0 if one.ruler is None else one.ruler.confidence
+    return one.stage, sure, len(one.ticks.index)
 
 
 def _read(ticks: Ticks) -> _Reading:
@@ -136,15 +184,20 @@ def _read(ticks: Ticks) -> _Reading:
             "no ruler was found: what is evenly ticked has no long and short ticks as of a scale"
         ))  # fmt: skip
     ruler = _ruler(ticks, unit)
-    if unit.margin < _MARGIN:
+    if not unit.whole:
+        doubt = "too little of the ruler can be seen to tell its unit"
+    elif unit.margin < _MARGIN:
         doubt = "the ruler's ticks do not tell millimetres from inches"
     elif ruler.spread > _SPREAD:
-        doubt = f"the ruler's scale changes by {ruler.spread:.0%} along it: the camera is too aslant"
+        doubt = (
+            f"the ruler's scale changes by {ruler.spread:.0%} along it: the camera is too aslant"
+        )
     elif ruler.confidence < CONFIDENT:
         doubt = f"what may be a ruler is too unclear (confidence {ruler.confidence:.2f})"
     else:
         doubt = ""
-    return _Reading(ticks=ticks, ruler=ruler, stage=2, doubt=doubt)
+    depth = int(math.log2(unit.pattern.period)) if unit.pattern.name.endswith("inch") else 0
+    return _Reading(ticks=ticks, ruler=ruler, stage=2 + (not doubt), doubt=doubt, depth=depth)
 
 
 def _ruler(ticks: Ticks, unit: Unit) -> Ruler:
@@ -162,12 +215,31 @@ def _ruler(ticks: Ticks, unit: Unit) -> Ruler:
     )
 
 
-def _agreed(good: list[_Reading]) -> Search:
-    rulers = sorted((one.ruler for one in good if one.ruler), key=lambda one: -one.confidence)
-    best = rulers[0]
-    for other in rulers[1:]:
+def _share_ticks(best: Ruler, other: Ruler) -> bool:
+    gap, _ = cKDTree(best.tips).query(other.tips)
+    step_px = float(np.median(np.hypot(*np.diff(best.places, axis=0).T)))
+    return bool(np.mean(gap < step_px) > 0.5)
+
+
+def _agreed(good: list[_Reading]) -> Search | None:
+    """The scale that all readings agree on; None where they leave it open.
+
+    On many rulers the half of an inch is marked as long as the whole. Ticks that halve three times
+    may thus be eighths or sixteenths: only a metric scale beside them tells.
+    """
+    readings = sorted(good, key=lambda one: (one.depth > 0, -_merit(one)[1]))
+    if not readings or 0 < readings[0].depth < _CLEAR_DEPTH:
+        return None
+    best = readings[0].ruler
+    assert best is not None  # noqa: S101 - without doubt there is one
+    for one in readings[1:]:
+        other = one.ruler
+        if other is None or _share_ticks(best, other):  # the same ruler, less well read
+            continue
         most = _DISAGREE + 0.5 * (best.spread + other.spread)
-        if abs(math.log(other.mm_per_px / best.mm_per_px)) > most:
+        factors = (1.0, 0.5) if one.depth else (1.0,)
+        off = min(abs(math.log(factor * other.mm_per_px / best.mm_per_px)) for factor in factors)
+        if off > most:
             two = f"{best.mm_per_px:.4g} and {other.mm_per_px:.4g}"
             return Search(ruler=best, doubt=f"two rulers disagree: {two} mm in a pixel")
     return Search(ruler=best, doubt="")

@@ -22,7 +22,7 @@ _SHORTEST_PX = 4.0
 _WIDEST_STEP_PX = 160.0
 _NEIGHBOURS = 10
 _COS_TURNED = np.cos(np.radians(8.0))  # between neighbours
-_MOST_GROWN = 1500  # attempts in a picture that is full of texture
+_MOST_TRIED = 8000  # steps in a picture that is full of texture
 _MOST_COMBS = 8
 _MOST_MISSING = 3  # in a row
 
@@ -67,10 +67,14 @@ def find_combs(grey: NDArray[np.uint8], factor: float) -> list[Comb]:
         combs += _grow_all(ends[:, foot], ends[:, 1 - foot])
     combs.sort(key=lambda comb: -len(comb.index))
     kept: list[Comb] = []
+    trees: list[cKDTree] = []
     for comb in combs:
-        if not any(_is_same(comb, other) for other in kept):
+        if len(kept) == _MOST_COMBS:
+            break
+        if not any(_is_same(comb, *other) for other in zip(kept, trees, strict=True)):
             kept.append(comb)
-    return kept[:_MOST_COMBS]
+            trees.append(cKDTree(comb.feet))
+    return kept
 
 
 def _grow_all(feet: Floats, tips: Floats) -> list[Comb]:
@@ -83,15 +87,15 @@ def _grow_all(feet: Floats, tips: Floats) -> list[Comb]:
     first, steps = _seeds(tree, feet, across, lengths)
     combs = []
     taken: dict[int, float] = {}  # the step of the comb that a stroke is in
-    grown = 0
+    tried = 0
     for start, step in zip(first.tolist(), steps, strict=True):
         size = float(np.hypot(*step))
         if abs(taken.get(start, 0) / size - 1) < 0.2:
             continue
-        if grown == _MOST_GROWN:
+        if tried > _MOST_TRIED:
             break
-        grown += 1
         chain = _grow(tree, feet, across, start, step)
+        tried += 2 * (_MOST_MISSING + 1) + len(chain)
         if len(chain) >= FEWEST_TICKS:
             index = np.array(sorted(chain))
             members = np.array([chain[k] for k in index.tolist()])
@@ -139,9 +143,7 @@ def _seeds(
     return a[order], step[order]
 
 
-def _grow(
-    tree: cKDTree, feet: Floats, across: Floats, start: int, step: Floats
-) -> dict[int, int]:
+def _grow(tree: cKDTree, feet: Floats, across: Floats, start: int, step: Floats) -> dict[int, int]:
     """Strokes at equal steps from one, both ways, by their number."""
     chain = {0: start}
     for sign in (1, -1):
@@ -177,9 +179,9 @@ def _grow(
     return chain if hits >= 0.6 * span else {}
 
 
-def _is_same(comb: Comb, other: Comb) -> bool:
+def _is_same(comb: Comb, other: Comb, tree: cKDTree) -> bool:
     """Whether two combs are one: most of the shorter one's feet lie among the other's."""
     if abs(comb.step_px / other.step_px - 1) > 0.1:
         return False
-    gap, _ = cKDTree(other.feet).query(comb.feet)
+    gap, _ = tree.query(comb.feet)
     return float(np.mean(gap < 1.2 * other.step_px)) > 0.5

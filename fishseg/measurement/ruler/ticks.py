@@ -172,11 +172,7 @@ class _Line:
         """Places in the picture, ``(..., 2)``, of ticks' points by their height above the line."""
         normal = np.array([-self.direction[1], self.direction[0]]) * self.side
         lean = (self.slope[0] + self.slope[1] * along) * height
-        return (
-            self.origin
-            + (along + lean)[..., None] * self.direction
-            + height[..., None] * normal
-        )
+        return self.origin + (along + lean)[..., None] * self.direction + height[..., None] * normal
 
 
 def _bend(comb: Comb, line: _Line) -> float:
@@ -229,8 +225,9 @@ class _Strip:
         n = last - first + 1
         index = first + (np.arange(n * samples) - samples // 2) / samples
         if whole:
-            reach = max(5 * length_px, 7 * middle)
-            heights = np.arange(-0.3 * reach, reach, max(1.0, length_px / 16))
+            # The longest ticks of an inch are eight times as long as the shortest.
+            reach = max(9 * length_px, 7 * middle)
+            heights = np.arange(-0.2 * reach, reach, max(1.0, length_px / 14))
         else:
             heights = np.linspace(0.15, 0.85, 9) * length_px
         points = line.points(along.at(index)[None, :], heights[:, None]).astype(np.float32)
@@ -256,9 +253,7 @@ class _Strip:
 
     def _harmonics(self) -> NDArray[np.complex128]:
         """The first harmonic around each tick, within a window of two steps."""
-        with np.errstate(invalid="ignore"):
-            profile = self.value[self.band].mean(axis=0, dtype=np.float64)
-        profile = np.nan_to_num(profile, nan=float(np.nanmean(profile)) if profile.size else 0.0)
+        profile = self._profile()
         s = self.samples
         at = np.arange(-s, s + 1)
         window = 0.5 + 0.5 * np.cos(math.pi * at / s)
@@ -268,6 +263,13 @@ class _Strip:
         # The mean of the window leaks into the harmonic where light changes along the ruler.
         level = around @ (window / window.sum())
         return np.asarray((around - level[:, None]) @ kernel)
+
+    def _profile(self) -> Floats:
+        """The mean of the band's rows; what is outside of the picture is as all else."""
+        profile = self.value[self.band].mean(axis=0, dtype=np.float64)
+        inside = np.isfinite(profile)
+        typical = float(profile[inside].mean()) if inside.any() else 0.0
+        return np.where(inside, profile, typical)
 
     def _in_phase(self) -> _Strip | None:
         harmonics = self._harmonics()
@@ -279,7 +281,7 @@ class _Strip:
     def _contrast(self, at: float = 0.0) -> Floats:
         """How much more ink there is at each tick than beside it, ``(rows, ticks)``."""
         s = self.samples
-        rows, columns = self.value.shape
+        columns = self.value.shape[1]
         centre = np.arange(columns // s) * s + s // 2 + (self.phase + at) * s
 
         def mean(low: float, high: float) -> Floats:
@@ -305,8 +307,7 @@ class _Strip:
         strong = contrast[self.band].mean(axis=0) > 0.5 * strength
         if strength <= 0 or strong.sum() < FEWEST_TICKS:
             return None
-        with np.errstate(invalid="ignore"):
-            common = np.nanpercentile(contrast[:, strong], 30, axis=1)
+        common = np.percentile(np.nan_to_num(contrast[:, strong]), 30, axis=1)
         inked = common > 0.4 * strength
         low = high = (self.band.start + self.band.stop) // 2
         if not inked[low]:
@@ -379,9 +380,8 @@ class _Strip:
         """How many equal parts finer ticks cut each step into."""
         main = float(np.median(np.nan_to_num(self._contrast()[self.band].mean(axis=0))[columns]))
         s = self.samples
-        with np.errstate(invalid="ignore"):
-            profile = np.nanmean(self.value[self.band], axis=0).astype(np.float64)
-        folded = np.nanmedian(profile[: len(profile) // s * s].reshape(-1, s)[columns], axis=0)
+        profile = self._profile()
+        folded = np.median(profile[: len(profile) // s * s].reshape(-1, s)[columns], axis=0)
         folded = np.roll(folded, -round(self.phase * s) - s // 2)
         fine = np.interp(np.arange(0, s, s / 120), np.arange(s + 1), np.append(folded, folded[0]))
         best = 1

@@ -19,6 +19,7 @@ from fishseg.measurement.ruler.combs import Floats
 INCH_MM = 25.4
 _EVEN = 0.06  # lengths of equal ticks differ by so much, as a logarithm
 _DISTINCT = 0.08  # and those of unequal ones by more
+_NESTED = 5.0  # nats
 _CAP = 0.3  # what hides or lengthens a tick counts for no more
 
 
@@ -74,59 +75,82 @@ class Unit:
         pattern: the best one.
         explained: share of the variance of the lengths that it explains, 0 to 1.
         margin: how much better it is than the best of another unit, in nats.
-        longest: how many of the longest ticks were seen.
+        whole: whether enough of the pattern was seen: two of the longest ticks, since one alone may
+            be the half of something longer; or one between two fives, which only tens have.
     """
 
     pattern: Pattern
     explained: float
     margin: float
-    longest: int
+    whole: bool
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Fit:
+    pattern: Pattern
+    cost: float
+    residual: float
+    counts: tuple[int, ...]  # of ticks by their rank
 
 
 def tell_unit(index: NDArray[np.int_], lengths: Floats) -> Unit | None:
     """The unit of ticks by their numbers and lengths; None where no pattern fits at all."""
     logs = np.log(np.maximum(lengths, 1e-3))
-    scored = []
-    for pattern in PATTERNS:
-        if index[-1] - index[0] < pattern.period:
-            continue
-        fits = [_fit(pattern, phase, index, logs) for phase in range(pattern.period)]
-        scored.append((min(fits), pattern))
-    scored = [(fit, pattern) for fit, pattern in scored if math.isfinite(fit[0])]
-    if not scored:
+    fits = [fit for pattern in PATTERNS if (fit := _fit(pattern, index, logs)) is not None]
+    if not fits:
         return None
-    (cost, residual, longest), best = min(scored, key=lambda one: one[0][0])
-    alone = _cost(_spread(logs, float(np.median(logs))), len(logs), 1)
-    others = [fit[0] for fit, pattern in scored if pattern.tick_mm != best.tick_mm]
+    best = min(fits, key=lambda fit: fit.cost)
     total = _spread(logs, float(np.median(logs)))
+    alone = _cost(total, len(logs), 1)
+    # A coarser inch is a part of a finer one, which only a few long ticks tell apart.
+    others = [
+        fit.cost + (_NESTED if _are_inches(fit.pattern, best.pattern) else 0)
+        for fit in fits
+        if fit.pattern.tick_mm != best.pattern.tick_mm
+    ]
+    tens = best.pattern.period == 10 and len(best.counts) == 3
     return Unit(
-        pattern=best,
-        explained=1 - residual / max(total, 1e-9),
-        margin=min([alone, *others]) - cost,
-        longest=longest,
+        pattern=best.pattern,
+        explained=1 - best.residual / max(total, 1e-9),
+        margin=min([alone, *others]) - best.cost,
+        whole=best.counts[0] >= 2 or (tens and best.counts[1] >= 2),
     )
 
 
-def _fit(
-    pattern: Pattern, phase: int, index: NDArray[np.int_], logs: Floats
-) -> tuple[float, float, int]:
-    """Cost, residual and number of the longest ticks of a pattern that begins at a tick."""
+def _are_inches(one: Pattern, other: Pattern) -> bool:
+    return one.name.endswith("inch") and other.name.endswith("inch")
+
+
+def _fit(pattern: Pattern, index: NDArray[np.int_], logs: Floats) -> _Fit | None:
+    """The best fit of a pattern; None where a rank is not seen, or no longer than the next."""
     table = np.array([pattern.rank(k) for k in range(pattern.period)])
-    rank = table[(index - phase) % pattern.period]
-    levels, residual = [], 0.0
-    for n in range(table.max() + 1):
-        here = logs[rank == n]
-        if not len(here):
-            return math.inf, math.inf, 0
-        levels.append(float(np.median(here)))
-        residual += _spread(here, levels[-1])
-    if min(np.subtract(levels[:-1], levels[1:])) < _DISTINCT:
-        return math.inf, math.inf, 0
-    # Two of the longest at least: one alone may be the half of something longer.
-    longest = int((rank == 0).sum())
-    if longest < 2:
-        return math.inf, math.inf, longest
-    return _cost(residual, len(logs), len(levels)), residual, longest
+    n_ranks = int(table.max()) + 1
+    phases = np.arange(pattern.period)[:, None]
+    ranks = table[(index[None, :] - phases) % pattern.period]
+    # One tick that is hidden must not decide.
+    tame = np.clip(logs, *np.percentile(logs, [2, 98]))
+    cells = (ranks + n_ranks * phases).ravel()
+    counts = np.bincount(cells, minlength=n_ranks * pattern.period).reshape(-1, n_ranks)
+    sums = np.bincount(
+        cells, np.tile(tame, pattern.period), minlength=n_ranks * pattern.period
+    ).reshape(-1, n_ranks)
+    means = sums / np.maximum(counts, 1)
+    gain = (counts * means**2).sum(axis=1)
+    gain[(counts == 0).any(axis=1)] = -math.inf
+    best: _Fit | None = None
+    for phase in np.argsort(-gain)[:3]:
+        if not math.isfinite(gain[phase]):
+            break
+        groups = [logs[ranks[phase] == n] for n in range(n_ranks)]
+        levels = [float(np.median(group)) for group in groups]
+        if min(np.subtract(levels[:-1], levels[1:])) < _DISTINCT:
+            continue
+        residual = sum(_spread(g, level) for g, level in zip(groups, levels, strict=True))
+        cost = _cost(residual, len(logs), n_ranks)
+        if best is None or cost < best.cost:
+            seen = tuple(int(n) for n in counts[phase])
+            best = _Fit(pattern=pattern, cost=cost, residual=residual, counts=seen)
+    return best
 
 
 def _spread(logs: Floats, level: float) -> float:
