@@ -339,8 +339,9 @@ def any_ruler(rng: np.random.Generator) -> Drawing:
     other = str(rng.choice(beside))
     small = min(SCALES[name][0] for name in (scale, other))
     size = [(800, 1200), (1200, 900), (1000, 1000), (1200, 1800)][rng.integers(4)]
-    # The finest ticks stand at least six pixels apart, and 60 mm at least fit into the picture.
-    least, most = 6 / small, max(size) / 65
+    # The finest ticks stand at least six pixels apart.
+    # Of inches two long ticks must be seen, of centimetres too.
+    least, most = 6 / small, max(size) / (120 if scale.startswith("inch") else 65)
     px_per_mm = math.exp(rng.uniform(math.log(min(least, most)), math.log(most)))
     growth = rng.uniform(1.25, 1.5) if scale.startswith("inch") else rng.uniform(1.25, 1.6)
     ruler = Ruler(

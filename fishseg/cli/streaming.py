@@ -217,6 +217,8 @@ def _circumstances(job: _Job, results: Results, wanted: Wanted, searched: Record
             )
     names = ("mm_per_px", "scale_from", "scale_confidence")
     known = [job.before.get(name) for name in names]
+    if job.before.get("scale_from") == RULER and searched is not job.before.get("ruler"):
+        known = [None] * len(names)  # another picture lies there now
     values = known if scale is None else (scale.mm_per_px, scale.source, scale.confidence)
     return {
         "source": job.picture.source,

@@ -82,7 +82,8 @@ class Ticks:
         lengths_px: (N,), how far each reaches.
         tips: (N, 2), the end of each.
         steps_px: (N,), the distance from one to the next at each.
-        misfit: standard deviation of their places from an even scale, in steps.
+        misfit: standard deviation of their places from an even scale, in steps, as far as it
+            differs from one to the next.
         seen: share of the ticks between the first and the last that were seen.
         bend: how far the row leaves a straight line, in steps.
         parts: how many marks there are from one to the next; 1 where these are the finest.
@@ -356,7 +357,8 @@ class _Strip:
             lengths_px=top - bottom,
             tips=self.line.points(at, top),
             steps_px=steps,
-            misfit=float(np.std(shift)),
+            # From neighbour to neighbour: a lens bends the scale smoothly.
+            misfit=float(np.std(np.diff(shift)) / math.sqrt(2)),
             seen=float(len(index) / span),
             bend=bend,
             parts=self._parts(index - self.first),

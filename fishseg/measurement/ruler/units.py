@@ -20,6 +20,7 @@ INCH_MM = 25.4
 _EVEN = 0.06  # lengths of equal ticks differ by so much, as a logarithm
 _DISTINCT = 0.08  # and those of unequal ones by more
 _NESTED = 5.0  # nats
+_LONE = 10.0  # nats
 _CAP = 0.3  # what hides or lengthens a tick counts for no more
 
 
@@ -92,6 +93,11 @@ class _Fit:
     residual: float
     counts: tuple[int, ...]  # of ticks by their rank
 
+    @property
+    def whole(self) -> bool:
+        tens = self.pattern.period == 10 and len(self.counts) == 3
+        return self.counts[0] >= 2 or (tens and self.counts[1] >= 2)
+
 
 def tell_unit(index: NDArray[np.int_], lengths: Floats) -> Unit | None:
     """The unit of ticks by their numbers and lengths; None where no pattern fits at all."""
@@ -99,21 +105,21 @@ def tell_unit(index: NDArray[np.int_], lengths: Floats) -> Unit | None:
     fits = [fit for pattern in PATTERNS if (fit := _fit(pattern, index, logs)) is not None]
     if not fits:
         return None
-    best = min(fits, key=lambda fit: fit.cost)
+    # One long tick may be long by chance: a pattern that hangs on it must be much better.
+    best = min(fits, key=lambda fit: fit.cost + (0 if fit.whole else _LONE))
     total = _spread(logs, float(np.median(logs)))
     alone = _cost(total, len(logs), 1)
     # A coarser inch is a part of a finer one, which only a few long ticks tell apart.
     others = [
         fit.cost + (_NESTED if _are_inches(fit.pattern, best.pattern) else 0)
         for fit in fits
-        if fit.pattern.tick_mm != best.pattern.tick_mm
+        if fit.whole and fit.pattern.tick_mm != best.pattern.tick_mm
     ]
-    tens = best.pattern.period == 10 and len(best.counts) == 3
     return Unit(
         pattern=best.pattern,
         explained=1 - best.residual / max(total, 1e-9),
         margin=min([alone, *others]) - best.cost,
-        whole=best.counts[0] >= 2 or (tens and best.counts[1] >= 2),
+        whole=best.whole,
     )
 
 
