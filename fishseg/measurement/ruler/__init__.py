@@ -41,6 +41,7 @@ _CLEAR_DEPTH = 4
 _HALVES = "the ruler's longest ticks may be inches or halves of one"
 _MOST_BENT = 0.6  # steps that a row of ticks may leave a straight line
 _MARGIN = 8.0  # nats between two units
+_EXPLAINED = 0.4  # of the variance of the ticks' lengths
 _SLANT = 0.05  # a scale that changes by more is worth a remark
 _SPREAD = 0.5  # a scale that changes by more along the ruler says little of the fish
 
@@ -186,7 +187,7 @@ def _read(ticks: Ticks) -> _Reading:
     ruler = _ruler(ticks, unit)
     if not unit.whole:
         doubt = "too little of the ruler can be seen to tell its unit"
-    elif unit.margin < _MARGIN:
+    elif unit.margin < _MARGIN or unit.explained < _EXPLAINED:
         doubt = "the ruler's ticks do not tell millimetres from inches"
     elif ruler.spread > _SPREAD:
         doubt = (
@@ -204,7 +205,7 @@ def _ruler(ticks: Ticks, unit: Unit) -> Ruler:
     steps = ticks.steps_px
     # Ticks that were not seen, places that are uneven, lengths that do not fit: each takes away.
     even = math.exp(-((ticks.misfit / 0.12) ** 2))
-    confidence = ticks.seen**0.5 * even * max(unit.explained, 0.0)
+    confidence = ticks.seen**0.5 * even * unit.fitting
     return Ruler(
         mm_per_px=unit.pattern.tick_mm / float(np.median(steps)),
         confidence=round(min(confidence, 1.0), 4),

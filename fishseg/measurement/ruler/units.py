@@ -21,6 +21,7 @@ _EVEN = 0.06  # lengths of equal ticks differ by so much, as a logarithm
 _DISTINCT = 0.08  # and those of unequal ones by more
 _NESTED = 5.0  # nats
 _LONE = 10.0  # nats
+_FITS = 0.15
 _CAP = 0.3  # what hides or lengthens a tick counts for no more
 
 
@@ -75,6 +76,7 @@ class Unit:
     Attributes:
         pattern: the best one.
         explained: share of the variance of the lengths that it explains, 0 to 1.
+        fitting: share of the ticks that are about as long as it says.
         margin: how much better it is than the best of another unit, in nats.
         whole: whether enough of the pattern was seen: two of the longest ticks, since one alone may
             be the half of something longer; or one between two fives, which only tens have.
@@ -82,6 +84,7 @@ class Unit:
 
     pattern: Pattern
     explained: float
+    fitting: float
     margin: float
     whole: bool
 
@@ -91,6 +94,7 @@ class _Fit:
     pattern: Pattern
     cost: float
     residual: float
+    fitting: float
     counts: tuple[int, ...]  # of ticks by their rank
 
     @property
@@ -118,6 +122,7 @@ def tell_unit(index: NDArray[np.int_], lengths: Floats) -> Unit | None:
     return Unit(
         pattern=best.pattern,
         explained=1 - best.residual / max(total, 1e-9),
+        fitting=best.fitting,
         margin=min([alone, *others]) - best.cost,
         whole=best.whole,
     )
@@ -154,8 +159,10 @@ def _fit(pattern: Pattern, index: NDArray[np.int_], logs: Floats) -> _Fit | None
         residual = sum(_spread(g, level) for g, level in zip(groups, levels, strict=True))
         cost = _cost(residual, len(logs), n_ranks)
         if best is None or cost < best.cost:
+            off = [np.abs(g - level) for g, level in zip(groups, levels, strict=True)]
+            fitting = float(np.mean(np.concatenate(off) < _FITS))
             seen = tuple(int(n) for n in counts[phase])
-            best = _Fit(pattern=pattern, cost=cost, residual=residual, counts=seen)
+            best = _Fit(pattern=pattern, cost=cost, residual=residual, fitting=fitting, counts=seen)
     return best
 
 
