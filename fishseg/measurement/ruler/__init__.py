@@ -37,6 +37,7 @@ CONFIDENT = 0.5
 _ENLARGED_BELOW_PX = 1_500_000  # ticks of small pictures are too small for segments
 _SIDES_PX = (1600, 3200)  # the picture is searched small first: most ticks are large enough
 _DISAGREE = 0.02
+_ACROSS = 0.15  # by which a slant may make the edges of one ruler differ
 _CLEAR_DEPTH = 4
 _HALVES = "the ruler's longest ticks may be inches or halves of one"
 _MOST_BENT = 0.6  # steps that a row of ticks may leave a straight line
@@ -90,8 +91,8 @@ class Search:
         if self.ruler is None or self.ruler.spread < _SLANT:
             return ""
         return (
-            f"the scale changes by {self.ruler.spread:.0%} along the ruler, for the camera looked "
-            "aslant: the one in its middle was taken"
+            f"the scale changes by {self.ruler.spread:.0%} over the ruler, for the camera looked "
+            "aslant: that of its middle was taken"
         )
 
     @property
@@ -170,13 +171,15 @@ def _read_all(grey: NDArray[np.uint8], factor: float) -> list[_Reading]:
 
 
 def _merit(one: _Reading) -> tuple[int, float, int]:
-    sure = 0.0 if one.ruler is None else one.ruler.confidence
+    # A bow is worth naming before what is unclear, of which it has some.
+    bent = CONFIDENT if one.ticks.bend > _MOST_BENT else 0.0
+    sure = bent if one.ruler is None else one.ruler.confidence
     return one.stage, sure, len(one.ticks.index)
 
 
 def _read(ticks: Ticks) -> _Reading:
     if ticks.bend > _MOST_BENT:
-        return _Reading(ticks=ticks, ruler=None, stage=1, doubt=(
+        return _Reading(ticks=ticks, ruler=None, stage=2, doubt=(
             "what is ticked is not straight, a tape perhaps: it gives no scale"
         ))  # fmt: skip
     unit = tell_unit(ticks.index, ticks.lengths_px)
@@ -216,6 +219,17 @@ def _ruler(ticks: Ticks, unit: Unit) -> Ruler:
     )
 
 
+def _are_edges(one: Ruler, other: Ruler) -> bool:
+    """Whether two rows of ticks are the edges of one ruler: they face each other, side by side."""
+    inwards = (one.tips - one.places).mean(axis=0)
+    towards = other.places.mean(axis=0) - one.places.mean(axis=0)
+    back = (other.tips - other.places).mean(axis=0)
+    apart = abs(towards @ inwards) / max(float(np.hypot(*inwards)), 1e-9)
+    length = min(float(np.hypot(*(ruler.places[-1] - ruler.places[0]))) for ruler in (one, other))
+    facing = inwards @ towards > 0 and back @ towards < 0
+    return bool(facing and apart < length)
+
+
 def _share_ticks(best: Ruler, other: Ruler) -> bool:
     gap, _ = cKDTree(best.tips).query(other.tips)
     step_px = float(np.median(np.hypot(*np.diff(best.places, axis=0).T)))
@@ -238,9 +252,14 @@ def _agreed(good: list[_Reading]) -> Search | None:
         if other is None or _share_ticks(best, other):  # the same ruler, less well read
             continue
         most = _DISAGREE + 0.5 * (best.spread + other.spread)
+        across = _are_edges(best, other)
+        if across:
+            most = max(most, _ACROSS)
         factors = (1.0, 0.5) if one.depth else (1.0,)
         off = min(abs(math.log(factor * other.mm_per_px / best.mm_per_px)) for factor in factors)
         if off > most:
             two = f"{best.mm_per_px:.4g} and {other.mm_per_px:.4g}"
             return Search(ruler=best, doubt=f"two rulers disagree: {two} mm in a pixel")
+        if across:
+            best = dataclasses.replace(best, spread=max(best.spread, off))
     return Search(ruler=best, doubt="")
