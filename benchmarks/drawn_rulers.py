@@ -522,6 +522,18 @@ def _curved_tape(shape: tuple[int, int], rng: np.random.Generator) -> Picture:
     return flat
 
 
+def _dial(shape: tuple[int, int], rng: np.random.Generator) -> Picture:
+    """Minutes all round the face of a clock."""
+    flat, radius = _paper(shape, rng), 0.45 * min(shape)
+    centre = np.array(shape[::-1]) / 2
+    for k in range(60):
+        turn = 2 * math.pi * k / 60
+        out = np.array([math.cos(turn), math.sin(turn)])
+        ends = np.stack([centre + radius * out, centre + (0.8 if k % 5 else 0.7) * radius * out])
+        cv2.polylines(flat, [np.round(ends).astype(np.int32)], False, (20, 20, 24), 3, cv2.LINE_AA)
+    return flat
+
+
 DECOYS: dict[str, Callable[[tuple[int, int], np.random.Generator], Picture]] = {
     "checkerboard": _checkerboard,
     "stripes": _stripes,
@@ -535,4 +547,5 @@ DECOYS: dict[str, Callable[[tuple[int, int], np.random.Generator], Picture]] = {
     "ruled paper": _ruled_paper,
     "squared paper": _squared_paper,
     "curved tape": _curved_tape,
+    "dial": _dial,
 }

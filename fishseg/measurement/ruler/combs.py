@@ -166,6 +166,8 @@ def _grow(tree: cKDTree, feet: Floats, across: Floats, start: int, step: Floats)
             if hit is None:
                 missing += 1
                 continue
+            if hit in chain.values():  # round a dial
+                break
             missing = 0
             chain[k], last, here = hit, k, feet[hit]
             # Feet are ragged: the step is that of several strokes.

@@ -279,11 +279,11 @@ class _Strip:
             return None
         return dataclasses.replace(self, phase=-float(np.angle(total)) / (2 * math.pi))
 
-    def _contrast(self, at: float = 0.0) -> Floats:
+    def _contrast(self) -> Floats:
         """How much more ink there is at each tick than beside it, ``(rows, ticks)``."""
         s = self.samples
         columns = self.value.shape[1]
-        centre = np.arange(columns // s) * s + s // 2 + (self.phase + at) * s
+        centre = np.arange(columns // s) * s + s // 2 + self.phase * s
 
         def mean(low: float, high: float) -> Floats:
             """Of samples from ``low`` to ``high`` steps off the ticks."""
