@@ -129,7 +129,7 @@ def test_a_slanted_scale_is_fitted_exactly() -> None:
     place[::9] += 4  # what is no tick
     fitted = Projective.fit(index, place)
     exact = 9 * (20 + 30 / 9) / (0.003 * 20 + 1)
-    assert fitted.at(np.array([20.0]))[0] == pytest.approx(exact, abs=0.05)
+    assert fitted.at(np.array([20.0]))[0] == pytest.approx(exact, abs=0.15)
     assert fitted.step(np.array([20.0]))[0] == pytest.approx((9 - 0.09) / 1.06**2, rel=0.005)
 
 

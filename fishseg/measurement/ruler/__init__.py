@@ -136,11 +136,15 @@ def find_ruler(image: NDArray[np.uint8]) -> Search:
     if grey.size < _ENLARGED_BELOW_PX:
         factors.append(2.0)
     tried: list[_Reading] = []
+    search: Search | None = None
     for factor in factors:
         tried += _read_all(grey, factor)
-        search = _agreed([one for one in tried if not one.doubt])
-        if search is not None:
+        before, search = search, _agreed([one for one in tried if not one.doubt])
+        # Once more, closer: a second ruler may be finer than the first.
+        if before is not None and search is not None:
             return search
+    if search is not None:
+        return search
     if not tried:
         return Search(ruler=None, doubt="no ruler was found")
     best = max(tried, key=_merit)

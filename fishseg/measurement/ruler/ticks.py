@@ -350,12 +350,15 @@ class _Strip:
         bottom, top = self._reach(index - self.first)
         height = float(self.heights[self.band].mean())
         at = self.along.at(numbers + shift)
+        # Ticks stand on a line, their tips do not.
+        ragged = [float(np.mean(np.abs(end - np.median(end)))) for end in (bottom, top)]
+        tip = top if ragged[1] >= ragged[0] else bottom
         span = index[-1] - index[0] + 1
         return Ticks(
             index=index,
             places=self.line.points(at, np.full(len(index), height)),
             lengths_px=top - bottom,
-            tips=self.line.points(at, top),
+            tips=self.line.points(at, tip),
             steps_px=steps,
             # From neighbour to neighbour: a lens bends the scale smoothly.
             misfit=float(np.std(np.diff(shift)) / math.sqrt(2)),
