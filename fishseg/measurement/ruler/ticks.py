@@ -59,7 +59,7 @@ class Projective:
         for _ in range(12):
             columns = np.stack([k, np.ones_like(k), -k * place], axis=1)
             # The slant is small: without ticks enough to tell, there is none.
-            prior = np.array([[0, 0, 0.3 * float(np.ptp(place))]])
+            prior = np.array([[0, 0, 0.05 * float(np.ptp(place))]])
             a, b, c = np.linalg.lstsq(
                 np.concatenate([columns * weight[:, None], prior]),
                 np.append(place * weight, 0),
