@@ -24,6 +24,7 @@ from PIL import Image
 from fishseg.errors import DataError, FishsegError, ModelError, ParameterError
 from fishseg.images.decoding import IMAGE_SUFFIXES, read_image
 from fishseg.measurement.instances import find_fish
+from fishseg.measurement.ruler import Search, find_ruler
 from fishseg.measurement.size import measure
 from fishseg.measurement.table import COLUMNS, MM_COLUMNS, Row, in_millimetres, rows_of
 from fishseg.plots.measured import measured_overlay
@@ -54,12 +55,14 @@ class Analysis:
         mask: ``(H0, W0)``.
         overlay: ``(H0, W0, 3)`` uint8, the photograph with its fish and their axes.
         rows: a row a fish, in pixels, see `fishseg.measurement.table.rows_of`.
+        search: what came of looking for a ruler, whose scale is proposed.
     """
 
     name: str
     mask: NDArray[np.bool_]
     overlay: NDArray[np.uint8]
     rows: list[Row]
+    search: Search
 
     @property
     def shown_factor(self) -> float:
@@ -80,11 +83,13 @@ def analyse(path: Path, model: ProbabilityModel) -> Analysis:
     mask = probability >= model.threshold
     fish = find_fish(probability, model.threshold, seen=seen)
     measured = [measure(one.mask, origin=one.origin) for one in fish]
+    search = find_ruler(image)
     return Analysis(
         name=path.stem,
         mask=mask,
-        overlay=measured_overlay(image, mask, measured),
+        overlay=measured_overlay(image, mask, measured, search.strokes),
         rows=rows_of(fish, measured, mask),
+        search=search,
     )
 
 
@@ -206,8 +211,9 @@ def _csv(analyses: Sequence[Analysis], scales: Mapping[int, float]) -> str:
 _INTRODUCTION = """
 # Fish in your photographs
 
-Drop photographs: their fish are cut out and measured along the body. For millimetres, click two
-points of the picture whose distance you know, on a ruler for example, and type that distance.
+Drop photographs: their fish are cut out and measured along the body. A ruler in the picture gives
+millimetres by itself; without one, or to correct it, click two points of the picture whose distance
+you know and type that distance.
 Nothing leaves this computer.
 """
 _CSS = """
@@ -367,7 +373,10 @@ class _Actions:
         state = _State()
         for path in paths:
             try:
-                state.analyses.append(analyse(Path(path), self._model))
+                analysis = analyse(Path(path), self._model)
+                if analysis.search.mm_per_px is not None:
+                    state.scales[len(state.analyses)] = analysis.search.mm_per_px
+                state.analyses.append(analysis)
             except FishsegError as error:
                 state.problems.append(_as_text(Path(path).name, error))
         return self._answer(state, forget_distance=True)
@@ -393,8 +402,10 @@ class _Actions:
     def _scaled(self, state: _State, distance_mm: float | None) -> list[Any]:
         scales = {key: value for key, value in state.scales.items() if key != state.shown}
         problems = []
+        analysis = state.analyses[state.shown]
         try:
-            scale = scale_of(state.analyses[state.shown], state.points, distance_mm)
+            # Until the points are set, the ruler's scale stands.
+            scale = scale_of(analysis, state.points, distance_mm) or analysis.search.mm_per_px
         except FishsegError as error:
             problems, scale = [_as_text("The scale", error)], None
         if scale is not None:
@@ -435,9 +446,19 @@ def _as_text(what: str, error: FishsegError) -> str:
 def _say(analysis: Analysis, points: list[Point], mm_per_px: float | None) -> str:
     n_fish = len(analysis.rows)
     found = "No fish found." if not n_fish else "One fish." if n_fish == 1 else f"{n_fish} fish."
-    if mm_per_px is not None:
-        return f"{found} Scale: {mm_per_px:.4g} mm in a pixel."
     hint = {0: "", 1: " Now click the second point."}.get(
         len(points), " Now type the distance between the points."
     )
-    return found + hint
+    proposed = analysis.search.mm_per_px
+    if mm_per_px is None:
+        # Doubt is worth a word where something was taken for a ruler.
+        doubt = f" No scale: {analysis.search.doubt}." if analysis.search.ruler else ""
+        return found + (hint or doubt)
+    if mm_per_px != proposed or analysis.search.ruler is None:
+        return f"{found} Scale: {mm_per_px:.4g} mm in a pixel."
+    said = (
+        f"{found} Scale: {mm_per_px:.4g} mm in a pixel, from the ruler marked in green "
+        f"(confidence {analysis.search.ruler.confidence:.0%})."
+    )
+    remark = f" Mind: {analysis.search.remark}." if analysis.search.remark else ""
+    return said + remark + (hint or " To correct it, click two points.")

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import math
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import Browser, Page
 
+from benchmarks.drawn_rulers import Ruler, draw_ruler
 from fishseg import app
 from fishseg.errors import DataError, ModelError, ParameterError
 
@@ -67,6 +70,56 @@ def test_two_points_and_their_distance_set_the_scale(analysis: app.Analysis) -> 
     assert float(length.removesuffix(" mm")) == pytest.approx(200, abs=1.5)
     assert float(width.removesuffix(" mm")) == pytest.approx(50, abs=1.5)
     assert float(area.removesuffix(" cm²")) == pytest.approx(94.6, abs=0.5)
+
+
+@pytest.fixture
+def ruled(tmp_path: Path) -> app.Analysis:
+    """A ruler of 8 pixels in a millimetre below a fish."""
+    drawing = draw_ruler(
+        Ruler(edges=("mm", None)),
+        np.random.default_rng(0),
+        size=(600, 900),
+        px_per_mm=8,
+        centre=(0.5, 0.8),
+    )
+    image = drawing.picture
+    image[..., 0] //= 2  # only the fish is red
+    image[100:180, 200:500] = (255, 0, 0)
+    Image.fromarray(image).save(tmp_path / "ruled.png")
+    return app.analyse(tmp_path / "ruled.png", MODEL)
+
+
+def test_the_ruler_is_proposed_and_two_clicks_correct_it(
+    ruled: app.Analysis, analysis: app.Analysis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert ruled.search.mm_per_px == pytest.approx(1 / 8, rel=0.005)
+    assert analysis.search.mm_per_px is None
+    act = app._Actions(SimpleNamespace(update=dict, skip=dict), MODEL)
+    given = iter([analysis, ruled])
+    monkeypatch.setattr(app, "analyse", lambda path, model: next(given))
+    state, *_, said = act.upload(["a.png", "b.png"])
+    assert state.scales == {1: ruled.search.mm_per_px}
+    assert "ruler" not in said
+    state, _, _, _, table, _, said = act.choose(state, 1)
+    assert "from the ruler marked in green" in said
+    assert float(table["value"][0][1].removesuffix(" mm")) == pytest.approx(300 / 8, abs=0.5)
+    state, *_ = act.click(state, None, (100, 100))
+    state, *_, said = act.click(state, None, (200, 100))
+    assert state.scales == {1: ruled.search.mm_per_px}
+    assert "type the distance" in said
+    state, *_, said = act.measure(state, 50)
+    assert state.scales == {1: 0.5}
+    assert "ruler" not in said
+    # Without points, the ruler's scale is back.
+    state, *_ = act.click(state, None, (10, 10))
+    assert state.scales == {1: ruled.search.mm_per_px}
+
+
+def test_a_doubtful_ruler_is_said_and_gives_no_scale(ruled: app.Analysis) -> None:
+    doubtful = dataclasses.replace(
+        ruled, search=dataclasses.replace(ruled.search, doubt="two rulers disagree")
+    )
+    assert app._say(doubtful, [], None) == "One fish. No scale: two rulers disagree."
 
 
 def test_a_large_photograph_is_shown_smaller_and_measured_in_full(tmp_path: Path) -> None:

@@ -126,6 +126,12 @@ def add_results(command: argparse.ArgumentParser) -> None:
         help="a scale for each picture: a table with the columns image and mm_per_px",
     )
     command.add_argument(
+        "--scale",
+        choices=("ruler",),
+        help="the scale of each picture that has no other: from the ruler in it, where there is "
+        "one that leaves no doubt",
+    )
+    command.add_argument(
         "--excel", action="store_true", help="also write measurements.xlsx, a sheet for Excel"
     )
     command.add_argument(

@@ -55,6 +55,7 @@ def wanted_of(options: argparse.Namespace) -> tuple[Wanted, Scales]:
         excel=options.excel,
         min_confidence=0,
         scales={},
+        ruler=options.scale is not None,
     )
     return wanted, scales_of(options)
 

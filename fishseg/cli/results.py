@@ -69,6 +69,7 @@ class Wanted:
         excel: whether the table is written as a sheet, too.
         min_confidence: fish of less are left out of the table.
         scales: of the pictures that have one; the others keep what an earlier run gave them.
+        ruler: whether those that have none get that of the ruler in them.
         mask_rule: which values of masks that are given are fish (`fishseg.images.mask_rule`).
     """
 
@@ -79,6 +80,7 @@ class Wanted:
     excel: bool
     min_confidence: float
     scales: Mapping[Path, Scale]
+    ruler: bool = False
     mask_rule: str = ""
 
     def made_with(self, mask_from: str, given: str = "") -> str:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from fishseg.cli.inputs import InputFile
 
 COLUMNS = ("image", "mm_per_px")
+# Where a scale comes from that was read from the ruler in the picture.
+RULER = "ruler"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -25,11 +27,13 @@ class Scale:
 
     Attributes:
         mm_per_px: millimetres in a pixel.
-        source: the option or the file that says so.
+        source: the option or the file that says so, or `RULER`.
+        confidence: of a scale that was read from a ruler.
     """
 
     mm_per_px: float
     source: str
+    confidence: float | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -94,6 +98,13 @@ def scales_of(options: argparse.Namespace) -> Scales:
         DataError: the table cannot be used.
     """
     of_all = scale(options.mm_per_px, options.reference_px, options.reference_mm)
+    if of_all is not None and options.scale is not None:
+        raise ParameterError(
+            "the scale is not clear",
+            where=f"--scale {options.scale}, {of_all.source}",
+            expected="one of them",
+            remedy="give pictures without a ruler theirs with --scales, and leave the other out",
+        )
     if options.scales is None:
         return Scales(of_all=of_all)
     return Scales(of_all=of_all, table=_read(options.scales), file=options.scales)

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fishseg.cli.results import GIVEN, HAND, MODEL, Content, DiskFullError
+from fishseg.cli.scales import RULER, Scale
 from fishseg.errors import DataError, FishsegError
 from fishseg.images.decoding import read_image
 from fishseg.images.masks import read_mask
 from fishseg.measurement.instances import find_fish, fish_of_mask
+from fishseg.measurement.ruler import Search, find_ruler
 from fishseg.measurement.size import measure
 from fishseg.measurement.table import outlines_of, rows_of
 from fishseg.parallel import ordered_map
@@ -29,9 +31,9 @@ if TYPE_CHECKING:
 
     from fishseg.cli.inputs import InputFile
     from fishseg.cli.results import Record, Results, Wanted
-    from fishseg.metrics.familiarity import Seen
     from fishseg.measurement.instances import Instance
     from fishseg.measurement.table import Row
+    from fishseg.metrics.familiarity import Seen
     from fishseg.prediction.model import ProbabilityModel
     from fishseg.prediction.species import SpeciesClassifier
 
@@ -97,7 +99,9 @@ def outcomes(
                 raise
             except FishsegError as error:
                 settled = error
-        return Outcome(picture=job.picture, settled=settled, remark=job.remark)
+        good = not isinstance(settled, FishsegError)
+        remark = _remark(job, settled, wanted) if good else job.remark
+        return Outcome(picture=job.picture, settled=settled, remark=remark)
 
     yield from ordered_map(finish, predicted(), ahead=_AHEAD)
 
@@ -168,22 +172,67 @@ def _read(picture: InputFile, given: Path | None, results: Results, wanted: Want
 def _brought_up_to_date(job: _Job, results: Results, wanted: Wanted) -> Record:
     """The record of a finished picture, with the scale and the place it has now."""
     record = {key: value for key, value in job.before.items() if key != "unfinished"}
-    record |= _circumstances(job, results, wanted)
+    searched = _searched(job, wanted)
+    record |= _circumstances(job, results, wanted, searched)
+    if searched is not job.before.get("ruler"):
+        # Its fish are as they were: only what is drawn changes.
+        size = (record["height"], record["width"])
+        mask = results.read_mask(job.picture.name, size)
+        fish = fish_of_mask(mask, min_share=record["min_share"])
+        measured = [measure(one.mask, origin=one.origin) for one in fish]
+        image = read_image(job.picture.path)
+        drawn = measured_overlay(image, mask, measured, _strokes(searched))
+        return results.write(job.picture, {"overlays": drawn}, record, {})
     if record != job.before:
         results.write_record(job.picture.name, record)
     return record
 
 
-def _circumstances(job: _Job, results: Results, wanted: Wanted) -> Record:
+def _searched(job: _Job, wanted: Wanted) -> Record | None:
+    """What is known of the ruler in a picture, looked for if it is asked for; see `Search`."""
+    known: Record | None = job.before.get("ruler")
+    same = job.content is not None and job.before.get("sha256") == job.content.sha256
+    if same and known is not None:
+        return known
+    if not wanted.ruler or job.picture.path in wanted.scales:
+        return None
+    image = read_image(job.picture.path) if job.image is None else job.image
+    return find_ruler(image).as_record()
+
+
+def _remark(job: _Job, record: Record, wanted: Wanted) -> str:
+    """What to say of a picture, and of its scale where the ruler was asked for one."""
+    searched = record.get("ruler")
+    if not wanted.ruler or searched is None or job.picture.path in wanted.scales:
+        return job.remark
+    search = Search.of_record(searched)
+    said = [job.remark, f"no scale: {search.doubt}" if search.doubt else search.remark]
+    return "; ".join(filter(None, said))
+
+
+def _strokes(searched: Record | None) -> tuple[NDArray[np.float64], bool] | None:
+    return None if searched is None else Search.of_record(searched).strokes
+
+
+def _circumstances(job: _Job, results: Results, wanted: Wanted, searched: Record | None) -> Record:
     """What may change without anything being found anew."""
     scale = wanted.scales.get(job.picture.path)
-    known = (job.before.get("mm_per_px"), job.before.get("scale_from"))
-    mm_per_px, scale_from = known if scale is None else (scale.mm_per_px, scale.source)
+    if scale is None and wanted.ruler and searched is not None:
+        search = Search.of_record(searched)
+        if search.mm_per_px is not None and search.ruler is not None:
+            scale = Scale(
+                mm_per_px=search.mm_per_px, source=RULER, confidence=search.ruler.confidence
+            )
+    names = ("mm_per_px", "scale_from", "scale_confidence")
+    known = [job.before.get(name) for name in names]
+    if job.before.get("scale_from") == RULER and searched is not job.before.get("ruler"):
+        known = [None] * len(names)  # another picture lies there now
+    values = known if scale is None else (scale.mm_per_px, scale.source, scale.confidence)
     return {
         "source": job.picture.source,
         "path": results.place(job.picture),
-        "mm_per_px": mm_per_px,
-        "scale_from": scale_from,
+        **dict(zip(names, values, strict=True)),
+        **({} if searched is None else {"ruler": searched}),
     }
 
 
@@ -233,9 +282,10 @@ def _finish(job: _Job, results: Results, wanted: Wanted) -> Record:
     if job.mask_from != HAND:
         made["masks"] = mask.astype(np.uint8) * 255
     measured = [measure(one.mask, origin=one.origin) for one in fish]
-    made["overlays"] = measured_overlay(job.image, mask, measured)
+    searched = _searched(job, wanted)
+    made["overlays"] = measured_overlay(job.image, mask, measured, _strokes(searched))
     record: Record = {
-        **_circumstances(job, results, wanted),
+        **_circumstances(job, results, wanted, searched),
         "bytes": job.content.bytes,
         "sha256": job.content.sha256,
         "made_with": wanted.made_with(job.mask_from, job.mask_sha256),

@@ -144,7 +144,9 @@ class Table:
     def columns(self) -> list[str]:
         """Those of millimetres, species and decisions only where there are any."""
         has_scale = any(row["mm_per_px"] is not None for row in self.rows)
-        with_scale = ("mm_per_px", "scale_from", *MM_COLUMNS) if has_scale else ()
+        of_ruler = any(row["scale_confidence"] is not None for row in self.rows)
+        sure = ("scale_confidence",) if of_ruler else ()
+        with_scale = ("mm_per_px", "scale_from", *sure, *MM_COLUMNS) if has_scale else ()
         named = SPECIES_COLUMNS if any(row["species"] for row in self.rows) else ()
         decided = ("decision",) if any(row["decision"] for row in self.rows) else ()
         return ["image", "fish", *COLUMNS, *named, "mask_from", *decided, *with_scale]
@@ -231,6 +233,7 @@ def table_of(
                     "decision": (decisions or {}).get(record["source"]),
                     "mm_per_px": scale,
                     "scale_from": record["scale_from"],
+                    "scale_confidence": record.get("scale_confidence"),
                     **in_mm,
                 }
             )

@@ -1,0 +1,269 @@
+"""The scale of a picture from the ruler in it.
+
+A ruler is what is long, straight and evenly ticked, and whose ticks are long and short as those of
+a scale are. What is ticked otherwise (a fence, a net, a barcode, a checkerboard) has no answer, and
+neither has a ruler that leaves doubt: a wrong scale is worse than none.
+
+1. `combs`: rows of parallel strokes at equal distances, at several sizes of the picture.
+2. `ticks`: where each of a row's ticks is, to a fraction of a pixel, and how long it is.
+3. `units`: millimetres or inches, from the pattern of the lengths.
+
+Coordinates are ``(x, y)`` in pixels from the image's top left corner; a pixel is an area.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from fishseg.measurement.ruler.combs import Floats, find_combs
+from fishseg.measurement.ruler.ticks import Ticks, measure_ticks
+from fishseg.measurement.ruler.units import Unit, tell_unit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["CONFIDENT", "Ruler", "Search", "find_ruler"]
+
+CONFIDENT = 0.5
+"""From which confidence on a scale is used."""
+
+_ENLARGED_BELOW_PX = 1_500_000  # ticks of small pictures are too small for segments
+_SIDES_PX = (1600, 3200)  # the picture is searched small first: most ticks are large enough
+_DISAGREE = 0.02
+_ACROSS = 0.15  # by which a slant may make the edges of one ruler differ
+_CLEAR_DEPTH = 4
+_HALVES = "the ruler's longest ticks may be inches or halves of one"
+_MOST_BENT = 0.6  # steps that a row of ticks may leave a straight line
+_MARGIN = 8.0  # nats between two units
+_EXPLAINED = 0.4  # of the variance of the ticks' lengths
+_SLANT = 0.05  # a scale that changes by more is worth a remark
+_SPREAD = 0.5  # a scale that changes by more along the ruler says little of the fish
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Ruler:
+    """What was taken for a ruler.
+
+    Attributes:
+        mm_per_px: its scale, the median along it.
+        confidence: 0 to 1; see `CONFIDENT`.
+        unit: of its finest ticks: ``mm``, ``half mm``, ``1/16 inch``, …
+        spread: by what share the scale changes from one end to the other, for the slant of the
+            camera.
+        places, tips: (N, 2), the ticks, from within the shortest to the end of each.
+    """
+
+    mm_per_px: float
+    confidence: float
+    unit: str
+    spread: float
+    places: Floats
+    tips: Floats
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Search:
+    """What came of looking for a ruler.
+
+    Attributes:
+        ruler: the best; None where there is none to be taken seriously.
+        doubt: why its scale is not to be used; empty where it is.
+    """
+
+    ruler: Ruler | None
+    doubt: str
+
+    @property
+    def mm_per_px(self) -> float | None:
+        """The scale, where there is no doubt."""
+        return None if self.ruler is None or self.doubt else self.ruler.mm_per_px
+
+    @property
+    def remark(self) -> str:
+        """What to know of a scale that is used; empty for nothing."""
+        if self.ruler is None or self.ruler.spread < _SLANT:
+            return ""
+        return (
+            f"the scale changes by {self.ruler.spread:.0%} over the ruler, for the camera looked "
+            "aslant: that of its middle was taken"
+        )
+
+    @property
+    def strokes(self) -> tuple[Floats, bool] | None:
+        """Ends of the ticks of what was taken for a ruler, ``(N, 2, 2)``, and whether it is used.
+
+        None where there is nothing like one.
+        """
+        if self.ruler is None:
+            return None
+        return np.stack([self.ruler.places, self.ruler.tips], axis=1), not self.doubt
+
+    def as_record(self) -> dict[str, Any]:
+        """The same as JSON holds it."""
+        if self.ruler is None:
+            return {"doubt": self.doubt}
+        values = dataclasses.asdict(self.ruler)
+        points = {name: np.round(values[name], 2).tolist() for name in ("places", "tips")}
+        return {"doubt": self.doubt, **values, **points}
+
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any]) -> Search:
+        """What `as_record` gave."""
+        values = dict(record)
+        doubt = values.pop("doubt")
+        if not values:
+            return cls(ruler=None, doubt=doubt)
+        points = {name: np.array(values[name], np.float64) for name in ("places", "tips")}
+        return cls(ruler=Ruler(**{**values, **points}), doubt=doubt)
+
+
+def find_ruler(image: NDArray[np.uint8]) -> Search:
+    """Look for a ruler and read its scale.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+    """
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    side = max(grey.shape)
+    factors = sorted({min(1.0, size / side) for size in (*_SIDES_PX, side)})
+    if grey.size < _ENLARGED_BELOW_PX:
+        factors.append(2.0)
+    tried: list[_Reading] = []
+    search: Search | None = None
+    for factor in factors:
+        tried += _read_all(grey, factor)
+        before, search = search, _agreed([one for one in tried if not one.doubt])
+        # Once more, closer: a second ruler may be finer than the first.
+        if before is not None and search is not None:
+            return search
+    if search is not None:
+        return search
+    if not tried:
+        return Search(ruler=None, doubt="no ruler was found")
+    best = max(tried, key=_merit)
+    return Search(ruler=best.ruler, doubt=best.doubt or _HALVES)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Reading:
+    ticks: Ticks
+    ruler: Ruler | None
+    doubt: str
+    stage: int  # how far it came
+    depth: int = 0  # how often the ticks halve the longest distance; 0 where they count by tens
+
+
+def _read_all(grey: NDArray[np.uint8], factor: float) -> list[_Reading]:
+    if factor != 1:
+        how = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
+        sized = np.asarray(cv2.resize(grey, None, fx=factor, fy=factor, interpolation=how))
+    else:
+        sized = grey
+    readings = []
+    for comb in find_combs(sized.astype(np.uint8), factor):
+        of_inks = [_read(ticks) for ticks in measure_ticks(grey, comb)]
+        if of_inks:
+            readings.append(max(of_inks, key=_merit))
+    return readings
+
+
+def _merit(one: _Reading) -> tuple[int, float, int]:
+    # A bow is worth naming before what is unclear, of which it has some.
+    bent = CONFIDENT if one.ticks.bend > _MOST_BENT else 0.0
+    sure = bent if one.ruler is None else one.ruler.confidence
+    return one.stage, sure, len(one.ticks.index)
+
+
+def _read(ticks: Ticks) -> _Reading:
+    if ticks.bend > _MOST_BENT:
+        return _Reading(ticks=ticks, ruler=None, stage=2, doubt=(
+            "what is ticked is not straight, a tape perhaps: it gives no scale"
+        ))  # fmt: skip
+    unit = tell_unit(ticks.index, ticks.lengths_px)
+    if unit is None or ticks.parts > 1:
+        return _Reading(ticks=ticks, ruler=None, stage=0, doubt=(
+            "no ruler was found: what is evenly ticked has no long and short ticks as of a scale"
+        ))  # fmt: skip
+    ruler = _ruler(ticks, unit)
+    if not unit.whole:
+        doubt = "too little of the ruler can be seen to tell its unit"
+    elif unit.margin < _MARGIN or unit.explained < _EXPLAINED:
+        doubt = "the ruler's ticks do not tell millimetres from inches"
+    elif ruler.spread > _SPREAD:
+        doubt = (
+            f"the ruler's scale changes by {ruler.spread:.0%} along it: the camera is too aslant"
+        )
+    elif ruler.confidence < CONFIDENT:
+        doubt = f"what may be a ruler is too unclear (confidence {ruler.confidence:.2f})"
+    else:
+        doubt = ""
+    depth = int(math.log2(unit.pattern.period)) if unit.pattern.name.endswith("inch") else 0
+    return _Reading(ticks=ticks, ruler=ruler, stage=2 + (not doubt), doubt=doubt, depth=depth)
+
+
+def _ruler(ticks: Ticks, unit: Unit) -> Ruler:
+    steps = ticks.steps_px
+    # Ticks that were not seen, places that are uneven, lengths that do not fit: each takes away.
+    even = math.exp(-((ticks.misfit / 0.12) ** 2))
+    confidence = ticks.seen**0.5 * even * unit.fitting
+    return Ruler(
+        mm_per_px=unit.pattern.tick_mm / float(np.median(steps)),
+        confidence=round(min(confidence, 1.0), 4),
+        unit=unit.pattern.name,
+        spread=float(np.ptp(steps) / np.median(steps)),
+        places=ticks.places,
+        tips=ticks.tips,
+    )
+
+
+def _are_edges(one: Ruler, other: Ruler) -> bool:
+    """Whether two rows of ticks are the edges of one ruler: they face each other, side by side."""
+    inwards = (one.tips - one.places).mean(axis=0)
+    towards = other.places.mean(axis=0) - one.places.mean(axis=0)
+    back = (other.tips - other.places).mean(axis=0)
+    apart = abs(towards @ inwards) / max(float(np.hypot(*inwards)), 1e-9)
+    length = min(float(np.hypot(*(ruler.places[-1] - ruler.places[0]))) for ruler in (one, other))
+    facing = inwards @ towards > 0 and back @ towards < 0
+    return bool(facing and apart < length)
+
+
+def _share_ticks(best: Ruler, other: Ruler) -> bool:
+    gap, _ = cKDTree(best.tips).query(other.tips)
+    step_px = float(np.median(np.hypot(*np.diff(best.places, axis=0).T)))
+    return bool(np.mean(gap < step_px) > 0.5)
+
+
+def _agreed(good: list[_Reading]) -> Search | None:
+    """The scale that all readings agree on; None where they leave it open.
+
+    On many rulers the half of an inch is marked as long as the whole. Ticks that halve three times
+    may thus be eighths or sixteenths: only a metric scale beside them tells.
+    """
+    readings = sorted(good, key=lambda one: (one.depth > 0, -_merit(one)[1]))
+    if not readings or 0 < readings[0].depth < _CLEAR_DEPTH:
+        return None
+    best = readings[0].ruler
+    assert best is not None  # noqa: S101 - without doubt there is one
+    for one in readings[1:]:
+        other = one.ruler
+        if other is None or _share_ticks(best, other):  # the same ruler, less well read
+            continue
+        most = _DISAGREE + 0.5 * (best.spread + other.spread)
+        across = _are_edges(best, other)
+        if across:
+            most = max(most, _ACROSS)
+        factors = (1.0, 0.5) if one.depth else (1.0,)
+        off = min(abs(math.log(factor * other.mm_per_px / best.mm_per_px)) for factor in factors)
+        if off > most:
+            two = f"{best.mm_per_px:.4g} and {other.mm_per_px:.4g}"
+            return Search(ruler=best, doubt=f"two rulers disagree: {two} mm in a pixel")
+        if across:
+            best = dataclasses.replace(best, spread=max(best.spread, off))
+    return Search(ruler=best, doubt="")
