@@ -177,6 +177,7 @@ def prepare_sources(files: Sequence[File], kept_in: Path | None = None) -> Path:
     name = _fingerprint({"sources": [file.sha256 for file in files]})
     place = (kept_in or store.folder("audit")) / f"sources-{name}"
     if place.is_dir():
+        store.mark_used(place)
         return place
     loaded = ordered_map(_load_with_spectrum, [file.path for file in files])
     with store.write_whole(place) as new:
@@ -265,6 +266,7 @@ def _match_chunk(chunk: _Chunk) -> list[list[Match]]:
     except (OSError, ValueError, TypeError, KeyError):
         found = []  # not there yet, or damaged
     if len(found) == len(chunk.queries):
+        store.mark_used(cached)
         return found
     with single_threaded():
         sources = _open(chunk.sources)

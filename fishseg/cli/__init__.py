@@ -26,11 +26,23 @@ from fishseg.cli import (
     folds,
     measure,
     predict,
+    prune,
     score,
 )
 from fishseg.errors import one_message
 
-COMMANDS = (predict, measure, score, crossvalidate, compare, committed, folds, export, app)
+COMMANDS = (
+    predict,
+    measure,
+    score,
+    crossvalidate,
+    compare,
+    committed,
+    folds,
+    export,
+    app,
+    prune,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
