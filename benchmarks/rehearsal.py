@@ -59,7 +59,7 @@ def main() -> None:
         *options.changes,
     ]
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
-        clone = Path(name) / "clone"
+        clone = Path(name) / "run" / "clone"
         environment = make_clone(clone, changes)
         stages = yaml.safe_load((clone / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
         taken = []

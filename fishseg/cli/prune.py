@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 import shutil
@@ -23,7 +24,7 @@ from fishseg.errors import StorageError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
 EXAMPLES = """\
   fishseg store prune --dry-run    what would go, and how many bytes that are
@@ -122,7 +123,9 @@ def remove(entries: Iterable[Entry], place: Path) -> None:
     n_users = store.users(place)
     if n_users:
         raise StorageError(
-            f"{n_users} running process{'es' * (n_users > 1)} of fishseg use this store",
+            "1 running process of fishseg uses this store"
+            if n_users == 1
+            else f"{n_users} running processes of fishseg use this store",
             where=place,
             expected="no run while the store is pruned",
             remedy="wait until the runs have ended; then type the same command again",
@@ -206,12 +209,18 @@ def use_of(commits: dict[str, str], root: Path) -> Use:
 
 def _listed(md5: str, root: Path) -> list[str] | None:
     """The MD5s of the files of a folder in DVC's cache; None where it does not know the folder."""
-    cache = _git(root, "rev-parse", "--show-toplevel") or str(root)
     for layout in _CACHES:
-        path = Path(cache.strip()) / ".dvc" / "cache" / layout / md5[:2] / md5[2:]
+        path = _dvc_cache(root) / layout / md5[:2] / md5[2:]
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             return [entry["md5"] for entry in json.loads(path.read_text(encoding="utf-8"))]
     return None
+
+
+@functools.cache
+def _dvc_cache(root: Path) -> Path:
+    """Where DVC keeps its cache, which may be set to another place."""
+    said = _run(root, "dvc", "cache", "dir")
+    return Path(said.strip()) if said else root / ".dvc" / "cache"
 
 
 def _wheels(names: Iterable[str]) -> set[str]:
@@ -254,7 +263,11 @@ def _agreed() -> bool:
 
 def _git(root: Path, *arguments: str) -> str | None:
     """What git says; None where it, the repository or the file is missing."""
-    command: Sequence[str] = ["git", *arguments]
+    return _run(root, "git", *arguments)
+
+
+def _run(root: Path, *command: str) -> str | None:
+    """What a program says; None where it is missing or fails."""
     try:
         done = subprocess.run(
             command, cwd=root, capture_output=True, text=True, encoding="utf-8", check=True
