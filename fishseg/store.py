@@ -10,6 +10,7 @@ Files of the store and outputs alike appear whole or not at all (`write_whole`).
 from __future__ import annotations
 
 import ast
+import atexit
 import contextlib
 import errno
 import functools
@@ -64,7 +65,7 @@ def folder(name: str) -> Path:
         StorageError: it cannot be made.
     """
     place = make_folder(_place() / name)
-    _hold(place.parent)
+    _hold(place.parent.absolute())
     _sweep(place)
     return place
 
@@ -83,7 +84,7 @@ def users(place: Path) -> int:
 
     Each holds a lock of its own, which ends with it however it ends. Those of dead ones go.
     """
-    own = _hold(place) if place.is_dir() else None
+    own = _hold(place.absolute()) if place.is_dir() else None
     n_users = 0
     for path in sorted((place / _USERS).glob("*")):
         if own is not None and Path(own.lock_file).name == path.name:
@@ -116,13 +117,20 @@ def last_used(path: Path) -> float:
 
 @functools.cache  # once a process; the lock lives as long
 def _hold(place: Path) -> FileLock | None:
-    """Say that this process uses the store; None where it cannot be written."""
-    with contextlib.suppress(OSError):
+    """Say that this process uses the store; None where it cannot be written, or knows no locks."""
+    with contextlib.suppress(OSError, NotImplementedError):
         (place / _USERS).mkdir(exist_ok=True)
         lock = FileLock(place / _USERS / uuid.uuid4().hex)
         lock.acquire(timeout=0)
+        atexit.register(_let_go, lock)
         return lock
     return None
+
+
+def _let_go(lock: FileLock) -> None:
+    lock.release()
+    with contextlib.suppress(OSError):
+        Path(lock.lock_file).unlink()
 
 
 def make_folder(path: Path) -> Path:
