@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Experiments that run in a copy of the repository share what is computed already.
 export FISHSEG_STORE ?= $(CURDIR)/data/.store
 
-.PHONY: help setup repro test test-fast lint type format studies pretrained cnn3 baseline compare report leak refresh clean-store verify benchmarks real
+.PHONY: help setup repro test test-fast lint type format studies pretrained cnn3 baseline compare report leak refresh clean-store verify benchmarks real rehearsal
 
 help:  ## what there is to make
 	@grep -hE '^[a-z0-9-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 14
@@ -86,6 +86,9 @@ verify: setup  ## run the pipeline in two clean clones and compare every byte of
 
 benchmarks: setup  ## speed, side by side with the plain way; in tmp/benchmarks
 	for name in baseline_loop features train shards scale; do python -m benchmarks.$$name --out tmp/benchmarks || exit 1; done
+
+rehearsal: setup  ## as many copies as the Kaggle set has, through every stage (hours, 100 GB)
+	python -m benchmarks.rehearsal
 
 refresh: setup  ## run again after files in data.path changed
 	dvc repro --force --single-item download

@@ -49,6 +49,12 @@ def main() -> None:
 
 def run_in(clone: Path, changes: list[str]) -> None:
     """Run the whole pipeline, forced, in a fresh clone."""
+    environment = make_clone(clone, changes)
+    subprocess.run(["dvc", "repro", "--force"], cwd=clone, env=environment, check=True)
+
+
+def make_clone(clone: Path, changes: list[str]) -> dict[str, str]:
+    """A fresh clone with parameters changed, and the environment to run in, its own store in it."""
     programs = Path(sys.executable).parent
     environment = {
         **os.environ,
@@ -65,7 +71,7 @@ def run_in(clone: Path, changes: list[str]) -> None:
         tree[section][name] = yaml.safe_load(value)
     if changes:
         path.write_text(yaml.safe_dump(tree), encoding="utf-8")
-    subprocess.run(["dvc", "repro", "--force"], cwd=clone, env=environment, check=True)
+    return environment
 
 
 def files(clone: Path) -> set[Path]:

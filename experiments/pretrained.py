@@ -111,7 +111,7 @@ def pretrain(recipe: Recipe, out: Path, *, trained: Path | None = None) -> None:
     inventory = pd.concat([train, val], ignore_index=True)
     manifest = inventory[MANIFEST_COLUMNS]
     base = yaml.safe_load(params.DEFAULT_PATH.read_text(encoding="utf-8"))
-    with tempfile.TemporaryDirectory(dir=store.folder("pretrained")) as folder:
+    with tempfile.TemporaryDirectory(prefix="partial-", dir=store.folder("pretrained")) as folder:
         parameters = Path(folder) / "params.yaml"
         tree = changed(base, recipe.overrides, where=DECLARED)
         parameters.write_text(yaml.safe_dump(tree), encoding="utf-8")

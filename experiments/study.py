@@ -229,7 +229,7 @@ def train_with(
 ) -> pd.DataFrame:
     """Train with a parameter tree on an inventory, and score val against the audited one."""
     device = devices.select()
-    with tempfile.TemporaryDirectory(dir=store.folder("studies")) as folder:
+    with tempfile.TemporaryDirectory(prefix="partial-", dir=store.folder("studies")) as folder:
         parameters = Path(folder) / "params.yaml"
         parameters.write_text(yaml.safe_dump(dict(tree)), encoding="utf-8")
         wanted = params.load(params.FeaturesParams, parameters)

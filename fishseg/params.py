@@ -386,6 +386,11 @@ class ReportParams(_Section):
         le=2000,
         description="images that the page itself may hold; more lie in a folder beside it",
     )
+    max_images: Int = Field(
+        ge=1,
+        le=100_000,
+        description="images that are shown, at most: those of lowest IoU; each is three pictures",
+    )
 
 
 SECTIONS: tuple[type[_Section], ...] = (

@@ -10,6 +10,7 @@ Files of the store and outputs alike appear whole or not at all (`write_whole`).
 from __future__ import annotations
 
 import ast
+import atexit
 import contextlib
 import errno
 import functools
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import platformdirs
+from filelock import FileLock, Timeout
 
 from fishseg.errors import StorageError
 
@@ -46,6 +48,9 @@ WITHOUT_INFLUENCE = {
     "fishseg.store",
 }
 _PARTIAL = ".partial"
+_USERS = ".users"
+# What runs leave half-written, in a folder of the store and in those of its entries.
+_HALF_WRITTEN = (f".*{_PARTIAL}", f"*/.*{_PARTIAL}", "partial-*")
 _ABANDONED_AFTER_S = 24 * 3600  # nobody writes that long on a file
 
 
@@ -61,8 +66,72 @@ def folder(name: str) -> Path:
         StorageError: it cannot be made.
     """
     place = make_folder(_place() / name)
+    _hold(place.parent.absolute())
     _sweep(place)
     return place
+
+
+def root() -> Path:
+    """The folder of the whole store, which may not be there yet.
+
+    Raises:
+        StorageError: it is named by a home directory that there is not.
+    """
+    return _place()
+
+
+def users(place: Path) -> int:
+    """How many living processes other than this one use the store at a place.
+
+    Each holds a lock of its own, which ends with it however it ends. Those of dead ones go.
+    """
+    own = _hold(place.absolute()) if place.is_dir() else None
+    n_users = 0
+    for path in sorted((place / _USERS).glob("*")):
+        if own is not None and Path(own.lock_file).name == path.name:
+            continue
+        lock = FileLock(path)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            n_users += 1
+        else:
+            lock.release()
+            path.unlink(missing_ok=True)
+    return n_users
+
+
+def mark_used(path: Path) -> None:
+    """Let a file or folder of the store count as used now: `fishseg store prune` goes by that."""
+    with contextlib.suppress(OSError):  # a store that can only be read
+        os.utime(path)
+
+
+def last_used(path: Path) -> float:
+    """When a file or folder, or anything in it, was last written or used, in seconds since 1970."""
+    times = []
+    for one in (path, *path.rglob("*")):
+        with contextlib.suppress(OSError):  # another run may have removed it
+            times.append(one.stat().st_mtime)
+    return max(times, default=0.0)
+
+
+@functools.cache  # once a process; the lock lives as long
+def _hold(place: Path) -> FileLock | None:
+    """Say that this process uses the store; None where it cannot be written, or knows no locks."""
+    with contextlib.suppress(OSError, NotImplementedError):
+        (place / _USERS).mkdir(exist_ok=True)
+        lock = FileLock(place / _USERS / uuid.uuid4().hex)
+        lock.acquire(timeout=0)
+        atexit.register(_let_go, lock)
+        return lock
+    return None
+
+
+def _let_go(lock: FileLock) -> None:
+    lock.release()
+    with contextlib.suppress(OSError):
+        Path(lock.lock_file).unlink()
 
 
 def make_folder(path: Path) -> Path:
@@ -288,8 +357,8 @@ def unwritable(path: Path, error: OSError) -> StorageError:
 
 @functools.cache  # once a process
 def _sweep(place: Path) -> None:
-    """Remove what killed runs left half-written, once it is a day old."""
-    for partial in place.glob(f".*{_PARTIAL}"):
-        with contextlib.suppress(OSError):  # another run may be at it, too
-            if time.time() - partial.stat().st_mtime > _ABANDONED_AFTER_S:
+    """Remove what killed runs left half-written, once nothing of it is younger than a day."""
+    for pattern in _HALF_WRITTEN:
+        for partial in place.glob(pattern):
+            if time.time() - last_used(partial) > _ABANDONED_AFTER_S:
                 shutil.rmtree(partial, ignore_errors=True)

@@ -7,6 +7,8 @@ import os
 import resource
 import shutil
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -272,7 +274,49 @@ def test_what_a_killed_run_left_goes_after_a_day(
     assert len(list(store.folder("shards").iterdir())) == 1
     os.utime(new.parent, (0, 0))
     store._sweep.cache_clear()
+    assert len(list(store.folder("shards").iterdir())) == 1  # a file in it is younger
+    os.utime(new, (0, 0))
+    store._sweep.cache_clear()
     assert list(store.folder("shards").iterdir()) == []
+
+
+def test_what_was_left_deeper_and_by_downloads_goes_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FISHSEG_STORE", str(tmp_path))
+    place = store.folder("training")
+    whole = place / "run/state.pt"
+    left = [place / "partial-x1/wheel", place / "run/.0f.partial/state.pt"]
+    for file in (whole, *left):
+        file.parent.mkdir(parents=True)
+        file.write_bytes(b"half")
+        os.utime(file, (0, 0))
+        os.utime(file.parent, (0, 0))
+    store._sweep.cache_clear()
+    store.folder("training")
+    assert [path for path in place.rglob("*") if path.is_file()] == [whole]
+
+
+def test_who_uses_a_store_is_known_until_it_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FISHSEG_STORE", str(tmp_path))
+    store.folder("shards")
+    assert store.users(tmp_path) == 0  # itself does not count
+    program = (
+        "from fishseg import store; store.folder('shards'); print('in use', flush=True); input()"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert other.stdin is not None
+    assert other.stdout is not None
+    assert other.stdout.readline() == "in use\n"
+    assert store.users(tmp_path) == 1
+    other.kill()
+    other.wait()
+    assert store.users(tmp_path) == 0
+    assert len(list((tmp_path / ".users").iterdir())) == 1
 
 
 def test_a_link_shares_its_bytes_or_else_copies_them(

@@ -14,21 +14,33 @@ from tqdm import tqdm
 
 from fishseg import store
 from fishseg.audit.grey_image import Affine, GreyImage, load_grey_image
-from fishseg.audit.polar import candidate_map, find_candidates, spectrum
+from fishseg.audit.neighbours import DIMENSIONS, Descriptors, descriptor, nearest
+from fishseg.audit.polar import (
+    FREQUENCIES,
+    RADII,
+    Spectrum,
+    candidate_map,
+    find_candidates,
+    spectrum,
+)
 from fishseg.audit.registration import register
 from fishseg.audit.sift import Features, detect, find_similarity
 from fishseg.parallel import ordered_map, process_map, single_threaded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
 # Their versions decide what is found, beside the code.
-LIBRARIES = ("numpy", "opencv-python-headless", "pillow", "pillow-heif")
+LIBRARIES = ("numpy", "scipy", "opencv-python-headless", "pillow", "pillow-heif")
 # Registered for each copy: its source, and enough others to know that they are none.
 CANDIDATES = 3
+# Whose spectra are correlated with that of a copy, to find those. Where a photograph has more
+# copies, some of them suffice: each is linked to others in turn.
+SHORTLIST = 64
 _CHUNK = 16
+_PIXELS, _SPECTRA, _DESCRIPTORS, _SIZES = "pixels", "spectra", "descriptors", "sizes.npy"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,50 +84,83 @@ class Match:
 
 
 class Sources:
-    """The pictures that copies may come from, at working size, in a folder of the store."""
+    """The pictures that copies may come from, at working size, in a folder of the store.
+
+    Memory holds where each picture lies; what is asked for is read, and nothing is kept of it.
+
+    Attributes:
+        folder: the folder.
+        descriptors: of all pictures ``(N, D)``, mapped from the disk.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        # Mapped, so that all processes share one copy in memory.
-        self.spectra: NDArray[np.complex64] = np.load(folder / "spectra.npy", mmap_mode="r")
-        self._pixels: NDArray[np.uint8] = np.load(folder / "pixels.npy", mmap_mode="r")
-        self._sizes: NDArray[np.int64] = np.load(folder / "sizes.npy")
+        self._sizes: NDArray[np.int64] = np.load(folder / _SIZES)
         self._starts = np.concatenate([[0], np.cumsum(self._sizes[:, :2].prod(axis=1))])
+        self.descriptors: Descriptors = np.memmap(
+            folder / _DESCRIPTORS, np.int16, mode="r", shape=(len(self._sizes), DIMENSIONS)
+        )
 
     def __getitem__(self, number: int) -> GreyImage:
         height, width, *size = (int(side) for side in self._sizes[number])
-        pixels = self._pixels[self._starts[number] : self._starts[number + 1]]
-        return GreyImage(np.array(pixels).reshape(height, width), (size[0], size[1]))
+        pixels = np.fromfile(
+            self.folder / _PIXELS, np.uint8, height * width, offset=int(self._starts[number])
+        )
+        return GreyImage(pixels.reshape(height, width), (size[0], size[1]))
+
+    def spectra(self, numbers: NDArray[np.int64]) -> Spectrum:
+        """The polar spectra ``(F, R, n)`` of some pictures."""
+        found = np.empty((FREQUENCIES, RADII, len(numbers)), np.complex64)
+        with (self.folder / _SPECTRA).open("rb") as file:
+            for place, number in enumerate(numbers):
+                file.seek(int(number) * FREQUENCIES * RADII * found.itemsize)
+                one = np.fromfile(file, np.complex64, FREQUENCIES * RADII)
+                found[:, :, place] = one.reshape(FREQUENCIES, RADII)
+        return found
 
 
-Search: TypeAlias = "Callable[[Sources, Query, GreyImage], Iterator[tuple[int, Affine]]]"
-"""Names sources that a picture may be a copy of, each with the map from it at working size."""
+Found: TypeAlias = "list[tuple[int, Affine]]"
+"""Sources that a picture may be a copy of, each with the map from it at working size."""
+
+Search: TypeAlias = "Callable[[Sources, Sequence[Query], Sequence[GreyImage]], Iterator[Found]]"
+"""What it finds for each of some pictures."""
 
 
-def as_a_whole(sources: Sources, query: Query, copy: GreyImage) -> Iterator[tuple[int, Affine]]:
-    """The sources most like a copy that was mirrored and turned about its middle, best first."""
-    # Itself can take two places, mirrored and not.
-    found = find_candidates(spectrum(copy.pixels), sources.spectra, limit=CANDIDATES + 2)
-    others = [candidate for candidate in found if candidate.source != query.itself]
-    for candidate in others[:CANDIDATES]:
-        source = sources[candidate.source]
-        yield candidate.source, candidate_map(candidate, source, copy)
+def as_a_whole(
+    sources: Sources, queries: Sequence[Query], copies: Sequence[GreyImage]
+) -> Iterator[Found]:
+    """The sources most like each copy, were it mirrored and turned about its middle, best first."""
+    spectra = [spectrum(copy.pixels) for copy in copies]
+    # Together: the descriptors of all sources are read once for all.
+    described = np.stack([descriptor(one) for one in spectra])
+    shortlists = nearest(described, sources.descriptors, SHORTLIST)
+    for query, copy, one, numbers in zip(queries, copies, spectra, shortlists, strict=True):
+        # Itself can take two places, mirrored and not.
+        found = find_candidates(one, sources.spectra(numbers), limit=CANDIDATES + 2)
+        named = [(int(numbers[candidate.source]), candidate) for candidate in found]
+        others = [entry for entry in named if entry[0] != query.itself]
+        yield [
+            (number, candidate_map(candidate, sources[number], copy))
+            for number, candidate in others[:CANDIDATES]
+        ]
 
 
-def by_features(sources: Sources, query: Query, copy: GreyImage) -> Iterator[tuple[int, Affine]]:
-    """The preferred sources that share most local features with a copy, best first."""
-    mirror = np.array([[-1, 0, copy.pixels.shape[1] - 1], [0, 1, 0], [0, 0, 1]], np.float64)
-    mirrored = np.ascontiguousarray(copy.pixels[:, ::-1])
-    found = [
-        (agreed[0], number, back @ agreed[1])
-        for seen, back in ((detect(copy.pixels), np.eye(3)), (detect(mirrored), mirror))
-        for number in query.preferred
-        if number != query.itself
-        and (agreed := find_similarity(_features(sources.folder, number), seen))
-    ]
-    found.sort(key=lambda entry: -entry[0])
-    for _, number, affine in found[:CANDIDATES]:
-        yield number, affine
+def by_features(
+    sources: Sources, queries: Sequence[Query], copies: Sequence[GreyImage]
+) -> Iterator[Found]:
+    """The preferred sources that share most local features with each copy, best first."""
+    for query, copy in zip(queries, copies, strict=True):
+        mirror = np.array([[-1, 0, copy.pixels.shape[1] - 1], [0, 1, 0], [0, 0, 1]], np.float64)
+        mirrored = np.ascontiguousarray(copy.pixels[:, ::-1])
+        found = [
+            (agreed[0], number, back @ agreed[1])
+            for seen, back in ((detect(copy.pixels), np.eye(3)), (detect(mirrored), mirror))
+            for number in query.preferred
+            if number != query.itself
+            and (agreed := find_similarity(_features(sources.folder, number), seen))
+        ]
+        found.sort(key=lambda entry: -entry[0])
+        yield [(number, affine) for _, number, affine in found[:CANDIDATES]]
 
 
 def prepare_sources(files: Sequence[File], kept_in: Path | None = None) -> Path:
@@ -132,19 +177,29 @@ def prepare_sources(files: Sequence[File], kept_in: Path | None = None) -> Path:
     name = _fingerprint({"sources": [file.sha256 for file in files]})
     place = (kept_in or store.folder("audit")) / f"sources-{name}"
     if place.is_dir():
+        store.mark_used(place)
         return place
     loaded = ordered_map(_load_with_spectrum, [file.path for file in files])
-    pictures, spectra = zip(
-        *tqdm(loaded, total=len(files), desc="read pictures", unit="image"), strict=True
-    )
-    sizes = [(*picture.pixels.shape, *picture.size) for picture in pictures]
-    pixels = np.concatenate([picture.pixels.ravel() for picture in pictures])
     with store.write_whole(place) as new:
         new.mkdir()
-        np.save(new / "spectra.npy", np.ascontiguousarray(np.stack(spectra, axis=-1)))
-        np.save(new / "pixels.npy", pixels)
-        np.save(new / "sizes.npy", np.array(sizes, np.int64))
+        write_sources(tqdm(loaded, total=len(files), desc="read pictures", unit="image"), new)
     return place
+
+
+def write_sources(pictures: Iterable[tuple[GreyImage, Spectrum]], folder: Path) -> None:
+    """Write pictures and their spectra as they come, to be read as `Sources`."""
+    sizes = []
+    with (
+        (folder / _PIXELS).open("wb") as pixels,
+        (folder / _SPECTRA).open("wb") as spectra,
+        (folder / _DESCRIPTORS).open("wb") as descriptors,
+    ):
+        for picture, one in pictures:
+            sizes.append((*picture.pixels.shape, *picture.size))
+            pixels.write(np.ascontiguousarray(picture.pixels).data)
+            spectra.write(np.ascontiguousarray(one).data)
+            descriptors.write(descriptor(one).data)
+    np.save(folder / _SIZES, np.array(sizes, np.int64))
 
 
 def match(
@@ -211,19 +266,22 @@ def _match_chunk(chunk: _Chunk) -> list[list[Match]]:
     except (OSError, ValueError, TypeError, KeyError):
         found = []  # not there yet, or damaged
     if len(found) == len(chunk.queries):
+        store.mark_used(cached)
         return found
     with single_threaded():
         sources = _open(chunk.sources)
-        found = [_match_one(query, sources, chunk.search) for query in chunk.queries]
+        copies = [load_grey_image(query.file.path) for query in chunk.queries]
+        named = chunk.search(sources, chunk.queries, copies)
+        found = [_lay(copy, on, sources) for copy, on in zip(copies, named, strict=True)]
     with store.write_whole(cached) as new:
         new.write_text(json.dumps(_plain(found)), encoding="utf-8", newline="\n")
     return found
 
 
-def _match_one(query: Query, sources: Sources, search: Search) -> list[Match]:
-    copy = load_grey_image(query.file.path)
+def _lay(copy: GreyImage, on: Found, sources: Sources) -> list[Match]:
+    """The copy on each of the sources, as far as it can be laid there, the most like first."""
     found = []
-    for number, guess in search(sources, query, copy):
+    for number, guess in on:
         laid = register(sources[number], copy, guess)
         if laid is not None:
             found.append(Match(number, laid.affine, laid.likeness, laid.residual_px))
@@ -240,7 +298,7 @@ def _features(folder: Path, number: int) -> Features:
     return detect(_open(folder)[number].pixels)
 
 
-def _load_with_spectrum(path: Path) -> tuple[GreyImage, NDArray[np.complex64]]:
+def _load_with_spectrum(path: Path) -> tuple[GreyImage, Spectrum]:
     picture = load_grey_image(path)
     return picture, spectrum(picture.pixels)
 

@@ -27,6 +27,7 @@ from fishseg.cli import (
     folds,
     measure,
     predict,
+    prune,
     score,
     suggest,
 )
@@ -44,6 +45,7 @@ COMMANDS = (
     folds,
     export,
     app,
+    prune,
 )
 
 

@@ -103,7 +103,9 @@ def run(options: argparse.Namespace) -> int:
         starts[f"from {decoder}"] = str(decoder)
     with (
         opened(options.folder) as folder,
-        tempfile.TemporaryDirectory(dir=store.folder("crossvalidation")) as features,
+        tempfile.TemporaryDirectory(
+            prefix="partial-", dir=store.folder("crossvalidation")
+        ) as features,
         tempfile.TemporaryDirectory() as views_folder,
     ):
         found = build_inventory(folder, max_broken_share=1, mask_values=options.mask_values)

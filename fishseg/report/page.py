@@ -42,7 +42,8 @@ def write_page(
         predictions: what the decoder said.
         metrics: the folder of the stages' numbers.
         plots: the folder of the pictures drawn of them.
-        params: how large, how good and how many the embedded pictures may be.
+        params: how large and good the pictures are, how many are embedded and how many shown;
+            the numbers are of all images.
         parameters: of the whole run, by section, to be shown.
         folder: where to.
 
@@ -51,8 +52,12 @@ def write_page(
     """
     scores = read_scores(metrics / "evaluate" / "images.csv")
     scores = scores[scores["split"].isin(SHOWN_SPLITS)].reset_index(drop=True)
+    worst_first = scores.sort_values("iou", kind="stable")
+    scores = worst_first.head(params.max_images).sort_index()
+    left_out = set(worst_first["sample_id"].iloc[params.max_images :])
     samples = predictions.samples
-    shown = predictions.of(samples[samples["split"].isin(SHOWN_SPLITS)])
+    of_interest = samples["split"].isin(SHOWN_SPLITS) & ~samples["sample_id"].isin(left_out)
+    shown = predictions.of(samples[of_interest])
     folder.mkdir(parents=True, exist_ok=True)
     few = len(scores) <= params.max_embedded
     place = embedded if few else beside(folder, PICTURES_NAME)
@@ -61,13 +66,20 @@ def write_page(
     images = list(tqdm(records, total=len(scores), desc="report", unit="image"))
     content = {
         **read_results(metrics),
-        "setup": _setup(predictions.about),
+        "setup": _setup(predictions.about) | _shown(len(scores), len(left_out)),
         "parameters": parameters,
         "class_names": {slug(name): name for name in sorted(set(scores["class_name"]))},
         "figures": figures(plots, params),
         "images": images,
     }
     (folder / PAGE_NAME).write_text(render(content), encoding="utf-8", newline="\n")
+
+
+def _shown(n_shown: int, n_left_out: int) -> dict[str, str]:
+    """A line for the head of the page where not every image is on it."""
+    if not n_left_out:
+        return {}
+    return {"Images shown": f"the {n_shown} of lowest IoU, of {n_shown + n_left_out}"}
 
 
 def _setup(about: Mapping[str, Any]) -> dict[str, str]:

@@ -28,6 +28,7 @@ PARAMS = ReportParams(
     thumbnail_px=32,
     quality=90,
     max_embedded=100,
+    max_images=100,
 )
 PARAMETERS: dict[str, dict[str, Any]] = {
     "train": {"epochs": 3, "schedule": "cosine"},

@@ -56,6 +56,18 @@ def test_the_page_holds_every_val_and_test_image_with_its_scores(tmp_path: Path)
     assert sorted(path.name for path in (tmp_path / "report").iterdir()) == ["index.html"]
 
 
+def test_of_many_images_the_worst_are_shown_and_only_those_written(tmp_path: Path) -> None:
+    scores = example_scores()
+    shown = scores[scores["split"] != "train"].sort_values("iou", kind="stable")
+    params = PARAMS.model_copy(update={"max_images": 4, "max_embedded": 0})
+    page = write_example(tmp_path, params=params)
+    content = content_of(page)
+    assert {image["sample_id"] for image in content["images"]} == set(shown["sample_id"][:4])
+    assert len(list((page.parent / "pictures").iterdir())) == 3 * 4
+    assert content["setup"]["Images shown"] == f"the 4 of lowest IoU, of {len(shown)}"
+    assert content["splits"] == content_of(write_example(tmp_path / "all"))["splits"]
+
+
 def test_the_embedded_masks_are_the_truth_above_the_prediction(tmp_path: Path) -> None:
     record = content_of(write_example(tmp_path))["images"][3]
     masks = decoded(record["masks"])
