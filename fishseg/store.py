@@ -39,6 +39,7 @@ SOURCES = Path(__file__).parents[1]
 # Parameters count by value.
 WITHOUT_INFLUENCE = {
     "fishseg",
+    "fishseg.cluster",
     "fishseg.errors",
     "fishseg.parallel",
     "fishseg.params",
