@@ -154,7 +154,8 @@ def _connected() -> Any:
             where=f"{VARIABLE}={address}",
             remedy=f"pip install 'fishseg[ray]', or unset {VARIABLE} to compute without Ray",
         ) from None
-    logging.getLogger("ray").setLevel(logging.WARNING)
+    for name in ("ray", "ray.data"):  # of which the second sets up itself
+        logging.getLogger(name).setLevel(logging.WARNING)
     try:
         if not ray.is_initialized():
             ray.init(

@@ -157,7 +157,9 @@ class TwoNodes:
 @pytest.fixture(scope="module")
 def two_nodes() -> Iterator[TwoNodes]:
     before = dict(os.environ)
-    os.environ.update({**cluster._QUIET, **cluster._HERE})
+    # Workers import this file, too.
+    paths = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests"), *filter(None, sys.path)])
+    os.environ.update({**cluster._QUIET, **cluster._HERE, "PYTHONPATH": paths})
     ray = pytest.importorskip("ray", reason="Ray is not installed (pip install '.[ray]')")
     nodes = TwoNodes(ray)
     yield nodes
@@ -405,11 +407,7 @@ def test_a_driver_that_was_killed_computes_what_is_missing(
     setting: Setting, by_ray: TwoNodes, gate: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = json.dumps(setting.params.model_dump(mode="json"))
-    paths = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests"), *sys.path])
-    driver = subprocess.Popen(
-        [sys.executable, "-c", DRIVER, by_ray.address, given],
-        env={**os.environ, "PYTHONPATH": paths},
-    )
+    driver = subprocess.Popen([sys.executable, "-c", DRIVER, by_ray.address, given])
     by_ray.ray.get(gate.arrived.remote())  # one shard of it is written, or about to be
     driver.kill()
     driver.wait()
