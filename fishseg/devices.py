@@ -58,7 +58,7 @@ def fix_threads(device: torch.device) -> None:
 def find() -> torch.device:
     """The device of ``FISHSEG_DEVICE``, or a GPU where there is one, else the CPU.
 
-    Of several GPUs, that of this process's number among those ``torchrun`` started, or the first.
+    Of several GPUs, the first; a worker of Ray's (`fishseg.cluster`) sees its own alone.
 
     Raises:
         ParameterError: ``FISHSEG_DEVICE`` names no device, or one that fishseg does not know, or
@@ -66,7 +66,7 @@ def find() -> torch.device:
     """
     name = os.environ.get("FISHSEG_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
     if name == "cuda":
-        name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+        name = "cuda:0"  # with a number: the one that becomes the current one
     try:
         device = torch.device(name)
         if device.type not in KINDS:

@@ -68,11 +68,18 @@ def process_map(
 ) -> Iterator[Result]:
     """``function`` of each item, in order, by as many processes as there are cores.
 
+    Where ``FISHSEG_RAY`` is set, those are Ray's and their cores may be of many machines.
+
     Args:
         function: of a module, since it travels to other processes by its name.
         items: what can be pickled.
         workers: processes, if not as many as there are cores; 1 is this process.
     """
+    from fishseg import cluster  # noqa: PLC0415 - which counts the cores by this module
+
+    if cluster.asked() and workers is None and len(items) >= _MIN_ITEMS:
+        yield from cluster.map_items(function, items)
+        return
     workers = min(workers or n_cpus(), len(items))
     if workers <= 1 or len(items) < _MIN_ITEMS:
         yield from map(function, items)

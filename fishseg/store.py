@@ -41,6 +41,7 @@ SOURCES = Path(__file__).parents[1]
 # Parameters count by value.
 WITHOUT_INFLUENCE = {
     "fishseg",
+    "fishseg.cluster",
     "fishseg.errors",
     "fishseg.lazy",
     "fishseg.parallel",

@@ -47,14 +47,13 @@ def test_the_gpu_that_computes_is_the_current_one(monkeypatch: pytest.MonkeyPatc
     assert current == [torch.device("cuda:1")]
 
 
-def test_each_process_of_torchrun_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cuda_is_the_first_gpu_that_this_process_sees(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[torch.device] = []
     monkeypatch.setattr(torch, "empty", lambda _, device: asked.append(device))
-    monkeypatch.setenv("LOCAL_RANK", "3")
-    for name, number in (("cuda", 3), ("cuda:1", 1)):
+    for name, number in (("cuda", 0), ("cuda:1", 1)):
         monkeypatch.setenv("FISHSEG_DEVICE", name)
         assert devices.find() == torch.device("cuda", number)
-    assert asked == [torch.device("cuda:3"), torch.device("cuda:1")]
+    assert asked == [torch.device("cuda:0"), torch.device("cuda:1")]
 
 
 def test_mps_says_that_it_does_not_work(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ STAGES: dict[str, Any] = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["
 # themselves are listed by value.
 WITHOUT_INFLUENCE = {
     "fishseg/__init__.py",
+    "fishseg/cluster.py",
     "fishseg/devices.py",
     "fishseg/errors.py",
     "fishseg/lazy.py",
@@ -50,7 +51,7 @@ LAYERS = [
     ["datasets"],
     ["images"],
     ["tables"],
-    ["devices", "parallel", "store", "params"],
+    ["cluster", "devices", "parallel", "store", "params"],
     ["errors", "lazy"],
 ]
 

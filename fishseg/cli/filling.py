@@ -9,19 +9,21 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from fishseg import cluster
 from fishseg.cli.arguments import conclude, one_line
 from fishseg.cli.results import Results, Wanted
 from fishseg.cli.scales import Scales, scales_of
-from fishseg.cli.streaming import outcomes
+from fishseg.cli.streaming import Predicting, outcomes
 from fishseg.cli.tables import DECISIONS, read_decisions, write_tables
 from fishseg.errors import FishsegError, ParameterError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from fishseg.cli.inputs import Found
+    from fishseg.cli.models import Loaded
     from fishseg.prediction.model import ProbabilityModel
 
 log = logging.getLogger("fishseg")
@@ -66,6 +68,8 @@ def fill(
     source: ProbabilityModel | Mapping[Path, Path],
     wanted: Wanted,
     scales: Scales,
+    *,
+    reload: Callable[[], Loaded] | None = None,
 ) -> int:
     """Work through pictures, put the tables together, and say what was used and what was not.
 
@@ -75,6 +79,8 @@ def fill(
         source: a model, or the mask of each picture.
         wanted: what to make of them.
         scales: of the pictures.
+        reload: loads the model in another process; where it is given and ``FISHSEG_RAY`` is set,
+            Ray's workers predict.
 
     Returns:
         The exit status, 1 where a picture could not be used.
@@ -89,7 +95,11 @@ def fill(
         problems += useless
         wanted = dataclasses.replace(wanted, scales=of_each)
         try:
-            done = outcomes(pictures, source, results, wanted)
+            if reload is not None and cluster.asked():
+                predicting = Predicting(reload=reload, folder=folder, wanted=wanted)
+                done = cluster.spread(predicting, pictures, each="device")
+            else:
+                done = outcomes(pictures, source, results, wanted)
             for outcome in tqdm(done, total=len(pictures), desc="measure", unit="image"):
                 if isinstance(outcome.settled, FishsegError):
                     problems.append(outcome.settled)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import logging
 from pathlib import Path
 
@@ -109,7 +110,8 @@ def run(options: argparse.Namespace) -> int:
     found = find_pictures(options.paths)
     if not found.pictures:
         return conclude(0, [one_line(problem) for problem in found.problems], found.remarks)
-    loaded = load_model(options, tta=options.tta, fine=options.fine)
+    load = functools.partial(load_model, options, tta=options.tta, fine=options.fine)
+    loaded = load()
     log.info("%s", loaded.about)
     wanted = dataclasses.replace(
         wanted,
@@ -117,4 +119,4 @@ def run(options: argparse.Namespace) -> int:
         probability_bits=options.probabilities,
         min_confidence=options.min_confidence,
     )
-    return fill(options.out, found, loaded.model, wanted, scales)
+    return fill(options.out, found, loaded.model, wanted, scales, reload=load)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fishseg.cli.results import GIVEN, HAND, MODEL, Content, DiskFullError
+from fishseg.cli.results import GIVEN, HAND, MODEL, Content, DiskFullError, Results
 from fishseg.cli.scales import RULER, Scale
-from fishseg.errors import DataError, FishsegError
+from fishseg.errors import DataError, FishsegError, ModelError
 from fishseg.images.decoding import read_image
 from fishseg.images.masks import read_mask
 from fishseg.measurement.instances import find_fish, fish_of_mask
@@ -24,16 +25,14 @@ from fishseg.report.own_pictures import pictures_of
 from fishseg.store import file_sha256
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
     from fishseg.cli.inputs import InputFile
-    from fishseg.cli.results import Record, Results, Wanted
+    from fishseg.cli.results import Record, Wanted
     from fishseg.measurement.instances import Instance
     from fishseg.measurement.table import Row
     from fishseg.metrics.familiarity import Seen
+    from fishseg.prediction.loading import Loaded
     from fishseg.prediction.model import ProbabilityModel
     from fishseg.prediction.species import SpeciesClassifier
 
@@ -104,6 +103,37 @@ def outcomes(
         return Outcome(picture=job.picture, settled=settled, remark=remark)
 
     yield from ordered_map(finish, predicted(), ahead=_AHEAD)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Predicting:
+    """What a worker elsewhere (`fishseg.cluster`) needs for `outcomes`.
+
+    Attributes:
+        reload: loads the model.
+        folder: where to; the process that asks holds it.
+        wanted: what to make of the pictures.
+    """
+
+    reload: Callable[[], Loaded]
+    folder: Path
+    wanted: Wanted
+
+    def __call__(self) -> Callable[[list[InputFile]], Iterator[Outcome]]:
+        """`outcomes` of some pictures.
+
+        Raises:
+            FishsegError: the worker has no such model.
+        """
+        loaded = self.reload()
+        if loaded.identity != self.wanted.model:
+            raise ModelError(
+                "a worker has another model than the process that asks it",
+                where=self.folder,
+                remedy="have the same fishseg, decoder and backbone on all machines",
+            )
+        results = Results(self.folder)
+        return lambda pictures: outcomes(pictures, loaded.model, results, self.wanted)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

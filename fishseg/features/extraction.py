@@ -5,17 +5,20 @@ Memory holds a few shards, however many images there are.
 
 The name of a shard in the store is the fingerprint of all that determines its content, so a shard
 is never reused for what other parameters or other code would give, and a run that was killed loses
-the shards in hand at most.
+the shards in hand at most. That is also how several machines share the work (`fishseg.cluster`):
+this process plans, and workers fill the store with what is missing there.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import logging
+import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -26,10 +29,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from fishseg import store
+from fishseg import cluster, devices, store
 from fishseg.backbones.loading import Backbone
 from fishseg.backbones.model import LIBRARIES
-from fishseg.features import compute, masks, ranks
+from fishseg.errors import BackboneError
+from fishseg.features import compute, masks
 from fishseg.features.compute import ImageFile, Row
 from fishseg.features.shard_file import is_intact, write_shard
 from fishseg.features.shards import Index, Shard
@@ -43,6 +47,8 @@ log = logging.getLogger(__name__)
 WRITERS = 2
 # What reading a sample takes of the inventory; the rest is not kept in memory.
 NEEDED = ["sample_id", "image_path", "mask_path", "mask_rule", "width", "height"]
+FEATURES_LIBRARIES = (*LIBRARIES, "numpy", "pillow", "pillow-heif")
+MASKS_LIBRARIES = ("numpy", "scipy", "pillow", "pillow-heif")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -62,13 +68,24 @@ def extract(
     params: FeaturesParams,
     folder: Path,
     device: torch.device,
+    *,
+    reload: Callable[[], Backbone] | None = None,
 ) -> Index:
     """Fill ``folder`` with the shards of every sample of the inventory and their index.
 
-    Shards that an earlier run left in the store are linked, not computed again. Processes that
-    ``torchrun`` started together share the work. The backbone must be on ``device``.
+    Shards that an earlier run left in the store are linked, not computed again.
+
+    Args:
+        inventory: the samples.
+        backbone: on ``device``.
+        params: what to compute.
+        folder: where to.
+        device: where to compute.
+        reload: loads the same backbone in another process, such as of another machine; where it
+            is given and ``FISHSEG_RAY`` is set, Ray's workers compute.
 
     Raises:
+        BackboneError: a worker lacks the backbone, or would compute other features.
         DataError: an image or a mask that can no longer be read.
         CacheError: not even one image fits into memory.
         StorageError: the disk is full, or the store or ``folder`` cannot be written.
@@ -88,19 +105,17 @@ def extract(
     planned = plan(inventory, params, backbone, index)
     del inventory  # the plan has all that is needed, in half the memory
     index = dataclasses.replace(index, shards=tuple(item.shard for item in planned))
-    with ranks.joined() as peers:
-        no_masks = _missing(planned, lambda item: item.stored_masks)
-        no_features = _missing(planned, lambda item: item.stored_features)
-        peers.wait()  # all ranks deal from the same list
-        _store_masks(peers.share(no_masks))
-        _store_features(peers.share(no_features), backbone, params, device)
-        peers.wait()
-        if peers.is_first:
-            for item in planned:
-                store.link(item.stored_masks, folder / item.shard.masks_file)
-                store.link(item.stored_features, folder / item.shard.features_file)
-            index.write(folder)
-        peers.wait()
+    no_masks = _missing(planned, lambda item: item.stored_masks)
+    no_features = _missing(planned, lambda item: item.stored_features)
+    if reload is not None and cluster.asked():
+        work = _Work(reload, params, _identity(backbone))
+        _store_by_workers(no_masks, no_features, work, device)
+    else:
+        _store_alone(no_masks, no_features, backbone, params, device)
+    for item in planned:
+        store.link(item.stored_masks, folder / item.shard.masks_file)
+        store.link(item.stored_features, folder / item.shard.features_file)
+    index.write(folder)
     return index
 
 
@@ -171,7 +186,7 @@ def _features_name(size: tuple[int, int], samples: pd.DataFrame, facts: dict[str
     name = store.fingerprint(
         {"size": size, "images": list(samples["image_sha256"]), **facts},
         modules=[compute.__name__],
-        libraries=[*LIBRARIES, "numpy", "pillow", "pillow-heif"],
+        libraries=FEATURES_LIBRARIES,
     )
     return f"{name}.safetensors"
 
@@ -182,7 +197,7 @@ def _masks_name(size: tuple[int, int], samples: pd.DataFrame, *, with_valid: boo
     name = store.fingerprint(
         {"size": size, "masks": files.to_numpy().tolist(), "with_valid": with_valid},
         modules=[masks.__name__],
-        libraries=["numpy", "scipy", "pillow", "pillow-heif"],
+        libraries=MASKS_LIBRARIES,
     )
     return f"{name}.safetensors"
 
@@ -195,8 +210,140 @@ def _missing(
     return [item for item, intact in zip(planned, found, strict=True) if not intact]
 
 
-def _store_masks(missing: list[PlannedShard]) -> None:
-    n_masks = sum(len(item.samples) for item in missing)
+def _store_alone(
+    no_masks: list[PlannedShard],
+    no_features: list[PlannedShard],
+    backbone: Backbone,
+    params: FeaturesParams,
+    device: torch.device,
+) -> None:
+    """What is missing, by this process."""
+    n_masks, n_images = _count(no_masks), _count(no_features)
+    with tqdm(total=n_masks, desc="masks", unit="image", disable=not n_masks) as progress:
+        _store_masks(no_masks, progress.update)
+    if not no_features:
+        log.info("all features were in the store")
+        return
+    with (
+        _timed(n_images),
+        tqdm(total=n_images, desc="features", unit="image") as progress,
+        ThreadPoolExecutor(WRITERS) as writers,
+    ):
+        writing = _store_features(
+            no_features, backbone, params, device, writers=writers, progress=progress.update
+        )
+        for future in writing:
+            future.result()
+
+
+def _store_by_workers(
+    no_masks: list[PlannedShard],
+    no_features: list[PlannedShard],
+    work: _Work,
+    device: torch.device,
+) -> None:
+    """What is missing, by Ray's workers, each with a backbone of its own."""
+    masks_of, features_of = ({id(item) for item in some} for some in (no_masks, no_features))
+    planned = {id(item): item for item in [*no_features, *no_masks]}
+    gaps = [_Gap(item, key in masks_of, key in features_of) for key, item in planned.items()]
+    n_images = sum(len(gap.planned.samples) for gap in gaps)
+    with _timed(_count(no_features)), tqdm(total=n_images, desc="features", unit="image") as bar:
+        # Two at once: while one part is written, the next is computed.
+        each: cluster.Each = "gpu" if device.type == "cuda" else "node"
+        for n_done in cluster.spread(work, gaps, each=each, at_once=2):
+            bar.update(n_done)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Gap:
+    """A shard, and what the store lacks of it."""
+
+    planned: PlannedShard
+    masks: bool
+    features: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class _Work:
+    """What a worker is given, from which it makes itself ready."""
+
+    reload: Callable[[], Backbone]
+    params: FeaturesParams
+    identity: dict[str, str]
+
+    def __call__(self) -> _Filler:
+        """A worker with its backbone.
+
+        Raises:
+            BackboneError: there is none, or its features would be others than were planned.
+        """
+        device = devices.select()
+        backbone = self.reload()
+        for what, found in _identity(backbone).items():
+            if found != self.identity[what]:
+                raise BackboneError(
+                    f"a worker would compute other features: its {what} differs",
+                    where=found,
+                    expected=self.identity[what],
+                    remedy="have the same commit, requirements.lock and kind of processor on all "
+                    "machines, and start the run on one of them",
+                )
+        return _Filler(backbone, self.params, device)
+
+
+def _identity(backbone: Backbone) -> dict[str, str]:
+    """What a process must have in common with the one that planned."""
+    code = store.fingerprint({}, modules=[compute.__name__], libraries=FEATURES_LIBRARIES)
+    return {
+        "backbone": f"{backbone.name} {backbone.weights_sha256}",
+        "precision": str(backbone.dtype),
+        "library": type(backbone).__name__,
+        "code of features": code,
+        "code of masks": store.fingerprint({}, modules=[masks.__name__], libraries=MASKS_LIBRARIES),
+    }
+
+
+class _Filler:
+    """Fills gaps, in a process of Ray's."""
+
+    def __init__(self, backbone: Backbone, params: FeaturesParams, device: torch.device) -> None:
+        self._backbone, self._params, self._device = backbone, params, device
+        self._computing = threading.Lock()
+        self._writers = ThreadPoolExecutor(WRITERS)
+
+    def __call__(self, gaps: list[_Gap]) -> Iterator[int]:
+        """The number of images of each shard, once it is in the store.
+
+        Where another worker died at it, what that one finished is there already.
+        """
+        no_masks = [gap.planned for gap in gaps if gap.masks]
+        no_features = [gap.planned for gap in gaps if gap.features]
+        _store_masks(_missing(no_masks, lambda item: item.stored_masks))
+        with self._computing:
+            missing = _missing(no_features, lambda item: item.stored_features)
+            writing = _store_features(
+                missing, self._backbone, self._params, self._device, writers=self._writers
+            )
+        for future in writing:
+            future.result()
+        yield from (len(gap.planned.samples) for gap in gaps)
+
+
+def _count(planned: list[PlannedShard]) -> int:
+    return sum(len(item.samples) for item in planned)
+
+
+@contextlib.contextmanager
+def _timed(n_images: int) -> Iterator[None]:
+    started = time.perf_counter()
+    yield
+    rate = n_images / (time.perf_counter() - started)
+    log.info("computed the features of %d images at %.2f images/s", n_images, rate)
+
+
+def _store_masks(
+    missing: list[PlannedShard], progress: Callable[[], object] = lambda: None
+) -> None:
     columns = ["mask_path", "mask_rule", "height", "width"]
     wanted = (
         (item, Path(path), (height, width), rule)
@@ -204,14 +351,13 @@ def _store_masks(missing: list[PlannedShard]) -> None:
         for path, rule, height, width in item.samples[columns].itertuples(index=False, name=None)
     )
     packed = ordered_map(_read_packed, wanted)
-    with tqdm(total=n_masks, desc="masks", unit="image", disable=not n_masks) as progress:
-        for item in missing:
-            rows = []
-            for _ in range(len(item.samples)):
-                rows.append(next(packed))
-                progress.update()
-            tensors = {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
-            write_shard(tensors, item.stored_masks)
+    for item in missing:
+        rows = []
+        for _ in range(len(item.samples)):
+            rows.append(next(packed))
+            progress()
+        tensors = {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
+        write_shard(tensors, item.stored_masks)
 
 
 def _read_packed(wanted: tuple[PlannedShard, Path, tuple[int, int], str]) -> dict[str, Tensor]:
@@ -220,36 +366,31 @@ def _read_packed(wanted: tuple[PlannedShard, Path, tuple[int, int], str]) -> dic
 
 
 def _store_features(
-    missing: list[PlannedShard], backbone: Backbone, params: FeaturesParams, device: torch.device
-) -> None:
-    n_images = sum(len(item.samples) for item in missing)
-    if not n_images:
-        log.info("all features were in the store")
-        return
-    started = time.perf_counter()
+    missing: list[PlannedShard],
+    backbone: Backbone,
+    params: FeaturesParams,
+    device: torch.device,
+    *,
+    writers: ThreadPoolExecutor,
+    progress: Callable[[], object] = lambda: None,
+) -> deque[Future[None]]:
+    """All are computed when this ends; what it gives are those that are still being written."""
     images = (
         ImageFile(Path(path), item.shard.size)
         for item in missing
         for path in item.samples["image_path"]
     )
     rows = compute.compute_rows(images, backbone, device, params.dtype, params.batch_size)
-    with (
-        tqdm(total=n_images, desc="features", unit="image") as progress,
-        ThreadPoolExecutor(WRITERS) as writers,
-    ):
-        writing: deque[Future[None]] = deque()
-        for item in missing:
-            some = []
-            for row in itertools.islice(rows, len(item.samples)):
-                some.append(row)
-                progress.update()
-            if len(writing) == WRITERS:
-                writing.popleft().result()
-            writing.append(writers.submit(_write, item.stored_features, some))
-        for future in writing:
-            future.result()
-    rate = n_images / (time.perf_counter() - started)
-    log.info("computed the features of %d images at %.2f images/s", n_images, rate)
+    writing: deque[Future[None]] = deque()
+    for item in missing:
+        some = []
+        for row in itertools.islice(rows, len(item.samples)):
+            some.append(row)
+            progress()
+        if len(writing) == WRITERS:
+            writing.popleft().result()
+        writing.append(writers.submit(_write, item.stored_features, some))
+    return writing
 
 
 def _write(path: Path, rows: list[Row]) -> None:

@@ -6,10 +6,7 @@ import hashlib
 import itertools
 import os
 import shutil
-import socket
 import stat
-import subprocess
-import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -393,61 +390,6 @@ def test_two_runs_at_once_do_not_collide(setting: Setting) -> None:
         list(pool.map(setting.extract, ("one", "two")))
     assert setting.contents("one") == setting.contents("two")
     assert all(is_intact(path) for path in stored())
-
-
-EXTRACT = """
-import sys
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-import pandas as pd, torch
-from fishseg.backbones import load_backbone
-from fishseg.features.extraction import extract
-from fishseg.params import FeaturesParams
-folder, backbone = sys.argv[1:]
-params = FeaturesParams(
-    fit="aspect",
-    image_size=56,
-    megapixels=0.0042,
-    layers=(-1,),
-    dtype="float16",
-    batch_size=3,
-    shard_size=5,
-)
-torch.set_num_threads(1)
-inventory = pd.read_csv("inventory.csv")
-network = load_backbone(Path(backbone), (-1,))
-extract(inventory, network, params, Path(folder), torch.device("cpu"))
-"""
-
-
-def start(folder: Path, backbone: Path, **environment: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-c", EXTRACT, str(folder), str(backbone)]
-    variables = {**os.environ, "PYTHONPATH": str(REPOSITORY), **environment}
-    return subprocess.Popen(command, env=variables)
-
-
-def free_port() -> str:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return str(found.getsockname()[1])
-
-
-@pytest.mark.slow
-def test_two_ranks_share_the_work_and_write_what_one_writes(
-    setting: Setting, tiny_backbone: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    setting.inventory.to_csv("inventory.csv")
-    meeting = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
-    ranks = [start(workspace / "one", tiny_backbone, RANK=str(n), **meeting) for n in range(2)]
-    monkeypatch.setenv("FISHSEG_STORE", str(workspace / "other"))
-    expected = setting.extract("alone")
-    assert [rank.wait() for rank in ranks] == [0, 0]
-    found = FeatureCache(workspace / "one")
-    assert found.index == expected.index
-    # Close, not equal: the number of threads changes the last bits.
-    one, other = (cache.batch(setting.samples).features for cache in (found, expected))
-    torch.testing.assert_close(one, other)
 
 
 def _indexed(workspace: Path) -> Path:
