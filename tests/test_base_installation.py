@@ -158,7 +158,6 @@ def test_the_python_interface(folder: Path) -> None:
         (["score", "."], "fishseg score needs"),
         (["crossvalidate", "."], "fishseg crossvalidate needs"),
         (["export", "--out", "x.onnx"], "fishseg export needs torch"),
-        (["compare", "HEAD"], "fishseg compare needs"),
         (["app", "--model", "model.onnx"], "the page needs gradio"),
     ],
 )

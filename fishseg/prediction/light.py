@@ -131,6 +131,13 @@ def _tensors(network: Weightless, backbone: Path | None) -> dict[str, NDArray[np
         if backbone is None and weights_hash(BACKBONE) == network.weights_sha256:
             backbone = BACKBONE
     if backbone is not None:
+        if weights_hash(backbone) != network.weights_sha256:
+            raise BackboneError(
+                f"the decoder was trained on other weights: those of {network.name}",
+                where=backbone,
+                expected=f"weights with sha256 {network.weights_sha256}",
+                remedy="leave out --backbone, and they are fetched",
+            )
         from safetensors.numpy import load_file  # noqa: PLC0415 - who has such a folder has it
 
         tensors: dict[str, NDArray[np.float32]] = load_file(backbone / WEIGHTS)

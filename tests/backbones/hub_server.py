@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.server
 import json
+import re
 import threading
 from typing import TYPE_CHECKING
 
@@ -72,7 +73,8 @@ class HubServer:
             status, code = self.refusal
             return status, {"X-Error-Code": code} if code else {}, b""
         if "/revision/" in path:
-            return 200, {}, json.dumps({"id": "owner/model", "sha": COMMIT}).encode()
+            about = {"id": "owner/model", "sha": commit_of(path)}
+            return 200, {}, json.dumps(about).encode()
         if "/tree/" in path:
             listing = [
                 {
@@ -88,4 +90,10 @@ class HubServer:
         if content is None:
             return 404, {"X-Error-Code": "EntryNotFound"}, b""
         tag = hashlib.sha256(content).hexdigest()
-        return 200, {"X-Repo-Commit": COMMIT, "ETag": f'"{tag}"'}, content
+        return 200, {"X-Repo-Commit": commit_of(path), "ETag": f'"{tag}"'}, content
+
+
+def commit_of(path: str) -> str:
+    """The commit that a path asks for; the one of any branch or tag."""
+    found = re.search(r"/([0-9a-f]{40})(?:/|$)", path)
+    return found[1] if found else COMMIT

@@ -64,8 +64,9 @@ def test_the_open_weights_of_their_makers_are_asked_for_at_one_commit(
     folder = fetch(tmp_path, "dinov2_vits14_hub")
     revision = DINOV2_VITS14_HUB.revision
     assert len(revision) == 40
-    assert f"GET /api/models/facebook/dinov2-small/revision/{revision}" in hub.requests
+    assert any(f"/facebook/dinov2-small/resolve/{revision}/" in path for path in hub.requests)
     source = json.loads((folder / "source.json").read_text())
+    assert (source["name"], source["revision"]) == ("dinov2_vits14_hub", revision)
     assert (source["source"], source["licence"]) == ("facebook/dinov2-small", "Apache-2.0")
     fetch(tmp_path, "dinov2_vits14_hub", "v1.2")
     assert "GET /api/models/facebook/dinov2-small/revision/v1.2" in hub.requests

@@ -132,14 +132,15 @@ def assert_same_answers(model_file: Path, segmenter: Segmenter) -> None:
         # As kept, in 256 levels, a probability at the edge of one may lie in the next.
         assert np.abs(found - expected).max() < 1.01 / 256
         working = in_use.working_probability(image), segmenter.working_probability(image)
-        assert np.abs(working[0] - working[1]).max() < 1e-4
+        assert np.abs(working[0] - working[1]).max() < onnx_file.MAX_DIFFERENCE["float16"]
 
 
 def test_pictures_of_every_shape_get_what_torch_gives(
     exported: Exported, model_file: Path, segmenter: Segmenter
 ) -> None:
     assert exported.agreement.n_pictures == len(PICTURES)
-    assert exported.agreement.max_difference < 1e-4
+    # Sums in another order take some features to the next step of float16.
+    assert exported.agreement.max_difference < onnx_file.MAX_DIFFERENCE["float16"]
     assert exported.agreement.min_iou >= onnx_file.MIN_IOU
     assert_same_answers(model_file, segmenter)
 
@@ -148,7 +149,7 @@ def test_the_file_runs_elsewhere_too(model_file: Path) -> None:
     elsewhere, in_use = open_session(model_file), OnnxSegmenter.load(model_file)
     images = np.stack([picture((56, 84), seed) for seed in range(2)])
     (found,) = elsewhere.run(None, {"image": images})
-    assert np.abs(found - in_use.network(images)).max() < 1e-4
+    assert np.abs(found - in_use.network(images)).max() < onnx_file.MAX_DIFFERENCE["float16"]
 
 
 def test_the_answers_are_worth_comparing(segmenter: Segmenter) -> None:
