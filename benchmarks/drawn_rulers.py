@@ -327,7 +327,8 @@ def _photographed(
     stored = cv2.convertScaleAbs(np.maximum(cv2.add(picture, grains, dtype=cv2.CV_32F), 0))
     stored = cv2.cvtColor(stored, cv2.COLOR_RGB2BGR)
     code = cv2.imencode(".jpg", stored, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-    return np.ascontiguousarray(cv2.imdecode(code, cv2.IMREAD_COLOR)[..., ::-1])
+    decoded: Picture = np.asarray(cv2.imdecode(code, cv2.IMREAD_COLOR))[..., ::-1]
+    return np.ascontiguousarray(decoded)
 
 
 def any_ruler(rng: np.random.Generator) -> Drawing:

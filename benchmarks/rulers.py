@@ -128,7 +128,8 @@ def _anywhere(number: int, rng: np.random.Generator) -> Picture:
     with patch.dict(THINGS, ruler=THINGS["label"]):
         code = draw_picture(place, rng)[0]
     picture = cv2.imdecode(np.frombuffer(code, np.uint8), cv2.IMREAD_COLOR)
-    return np.ascontiguousarray(picture[..., ::-1])
+    decoded: Picture = np.asarray(picture)[..., ::-1]
+    return np.ascontiguousarray(decoded)
 
 
 def _market(number: int, rng: np.random.Generator) -> Picture:

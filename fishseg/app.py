@@ -79,7 +79,7 @@ def analyse(path: Path, model: ProbabilityModel) -> Analysis:
     """
     _check_size(path)
     image = read_image(path)
-    probability, seen = answer_of(model, image)
+    probability, seen, _ = answer_of(model, image)
     mask = probability >= model.threshold
     fish = find_fish(probability, model.threshold, seen=seen)
     measured = [measure(one.mask, origin=one.origin) for one in fish]

@@ -259,6 +259,7 @@ def test_the_page_in_a_browser(page: Page, tmp_path: Path) -> None:
     for share, then in ((0.25, "click the second point"), (0.75, "type the distance")):
         page.wait_for_function("document.querySelector('#photograph img')?.naturalWidth == 1400")
         box = picture.bounding_box()
+        assert box
         picture.click(position={"x": share * box["width"], "y": 0.9 * box["height"]})
         page.wait_for_selector(f"#status >> text={then}", timeout=wait_ms)
     page.fill("#distance input", "350")  # half the picture is 1400 of its 2800 pixels

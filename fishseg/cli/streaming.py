@@ -98,9 +98,9 @@ def outcomes(
                 raise
             except FishsegError as error:
                 settled = error
-        good = not isinstance(settled, FishsegError)
-        remark = _remark(job, settled, wanted) if good else job.remark
-        return Outcome(picture=job.picture, settled=settled, remark=remark)
+        if isinstance(settled, FishsegError):
+            return Outcome(picture=job.picture, settled=settled, remark=job.remark)
+        return Outcome(picture=job.picture, settled=settled, remark=_remark(job, settled, wanted))
 
     yield from ordered_map(finish, predicted(), ahead=_AHEAD)
 

@@ -130,7 +130,7 @@ def look(picture: InputFile, model: ProbabilityModel) -> Candidate:
     from fishseg.prediction.model import answer_of
     from fishseg.store import file_sha256
 
-    probability, seen = answer_of(model, read_image(picture.path))
+    probability, seen, _ = answer_of(model, read_image(picture.path))
     if seen is None:
         raise ModelError(
             "this decoder does not say what a picture looks like to it",
@@ -210,7 +210,7 @@ def write(chosen: list[tuple[Candidate, int]], model: ProbabilityModel, folder: 
         name = names[number - 1]
         shutil.copyfile(candidate.picture.path, folder / "images" / name)
         image = read_image(candidate.picture.path)
-        probability, seen = answer_of(model, image)
+        probability, seen, _ = answer_of(model, image)
         mask = probability >= model.threshold
         for part in ("masks", KEPT):
             drawn = Image.fromarray(mask.astype(np.uint8) * 255)

@@ -127,9 +127,10 @@ class Segmenter:
         probability = at_size(from_levels(levels), (image.shape[0], image.shape[1]))
         if not own:
             return Answer(probability)
+        known = self.familiarity
         return Answer(
             probability,
-            seen=self.familiarity and Seen(self.familiarity, self.familiarity.embed(own[0])),
+            seen=None if known is None else Seen(known, known.embed(own[0])),
             features=own[0] if self.classifier else None,
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,7 +54,7 @@ MM = Ruler(edges=("mm", None))
         "glare", "cut lengthwise", "cut across", "half mm", "inch", "mm and inch",
     ],
 )  # fmt: skip
-def test_the_scale_is_within_one_percent(ruler: Ruler, how: dict[str, object]) -> None:
+def test_the_scale_is_within_one_percent(ruler: Ruler, how: dict[str, Any]) -> None:
     drawing = drawn(ruler, **how)
     search = find_ruler(drawing.picture)
     assert search.doubt == ""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import cv2
 import numpy as np
@@ -43,7 +44,7 @@ class Projective:
         k = (np.asarray(index, np.float64) - self.middle) / self.half
         return (self.a * k + self.b) / (self.c * k + 1)
 
-    def step(self, index: Floats) -> Floats:
+    def step(self, index: NDArray[Any]) -> Floats:
         """Pixels from one tick to the next."""
         k = (np.asarray(index, np.float64) - self.middle) / self.half
         return (self.a - self.b * self.c) / (self.c * k + 1) ** 2 / self.half
