@@ -27,6 +27,7 @@ from fishseg.measurement.instances import find_fish
 from fishseg.measurement.size import measure
 from fishseg.measurement.table import COLUMNS, MM_COLUMNS, Row, in_millimetres, rows_of
 from fishseg.plots.measured import measured_overlay
+from fishseg.prediction.model import answer_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -75,9 +76,9 @@ def analyse(path: Path, model: ProbabilityModel) -> Analysis:
     """
     _check_size(path)
     image = read_image(path)
-    probability = model.probability(image)
+    probability, interior = answer_of(model, image)
     mask = probability >= model.threshold
-    fish = find_fish(probability, model.threshold)
+    fish = find_fish(probability, model.threshold, interior=interior)
     measured = [measure(one.mask, origin=one.origin) for one in fish]
     return Analysis(
         name=path.stem,

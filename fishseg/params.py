@@ -88,7 +88,7 @@ class DataParams(_Section):
     photos_per_class: Int = Field(
         ge=1,
         le=1000,
-        description="source sample: photographs of each species; of anywhere and shoal, of each place",
+        description="source sample: photographs of each species; of anywhere, shoal: of each place",
     )
     copies_per_photo: Int = Field(
         ge=1, le=1000, description="source sample: flipped and rotated copies of each photograph"
@@ -279,6 +279,11 @@ class TrainParams(_Section):
 
     decoder: str = Field(description="the decoder, by its name in fishseg.decoders")
     loss: str = Field(description="the loss, by its name in fishseg.training.losses")
+    instances: Literal["none", "boundary", "distance"] = Field(
+        description="what a second map of the decoder learns, to tell fish apart that touch: the "
+        "boundary between them, or the distance to where a fish ends; needs masks that number "
+        "their fish"
+    )
     epochs: Int = Field(ge=1, le=100_000, description="passes over the train split")
     batch_size: Int = Field(ge=1, le=65_536, description="samples in one step")
     learning_rate: Float = Field(gt=0, le=10, description="peak learning rate of AdamW")

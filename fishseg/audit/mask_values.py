@@ -75,7 +75,8 @@ class MaskValues(NamedTuple):
             known = self.kind == "transparent"
         else:
             fish = is_fish(self.values, rule)
-            known = rule.names_colours == (self.kind == "colour") and self.kind != "transparent"
+            known = rule.names_colours == (self.kind == "colour") or rule.numbers_fish
+            known = known and self.kind != "transparent"
         if not known or not self.pixels.any():
             return None
         valid = ~np.isin(self.values, rule.ignored)
@@ -85,6 +86,8 @@ class MaskValues(NamedTuple):
 
 def is_fish(values: NDArray[np.int64], rule: MaskRule) -> NDArray[np.bool_]:
     """Which values a rule takes for fish."""
+    if rule.numbers_fish:  # black, too, is a colour
+        return ~np.isin(values, (0, COLOUR, *rule.ignored))
     if rule.kind in ("is", "not"):
         named = np.isin(values, rule.values)
         return named if rule.kind == "is" else ~named & ~np.isin(values, rule.ignored)
@@ -336,6 +339,7 @@ def _likely(pool: _Pool) -> list[str]:
             choices += ["not 0; ignore: 255"] if 0 in values and len(inner) > 1 else []
         choices += [f"fish: {value}" for value in values if value != 0]
     choices += ["not 0"] if 0 in values else []
+    choices += ["numbered"] if 0 in values and len(values) > 2 else []
     white = 65535 if max(values) > 255 and max(values) > 255 * 200 else 255
     if max(values) > white // 2:
         choices += [f">{white // 2}", f"<{white // 2 + 1}"]

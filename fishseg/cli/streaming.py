@@ -17,6 +17,7 @@ from fishseg.measurement.size import measure
 from fishseg.measurement.table import outlines_of, rows_of
 from fishseg.parallel import ordered_map
 from fishseg.plots.measured import measured_overlay
+from fishseg.prediction.model import answer_of
 from fishseg.report.own_pictures import pictures_of
 from fishseg.store import file_sha256
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from fishseg.cli.inputs import InputFile
     from fishseg.cli.results import Record, Results, Wanted
-    from fishseg.prediction.model import ProbabilityModel
+    from fishseg.prediction.model import Answer, ProbabilityModel
 
 # Pictures decoded before, and results still written after, the one in the model.
 _AHEAD = 2
@@ -107,7 +108,7 @@ class _Job:
     before: Record = dataclasses.field(default_factory=dict)
     content: Content | None = None
     image: NDArray[np.uint8] | None = None
-    probability: NDArray[np.float32] | None = None
+    answer: Answer | None = None
     threshold: float = 0.5
     mask_from: str = MODEL
     mask: NDArray[np.bool_] | None = None  # that no model made
@@ -183,8 +184,8 @@ def _predicted(job: _Job, model: ProbabilityModel) -> _Job:
     if job.image is None or job.mask is not None:
         return job
     try:
-        probability = model.probability(job.image)
-        return dataclasses.replace(job, probability=probability, threshold=model.threshold)
+        answer = answer_of(model, job.image)
+        return dataclasses.replace(job, answer=answer, threshold=model.threshold)
     except FishsegError as error:
         return dataclasses.replace(job, image=None, settled=error)
     except (MemoryError, RuntimeError) as error:
@@ -208,11 +209,12 @@ def _finish(job: _Job, results: Results, wanted: Wanted) -> Record:
         mask = job.mask
         fish = fish_of_mask(mask, min_share=wanted.min_share)
     else:
-        assert job.probability is not None  # noqa: S101 - without a mask a job is predicted
-        mask = job.probability >= job.threshold
-        fish = find_fish(job.probability, job.threshold, min_share=wanted.min_share)
+        assert job.answer is not None  # noqa: S101 - without a mask a job is predicted
+        probability, interior = job.answer
+        mask = probability >= job.threshold
+        fish = find_fish(probability, job.threshold, interior=interior, min_share=wanted.min_share)
         if bits:
-            made["probabilities"] = _as_pixels(job.probability, bits)
+            made["probabilities"] = _as_pixels(probability, bits)
     if job.mask_from != HAND:
         made["masks"] = mask.astype(np.uint8) * 255
     measured = [measure(one.mask, origin=one.origin) for one in fish]

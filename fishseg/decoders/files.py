@@ -37,6 +37,7 @@ class DecoderCard:
         dtype: what features are stored in; prediction rounds them as the cache does.
         temperature: what the logits are divided by.
         trained_on: how many images of each class it was trained on; empty where nobody has said.
+        instances: what tells fish apart that touch, see `fishseg.decoders.build`.
     """
 
     decoder: str
@@ -49,6 +50,7 @@ class DecoderCard:
     dtype: str
     temperature: float
     trained_on: dict[str, int] = dataclasses.field(default_factory=dict)
+    instances: str = decoders.NONE
 
 
 def save_decoder(decoder: nn.Module, card: DecoderCard, folder: Path) -> None:
@@ -85,7 +87,7 @@ def load_decoder(folder: Path, device: torch.device) -> tuple[nn.Module, Decoder
     """
     card = read_card(folder)
     try:
-        decoder = decoders.build(card.decoder, card.in_channels)
+        decoder = decoders.build(card.decoder, card.in_channels, card.instances)
         decoder.load_state_dict(load_file(folder / WEIGHTS_NAME))
     except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
         raise _unusable(folder, error) from None

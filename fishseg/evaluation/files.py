@@ -10,6 +10,7 @@ import pandas as pd
 from fishseg.evaluation import predicting, scoring
 from fishseg.metrics.calibration import LevelCounts
 from fishseg.metrics.confidence import selective_risk
+from fishseg.metrics.instances import summarise_instances
 from fishseg.prediction.stored import Predictions, write_predictions
 from fishseg.store import make_folder
 from fishseg.tables import write_csv
@@ -68,6 +69,10 @@ def evaluate_cached(
         if summary[split]["n_images"]:
             ece = round(counts.ece(), 6)
             summary[split]["calibration"] = {"temperature": card.temperature, "ece": ece}
+    for split, ways in scores.instances.items():
+        summary[split]["instances"] = {
+            way: summarise_instances(images) for way, images in sorted(ways.items())
+        }
     written = {
         "images": scores.table,
         "per_class": tabulate_classes(kept[kept["split"] == "val"]),

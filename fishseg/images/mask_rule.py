@@ -14,7 +14,7 @@ ZERO_255 = ">127"
 
 EXPECTED = (
     "auto, or for example '>127', '<128', 'not 0', 'fish: 1; ignore: 255', 'fish: 1, 2', "
-    "'not 0; ignore: 255', 'fish: #ff0000', opaque, transparent"
+    "'not 0; ignore: 255', 'fish: #ff0000', numbered, 'numbered; ignore: 255', opaque, transparent"
 )
 # Colours are numbers from here on, so that none is mistaken for a level.
 COLOUR = 1 << 32
@@ -26,7 +26,8 @@ class MaskRule:
 
     Attributes:
         kind: ``is`` or ``not`` (any of the values), ``above`` or ``below`` (the one value),
-            ``opaque`` or ``transparent`` (no value).
+            ``opaque`` or ``transparent`` (no value), ``numbered`` (all but 0, each value a fish of
+            its own; no value).
         values: levels, palette entries, or colours as ``COLOUR + 0xRRGGBB``.
         ignored: values that are neither fish nor background.
     """
@@ -39,6 +40,11 @@ class MaskRule:
     def names_colours(self) -> bool:
         """Whether its values are colours."""
         return any(value >= COLOUR for value in self.values + self.ignored)
+
+    @property
+    def numbers_fish(self) -> bool:
+        """Whether it tells the fish of a picture apart."""
+        return self.kind == "numbered"
 
     def __str__(self) -> str:
         listed = ", ".join(map(value_text, self.values))
@@ -74,6 +80,8 @@ def parse_rule(text: str) -> MaskRule:
         ignored = _values(match[1], text)
     if fish in ("opaque", "transparent") and not ignored:
         return MaskRule(fish)
+    if fish == "numbered" and not any(value == 0 or value >= COLOUR for value in ignored):
+        return MaskRule(fish, (), ignored)
     if match := re.fullmatch(r"([<>])\s*(\d+)", fish):
         rule = MaskRule("above" if match[1] == ">" else "below", (int(match[2]),), ignored)
     elif match := re.fullmatch(r"(not\s|fish\s*:)(.*)", fish):

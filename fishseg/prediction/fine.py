@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import cv2
 import numpy as np
 
+from fishseg.prediction.model import answer_of
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fishseg.prediction.model import ProbabilityModel
+    from fishseg.prediction.model import Answer, ProbabilityModel
 
 # What is seen around a fish on each side, as a share of the longer side of its box: fins and tail
 # may have been missed, and a fish without surroundings is no picture that a decoder knows. On drawn
@@ -63,13 +65,19 @@ class FineModel:
         Within a window the second answer, towards its inner borders more and more the first one,
         so that nothing breaks off there.
         """
-        probability = self.model.probability(image)
-        for window in find_windows(probability >= self.threshold):
-            first = probability[window.slices]
-            second = self.model.probability(np.ascontiguousarray(image[window.slices]))
-            weight = _weight(window, probability.shape)
-            probability[window.slices] = first + weight * (second - first)
-        return probability
+        return self.answer(image).probability
+
+    def answer(self, image: NDArray[np.uint8]) -> Answer:
+        """All that the model says of an RGB image ``(H0, W0, 3)``, joined as `probability` is."""
+        answer = answer_of(self.model, image)
+        for window in find_windows(answer.probability >= self.threshold):
+            second = answer_of(self.model, np.ascontiguousarray(image[window.slices]))
+            weight = _weight(window, answer.probability.shape)
+            for whole, closer in zip(answer, second, strict=True):
+                if whole is not None and closer is not None:
+                    first = whole[window.slices]
+                    whole[window.slices] = first + weight * (closer - first)
+        return answer
 
 
 def find_windows(mask: NDArray[np.bool_]) -> list[Window]:

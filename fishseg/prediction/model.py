@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
+
+from fishseg.images.resizing import at_size
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -13,6 +15,25 @@ if TYPE_CHECKING:
 # A probability is kept in a byte.
 N_LEVELS = 256
 THRESHOLD = 0.5  # unless told otherwise: what is as likely fish as not
+
+
+class Answer(NamedTuple):
+    """What a model says of each pixel of an image, ``(H0, W0)`` from 0 to 1.
+
+    Attributes:
+        probability: how probably it is fish.
+        interior: how far inside a fish of its own it lies, if it is fish; low where two fish touch.
+            None of a model that does not tell such fish apart.
+    """
+
+    probability: NDArray[np.float32]
+    interior: NDArray[np.float32] | None
+
+    @classmethod
+    def of_levels(cls, levels: NDArray[np.uint8], size: tuple[int, int]) -> Answer:
+        """The answer to an image of ``size`` from its levels ``(n_maps, H, W)``."""
+        maps = [at_size(from_levels(one), size) for one in levels]
+        return cls(maps[0], maps[1] if len(maps) > 1 else None)
 
 
 class ProbabilityModel(Protocol):
@@ -31,6 +52,21 @@ class ProbabilityModel(Protocol):
         Returns:
             ``(H0, W0)`` from 0 to 1.
         """
+
+
+@runtime_checkable
+class InstanceModel(ProbabilityModel, Protocol):
+    """A model that may say more of an image than what is fish."""
+
+    def answer(self, image: NDArray[np.uint8]) -> Answer:
+        """All that it says of an image ``(H0, W0, 3)``; the backbone runs once."""
+
+
+def answer_of(model: ProbabilityModel, image: NDArray[np.uint8]) -> Answer:
+    """All that a model says of an image ``(H0, W0, 3)``."""
+    if isinstance(model, InstanceModel):
+        return model.answer(image)
+    return Answer(model.probability(image), None)
 
 
 def to_levels(probability: NDArray[np.float32]) -> NDArray[np.uint8]:

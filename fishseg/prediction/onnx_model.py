@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fishseg.errors import ModelError
-from fishseg.images.resizing import at_size, to_pixels, working_size
-from fishseg.prediction.model import from_levels, to_levels
+from fishseg.images.resizing import to_pixels, working_size
+from fishseg.prediction.model import Answer, to_levels
 from fishseg.prediction.tta import average, turn
 
 if TYPE_CHECKING:
@@ -124,9 +124,14 @@ class OnnxSegmenter:
             threshold=facts.threshold if threshold is None else threshold,
         )
 
+    def working_maps(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """What the model says ``(n_maps, H, W)`` at the working size, of ``(H0, W0, 3)`` RGB."""
+        return average(lambda view: self._one_view(turn(image, view)), self.tta)
+
     def working_probability(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Probability ``(H, W)`` at the working size, of an RGB image ``(H0, W0, 3)``."""
-        return average(lambda view: self._one_view(turn(image, view)), self.tta)
+        first: NDArray[np.float32] = self.working_maps(image)[0]
+        return first
 
     def _one_view(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         size = working_size(
@@ -137,13 +142,17 @@ class OnnxSegmenter:
             patch_multiple=self.facts.patch_multiple,
         )
         pixels = to_pixels(image, size).transpose(1, 2, 0)
-        (probability,) = self.session.run(None, {"image": np.ascontiguousarray(pixels)[None]})
-        first: NDArray[np.float32] = probability[0]
-        return first
+        maps = self.session.run(None, {"image": np.ascontiguousarray(pixels)[None]})
+        return np.stack([one[0] for one in maps])
+
+    def answer(self, image: NDArray[np.uint8]) -> Answer:
+        """All that the model says of an RGB image ``(H0, W0, 3)``."""
+        size = (image.shape[0], image.shape[1])
+        return Answer.of_levels(to_levels(self.working_maps(image)), size)
 
     def probability(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """How probably each pixel ``(H0, W0)`` of an RGB image ``(H0, W0, 3)`` is fish, 0 to 1."""
-        return at_size(from_levels(to_levels(self.working_probability(image))), image.shape[:2])
+        return self.answer(image).probability
 
 
 def open_session(model: Path | bytes, *, n_threads: int = 0) -> Any:

@@ -17,8 +17,8 @@ from fishseg.decoders.files import DecoderCard, load_decoder
 from fishseg.decoders.inference import decode
 from fishseg.errors import BackboneError
 from fishseg.features.compute import features_of
-from fishseg.images.resizing import at_size, to_pixels, working_size
-from fishseg.prediction.model import THRESHOLD, from_levels, to_levels
+from fishseg.images.resizing import to_pixels, working_size
+from fishseg.prediction.model import THRESHOLD, Answer, to_levels
 from fishseg.prediction.tta import average, turn
 
 
@@ -80,9 +80,14 @@ class Segmenter:
             threshold=threshold,
         )
 
+    def working_maps(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """What the decoder says ``(n_maps, H, W)`` at the working size, of ``(H0, W0, 3)`` RGB."""
+        return average(lambda view: self._one_view(turn(image, view)), self.tta)
+
     def working_probability(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Probability ``(H, W)`` at the working size, of an RGB image ``(H0, W0, 3)``."""
-        return average(lambda view: self._one_view(turn(image, view)), self.tta)
+        first: NDArray[np.float32] = self.working_maps(image)[0]
+        return first
 
     def _one_view(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         size = working_size(
@@ -94,18 +99,22 @@ class Segmenter:
         )
         pixels = torch.from_numpy(to_pixels(image, size)).unsqueeze(0)
         features = features_of(pixels, self.backbone, self.device, self.card.dtype)
-        probability = decode(
+        maps = decode(
             self.decoder, features, pixels, self.device, temperature=self.card.temperature
         )
-        return probability[0, 0].numpy()
+        return maps[0].numpy()
 
-    def levels(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """`working_probability` as it is stored, ``(H, W)`` uint8 from 0 to 255."""
-        return to_levels(self.working_probability(image))
+    def working_levels(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """`working_maps` as they are stored, ``(n_maps, H, W)`` uint8 from 0 to 255."""
+        return to_levels(self.working_maps(image))
+
+    def answer(self, image: NDArray[np.uint8]) -> Answer:
+        """All that the decoder says of an RGB image ``(H0, W0, 3)``."""
+        return Answer.of_levels(self.working_levels(image), (image.shape[0], image.shape[1]))
 
     def probability(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """How probably each pixel ``(H0, W0)`` of an RGB image ``(H0, W0, 3)`` is fish, 0 to 1."""
-        return at_size(from_levels(self.levels(image)), (image.shape[0], image.shape[1]))
+        return self.answer(image).probability
 
     def mask(self, image: NDArray[np.uint8]) -> NDArray[np.bool_]:
         """The fish ``(H0, W0)`` in an RGB image ``(H0, W0, 3)``."""

@@ -43,18 +43,20 @@ def view_id(sample_id: str, view: int) -> str:
     return f"{sample_id}~{view}" if view else sample_id
 
 
-def average(probability_of: Callable[[int], NDArray[np.float32]], tta: int) -> NDArray[np.float32]:
-    """The mean probability over views, each turned back.
+def average(maps_of: Callable[[int], NDArray[np.float32]], tta: int) -> NDArray[np.float32]:
+    """The mean over views of what a model says of each pixel, each turned back.
 
     Args:
-        probability_of: gives ``(H, W)`` of a view; turned views may come at another resolution.
+        maps_of: gives maps ``(n_maps, H, W)`` of a view; turned views may come at another
+            resolution.
         tta: over how many: 1, 2, 4 or 8.
 
     Returns:
-        ``(H, W)``, the size of that of view 0.
+        ``(n_maps, H, W)``, the size of those of view 0.
     """
     first, *others = TTA_VIEWS[tta]
-    total = probability_of(first)
+    total = maps_of(first)
+    size = (total.shape[1], total.shape[2])
     for view in others:
-        total = total + at_size(turn_back(probability_of(view), view), total.shape)
+        total = total + np.stack([at_size(turn_back(one, view), size) for one in maps_of(view)])
     return (total / np.float32(tta)).astype(np.float32)
