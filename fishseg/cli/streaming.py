@@ -11,8 +11,8 @@ import numpy as np
 from fishseg.cli.results import GIVEN, HAND, MODEL, Content, DiskFullError
 from fishseg.errors import DataError, FishsegError
 from fishseg.images.decoding import read_image
-from fishseg.images.masks import read_mask
-from fishseg.measurement.instances import find_fish, fish_of_mask
+from fishseg.images.masks import read_mask, read_objects
+from fishseg.measurement.instances import find_fish, fish_of_mask, fish_of_objects
 from fishseg.measurement.size import measure
 from fishseg.measurement.table import outlines_of, rows_of
 from fishseg.parallel import ordered_map
@@ -112,6 +112,7 @@ class _Job:
     threshold: float = 0.5
     mask_from: str = MODEL
     mask: NDArray[np.bool_] | None = None  # that no model made
+    objects: NDArray[np.int32] | None = None  # its fish by number, where it says them
     mask_sha256: str = ""  # of its file
 
 
@@ -152,6 +153,7 @@ def _read(picture: InputFile, given: Path | None, results: Results, wanted: Want
         return dataclasses.replace(
             job,
             mask=read_mask(given, size, wanted.mask_rule),
+            objects=read_objects(given, size, wanted.mask_rule),
             mask_sha256=given_sha256,
             mask_from=GIVEN,
         )
@@ -205,9 +207,14 @@ def _finish(job: _Job, results: Results, wanted: Wanted) -> Record:
     made: dict[str, NDArray[Any]] = {}
     # What was asked for once is kept up to date.
     bits = max(wanted.probability_bits, job.before.get("probability_bits", 0))
+    interior = None
     if job.mask is not None:
         mask = job.mask
-        fish = fish_of_mask(mask, min_share=wanted.min_share)
+        fish = (
+            fish_of_mask(mask, min_share=wanted.min_share)
+            if job.objects is None
+            else fish_of_objects(job.objects, min_share=wanted.min_share)
+        )
     else:
         assert job.answer is not None  # noqa: S101 - without a mask a job is predicted
         probability, interior = job.answer
@@ -233,7 +240,8 @@ def _finish(job: _Job, results: Results, wanted: Wanted) -> Record:
         "width": mask.shape[1],
         "fish": rows_of(fish, measured, mask),
     }
-    if wanted.coco:
+    # Where a part of the mask is several fish, the mask cannot give their outlines later.
+    if wanted.coco or interior is not None or job.objects is not None:
         size = (mask.shape[0], mask.shape[1])
         record["outlines"] = [outlines_of(one, size) for one in fish]
     return results.write(job.picture, made, record, pictures_of(job.image, mask))

@@ -3,7 +3,7 @@
 A decoder is a module whose ``forward`` takes ``features (B, C, h, w)`` and the ``pixels
 (B, 3, H, W)`` uint8 they were computed from, and gives ``logits (B, n_maps, H, W)``: the first map
 is the mask's, a second one, where there is one, tells fish apart that touch (see
-`fishseg.training.instances`). Adding a decoder takes its file and its line in `DECODERS`.
+`fishseg.training.interior`). Adding a decoder takes its file and its line in `DECODERS`.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ def decode(
     """What a decoder says ``(B, n_maps, H, W)`` float32, 0 to 1, on the CPU, at the working size.
 
     The first map is the probability of fish; the second, where there is one, how far inside a fish
-    of its own a pixel lies (see `fishseg.training.instances`).
+    of its own a pixel lies (see `fishseg.training.interior`).
 
     Args:
         decoder: in evaluation mode, on ``device``.

@@ -10,7 +10,7 @@ import pandas as pd
 from fishseg.evaluation import predicting, scoring
 from fishseg.metrics.calibration import LevelCounts
 from fishseg.metrics.confidence import selective_risk
-from fishseg.metrics.instances import summarise_instances
+from fishseg.metrics.panoptic import summarise_instances
 from fishseg.prediction.stored import Predictions, write_predictions
 from fishseg.store import make_folder
 from fishseg.tables import write_csv

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pandas as pd
 from tqdm import tqdm
 
-from fishseg.evaluation.instances import match_fish
+from fishseg.evaluation.counting import match_fish
 from fishseg.images.masks import read_objects, read_truth
 from fishseg.images.resizing import resize_mask
 from fishseg.metrics.calibration import LevelCounts
@@ -22,7 +22,7 @@ from fishseg.prediction.model import from_levels
 from fishseg.tables import SPLITS
 
 if TYPE_CHECKING:
-    from fishseg.metrics.instances import ImageMatches
+    from fishseg.metrics.panoptic import ImageMatches
     from fishseg.params import EvaluateParams
     from fishseg.prediction.stored import Predicted
 
@@ -44,7 +44,7 @@ class Scores(NamedTuple):
         levels: of each split, its pixels by probability, at the working resolution and without
             samples whose mask was rejected.
         instances: of each split, the fish of each image whose mask numbers them, by what was taken
-            for a fish (see `fishseg.evaluation.instances.match_fish`); without rejected masks.
+            for a fish (see `fishseg.evaluation.counting.match_fish`); without rejected masks.
     """
 
     table: pd.DataFrame

@@ -25,6 +25,8 @@ from tqdm import tqdm
 from fishseg.backbones import TorchBackbone
 from fishseg.datasets.sample import SPECIES
 from fishseg.datasets.sample.photo import render_photo
+from fishseg.decoders import NONE
+from fishseg.decoders.inference import calibrated
 from fishseg.errors import ModelError
 from fishseg.features.compute import features_of
 from fishseg.features.quantisation import rounded
@@ -47,6 +49,7 @@ MAX_BYTES = 2**31  # of one protobuf message, and so of one ONNX file
 MAX_DIFFERENCE = {"float16": 1e-3, "int8": 3e-2}
 MIN_IOU = 0.999
 N_PICTURES = 4
+OUTPUTS = ["probability", "interior"]  # of the second, see `fishseg.training.interior`
 
 
 class WholeModel(nn.Module):
@@ -58,33 +61,34 @@ class WholeModel(nn.Module):
         self.head = head
         self.dtype = dtype
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Probabilities ``(B, H, W)`` float32, of images ``(B, H, W, 3)`` uint8."""
+    def forward(self, image: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """What `Head` gives, of images ``(B, H, W, 3)`` uint8."""
         pixels = image.permute(0, 3, 1, 2)
         # The decoder has learned from features that were rounded in the cache.
         features = self.backbone(pixels).float()
         features = rounded(features) if self.dtype == "int8" else features.half().float()
-        probability: Tensor = self.head(features, pixels)
-        return probability
+        maps: Tensor | tuple[Tensor, Tensor] = self.head(features, pixels)
+        return maps
 
 
 class Head(nn.Module):
-    """The decoder and what follows it, down to probabilities."""
+    """The decoder and what follows it, down to what the file gives."""
 
     def __init__(self, decoder: nn.Module, temperature: float) -> None:
         super().__init__()
         self.decoder = decoder
         self.temperature = temperature
 
-    def forward(self, features: Tensor, pixels: Tensor) -> Tensor:
-        """Probabilities ``(B, H, W)`` float32.
+    def forward(self, features: Tensor, pixels: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """Probabilities ``(B, H, W)`` float32; of a decoder with a second map, that map besides.
 
         Args:
             features: ``(B, C, h, w)`` float32.
             pixels: ``(B, 3, H, W)`` uint8, RGB.
         """
         logits: Tensor = self.decoder(features, pixels)
-        return (logits / self.temperature).sigmoid()[:, 0]
+        maps = calibrated(logits, self.temperature).sigmoid()
+        return maps[:, 0] if maps.shape[1] == 1 else (maps[:, 0], maps[:, 1])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -93,7 +97,7 @@ class Agreement:
 
     Attributes:
         n_pictures: pictures that both were run on.
-        max_difference: of two probabilities of one pixel at the working size.
+        max_difference: of two values of one pixel at the working size.
         min_iou: of two masks of one picture at its own size.
     """
 
@@ -135,7 +139,8 @@ def export(
     Args:
         segmenter: in float32 on the CPU, its backbone one of torch.
         part: ``whole``: ``image (B, H, W, 3)`` uint8 to ``probability (B, H, W)``; ``decoder``:
-            ``features (B, C, h, w)`` float32 and ``pixels (B, 3, H, W)`` uint8 to the same.
+            ``features (B, C, h, w)`` float32 and ``pixels (B, 3, H, W)`` uint8 to the same. A
+            decoder that tells fish apart gives ``interior (B, H, W)`` besides.
         opset: of ONNX. 18 is widely known; 23 has attention as one node, which is faster where
             it is known.
         pictures: RGB ``(H0, W0, 3)`` of any size, to compare on; several shapes are a good idea.
@@ -272,7 +277,7 @@ def _trace(
                 tuple(inputs.values()),
                 dynamic_shapes=shapes,
                 input_names=list(inputs),
-                output_names=["probability"],
+                output_names=OUTPUTS[: 1 if segmenter.card.instances == NONE else 2],
                 opset_version=opset,
                 dynamo=True,
                 verbose=False,
@@ -349,11 +354,11 @@ def _compare(
     for size, members in tqdm(by_size.items(), desc="compare", unit="batch"):
         images = np.stack([to_pixels(picture, size).transpose(1, 2, 0) for picture in members])
         inputs = _inputs(segmenter, facts.part, torch.from_numpy(images))
-        (found,) = session.run(None, {name: tensor.numpy() for name, tensor in inputs.items()})
-        for picture, probability in zip(members, found, strict=True):
-            expected = segmenter.working_probability(picture)
-            differences.append(float(np.abs(probability - expected).max()))
-            kept = from_levels(to_levels(probability))
+        found = session.run(None, {name: tensor.numpy() for name, tensor in inputs.items()})
+        for picture, maps in zip(members, np.stack(found, axis=1), strict=True):
+            expected = segmenter.working_maps(picture)
+            differences.append(float(np.abs(maps - expected).max()))
+            kept = from_levels(to_levels(maps[0]))
             mask = at_size(kept, picture.shape[:2]) >= facts.threshold
             ious.append(iou(overlap_counts(mask, segmenter.mask(picture))))
     return Agreement(n_pictures=len(pictures), max_difference=max(differences), min_iou=min(ious))

@@ -85,7 +85,9 @@ def fish_of_objects(objects: NDArray[np.int32], *, min_share: float = MIN_SHARE)
 
 
 def split(mask: Mask, interior: NDArray[np.float32]) -> NDArray[np.int32]:
-    """The fish of a mask, numbered from 1, where those that touch are told apart; 0 is outside.
+    """The fish of a mask by number, where those that touch are told apart; 0 is outside.
+
+    Numbers begin at 1, and some are left out.
 
     Seeds are the connected parts of the mask in which ``interior`` is high; from them the rest of
     the mask is flooded (Meyer, "Color image segmentation", 1992, as OpenCV has it). A part of the

@@ -47,16 +47,24 @@ def average(maps_of: Callable[[int], NDArray[np.float32]], tta: int) -> NDArray[
     """The mean over views of what a model says of each pixel, each turned back.
 
     Args:
-        maps_of: gives maps ``(n_maps, H, W)`` of a view; turned views may come at another
-            resolution.
+        maps_of: gives a map ``(H, W)`` of a view, or several ``(n_maps, H, W)``; turned views may
+            come at another resolution.
         tta: over how many: 1, 2, 4 or 8.
 
     Returns:
-        ``(n_maps, H, W)``, the size of those of view 0.
+        The same, of the size of those of view 0.
     """
     first, *others = TTA_VIEWS[tta]
     total = maps_of(first)
-    size = (total.shape[1], total.shape[2])
     for view in others:
-        total = total + np.stack([at_size(turn_back(one, view), size) for one in maps_of(view)])
+        total = total + _turned_back(maps_of(view), view, total.shape[-2:])
     return (total / np.float32(tta)).astype(np.float32)
+
+
+def _turned_back(
+    maps: NDArray[np.float32], view: int, size: tuple[int, ...]
+) -> NDArray[np.float32]:
+    """Maps ``(..., H, W)`` of a view as those of the picture itself, of ``size``."""
+    if maps.ndim > 2:
+        return np.stack([_turned_back(one, view, size) for one in maps])
+    return at_size(turn_back(maps, view), (size[0], size[1]))

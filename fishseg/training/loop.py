@@ -32,7 +32,7 @@ from fishseg.params import TrainParams, choose, typed_path
 from fishseg.tables import write_csv
 from fishseg.training.augmentation import add_noise, jitter_colors
 from fishseg.training.checkpoints import Checkpoint, Epoch
-from fishseg.training.instances import interior_loss
+from fishseg.training.interior import interior_loss
 from fishseg.training.losses import LOSSES, Loss
 
 log = logging.getLogger(__name__)

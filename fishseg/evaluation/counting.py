@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fishseg.measurement.instances import Instance, find_fish
-from fishseg.metrics.instances import ImageMatches, match_image
+from fishseg.metrics.panoptic import ImageMatches, match_image
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
