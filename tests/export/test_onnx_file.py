@@ -56,14 +56,18 @@ PICTURES = [picture(size, seed) for seed, size in enumerate(SIZES)]
 
 
 def build_segmenter(
-    folder: Path, architecture: str, decoder: str, layers: tuple[int, ...] = (1, -1)
+    folder: Path,
+    architecture: str,
+    decoder: str,
+    layers: tuple[int, ...] = (1, -1),
+    instances: str = "none",
 ) -> Segmenter:
     """A segmenter of random weights, as the stages leave it in ``folder``."""
     torch.manual_seed(0)
     ARCHITECTURES[architecture]().save_pretrained(folder / "hub")
     materialise(BackboneParams(name=str(folder / "hub"), revision=""), folder / "backbone")
     backbone = load_torch_backbone(folder / "backbone", layers)
-    network = decoders.build(decoder, backbone.channels)
+    network = decoders.build(decoder, backbone.channels, instances)
     for parameter in network.parameters():
         nn.init.normal_(parameter, std=0.3)
     card = DecoderCard(
@@ -76,6 +80,7 @@ def build_segmenter(
         megapixels=0.0042,
         dtype="float16",
         temperature=2.5,
+        instances=instances,
     )
     (folder / "decoder").mkdir()
     save_file(network.state_dict(), folder / "decoder" / WEIGHTS_NAME)
@@ -309,3 +314,22 @@ def test_the_command_writes_model_and_card_or_nothing(
     assert run("--out", "out/head.onnx") == 0
     assert sorted(path.name for path in Path("out").iterdir()) == ["head.md", "head.onnx"]
     assert "`features`" in Path("out/head.md").read_text()
+
+
+@pytest.mark.parametrize("part", [WHOLE, DECODER])
+def test_a_second_map_comes_along(tmp_path: Path, part: str) -> None:
+    segmenter = build_segmenter(tmp_path, "dinov2", "detail", instances="boundary")
+    made = onnx_file.export(segmenter, part=part, opset=18, pictures=PICTURES[:2])
+    assert [output.name for output in made.graph.graph.output] == ["probability", "interior"]
+    assert made.facts.card["instances"] == "boundary"
+    if part == DECODER:
+        return
+    onnx_file.write(made, tmp_path / "model.onnx", model_card="")
+    in_use = OnnxSegmenter.load(tmp_path / "model.onnx", tta=2)
+    expected = dataclasses.replace(segmenter, tta=2)
+    for image in PICTURES[:3]:
+        for found, wanted in zip(in_use.answer(image), expected.answer(image), strict=True):
+            assert found is not None
+            assert wanted is not None
+            assert found.shape == image.shape[:2]
+            assert np.abs(found - wanted).max() <= 1.01 / 256  # a level more or less

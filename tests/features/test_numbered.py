@@ -164,7 +164,8 @@ def test_one_map_lends_its_weights_to_two(
     batch = cache.batch(list(manifest["sample_id"][:1]))
     first.decoder.eval()
     second.decoder.load_state_dict(
-        second.decoder.state_dict() | {  # the running means of the batch norms have moved
+        second.decoder.state_dict()
+        | {  # the running means of the batch norms have moved
             name: value for name, value in first.decoder.state_dict().items() if "running" in name
         }
     )

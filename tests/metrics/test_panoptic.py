@@ -130,7 +130,9 @@ def test_average_precision_is_that_of_pycocotools(seed: int, iou: float) -> None
     rng = np.random.default_rng(seed)
     images = []
     for _ in range(5):
-        boxes = [tuple(int(v) for v in rng.integers((0, 0, 8, 8), (45, 25, 15, 15))) for _ in "abcd"]
+        boxes = [
+            tuple(int(v) for v in rng.integers((0, 0, 8, 8), (45, 25, 15, 15))) for _ in "abcd"
+        ]
         truth = labels(*boxes)
         moved = [(x + int(rng.integers(-3, 4)) % 45, y, w, h) for x, y, w, h in boxes[:3]]
         predicted = labels(*moved, (50, 30, 6, 6))
