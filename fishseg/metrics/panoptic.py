@@ -161,7 +161,7 @@ def summarise_instances(images: Sequence[ImageMatches]) -> dict[str, float]:
         how many there are, and ``n_predicted``. Without images ``n_fish`` and ``n_predicted`` only.
     """
     panoptic = Panoptic.of(images)
-    counts = {"n_fish": panoptic.n_true, "n_predicted": panoptic.n_predicted}
+    counts: dict[str, float] = {"n_fish": panoptic.n_true, "n_predicted": panoptic.n_predicted}
     if not images:
         return counts
     off = np.array([abs(image.ious.shape[0] - image.ious.shape[1]) for image in images])

@@ -151,7 +151,8 @@ def test_probabilities_and_their_size() -> None:
 
 def test_the_temperature_is_that_of_the_mask_alone() -> None:
     decoder = decoders.build("linear", 4, "distance").eval()
-    torch.nn.init.normal_(decoder.layers[-1].weight)
+    for parameter in decoder.parameters():
+        torch.nn.init.normal_(parameter)
     features, pixels = torch.randn(1, 4, 3, 5), torch.zeros(1, 3, 42, 70, dtype=torch.uint8)
     cpu = torch.device("cpu")
     logits = decoder(features, pixels).detach()

@@ -137,8 +137,8 @@ def test_a_fish_beside_another_keeps_its_own_confidence() -> None:
     both = picture((10, 20, 30, 10, 0.95), (40, 20, 20, 10, 0.6))
     found = find_fish(both, 0.5, interior=interior_of((12, 21, 24, 8), (44, 21, 14, 8)))
     left, right = sorted(found, key=lambda fish: fish.origin)
-    assert left.confidence > 0.85
-    assert right.confidence < 0.15
+    assert left.confidence == pytest.approx(1, abs=0.15)
+    assert right.confidence == pytest.approx(0, abs=0.15)
 
 
 def test_fish_that_a_mask_numbers() -> None:

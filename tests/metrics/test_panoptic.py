@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from fishseg.metrics.panoptic import (
 )
 
 
-def labels(*boxes: tuple[int, int, int, int]) -> np.ndarray:
+def labels(*boxes: Sequence[int]) -> np.ndarray:
     """Boxes ``left, top, width, height``, numbered in turn, the later ones over the earlier."""
     found = np.zeros((40, 60), np.int32)
     for number, (left, top, width, height) in enumerate(boxes, start=1):
