@@ -6,8 +6,8 @@ mask says nothing of where one ends; the map has a valley there, which a watersh
 
 - ``boundary``: 0 within a few pixels of another fish, 1 elsewhere on a fish. After the borders
   between touching cells of Ronneberger et al., "U-Net", MICCAI 2015.
-- ``distance``: the distance to the nearest pixel that is not of the same fish, as a share of the
-  largest one of that fish. After Bai and Urtasun, "Deep watershed transform for instance
+- ``distance``: the distance to the nearest pixel that is not of the same fish, as a share of most
+  of the largest one of that fish; 1 in its core. After Bai and Urtasun, "Deep watershed transform for instance
   segmentation", CVPR 2017.
 
 It is learned on fish alone, since nothing else is asked of it.
@@ -29,6 +29,9 @@ from fishseg.decoders import BOUNDARY
 BOUNDARY_PX = 4
 # Few pixels lie between fish, and all depends on them: each counts as much as this many others.
 VALLEY_WEIGHT = 4.0
+# A fish's core, as a share of its largest distance: narrow enough to be apart from another's, and
+# wide enough to be one from head to tail.
+CORE_SHARE = 0.6
 
 
 def interior_loss(logits: Tensor, objects: Tensor, instances: str) -> Tensor:
@@ -63,7 +66,7 @@ def _largest_near(values: Tensor) -> Tensor:
 
 
 def distance_interior(objects: Tensor) -> Tensor:
-    """Distance to what is not the same fish, 1 at its largest in each fish; ``(B, 1, H, W)``."""
+    """Distance to what is not the same fish, 1 in each fish's core; ``(B, 1, H, W)``."""
     maps = [_distances(one) for one in objects.cpu().numpy()]
     return torch.from_numpy(np.stack(maps))[:, None].to(objects.device)
 
@@ -80,5 +83,5 @@ def _distances(objects: NDArray[np.int16]) -> NDArray[np.float32]:
     distances = cv2.distanceTransform(apart.astype(np.uint8), cv2.DIST_L2, 5)
     numbers = np.arange(1, int(objects.max(initial=0)) + 1)
     largest = np.concatenate([[1.0], ndimage.maximum(distances, objects, numbers)])
-    shares: NDArray[np.float32] = distances / np.maximum(largest, 1.0)[objects]
-    return shares.astype(np.float32)
+    shares: NDArray[np.float32] = distances / (CORE_SHARE * np.maximum(largest, 1.0))[objects]
+    return np.minimum(shares, 1).astype(np.float32)
