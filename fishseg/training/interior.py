@@ -7,8 +7,8 @@ mask says nothing of where one ends; the map has a valley there, which a watersh
 - ``boundary``: 0 within a few pixels of another fish, 1 elsewhere on a fish. After the borders
   between touching cells of Ronneberger et al., "U-Net", MICCAI 2015.
 - ``distance``: the distance to the nearest pixel that is not of the same fish, as a share of most
-  of the largest one of that fish; 1 in its core. After Bai and Urtasun, "Deep watershed transform for instance
-  segmentation", CVPR 2017.
+  of the largest one of that fish; 1 in its core. After Bai and Urtasun, "Deep watershed
+  transform for instance segmentation", CVPR 2017.
 
 It is learned on fish alone, since nothing else is asked of it.
 """
