@@ -17,17 +17,18 @@ from fishseg.tables import slug
 METRICS = Path("metrics/classify.json")
 PER_CLASS = Path("metrics/classify/per_class.csv")
 PAGE = Path("docs/species.md")
-COMMAND = "python -m benchmarks.species"
 KEYS = {"accuracy": "accuracy", "macro_recall": "macro recall", "log_loss": "log loss"}
 
 
 def main() -> None:
     """Write the tables."""
     metrics = json.loads(METRICS.read_text(encoding="utf-8"))
-    write_between_marks(f"species: {COMMAND}", table(metrics), PAGE)
-    write_between_marks(f"unknown: {COMMAND}", unknown(metrics["unknown"]), PAGE)
+    write_between_marks("species: python -m benchmarks.species", table(metrics), PAGE)
+    write_between_marks("unknown: python -m benchmarks.species", unknown(metrics["unknown"]), PAGE)
     of_class = pd.read_csv(PER_CLASS, keep_default_na=False)
-    write_between_marks(f"classes: {COMMAND}", classes(of_class, metrics["unknown"]), PAGE)
+    write_between_marks(
+        "classes: python -m benchmarks.species", classes(of_class, metrics["unknown"]), PAGE
+    )
 
 
 def table(metrics: dict[str, Any]) -> list[str]:

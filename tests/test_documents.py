@@ -176,7 +176,8 @@ def commands() -> list[str]:
 
 
 def test_commands_in_the_documents_exist() -> None:
-    ours = {name for command in cli.COMMANDS for name in [command.__name__.rpartition(".")[2]]}
+    # `store prune` is two words.
+    ours = {"store"} | {command.__name__.rpartition(".")[2] for command in cli.COMMANDS}
     wrong = []
     for command in commands():
         target = re.match(r"make ([a-z][a-z0-9-]*)", command)

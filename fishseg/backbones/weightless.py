@@ -8,17 +8,17 @@ nor transformers is needed for that, and the features have the bits that convert
 
 A folder holds it as three files:
 
-``backbone.xml``   the description
-``backbone.json``  `Weightless`: where each tensor goes
-``backbone.rest``  the other bytes, one after the other
+``backbone.xml.gz`` the description
+``backbone.json``   `Weightless`: where each tensor goes
+``backbone.rest``   the other bytes, one after the other
 """
 
 from __future__ import annotations
 
 import dataclasses
+import gzip
 import hashlib
 import json
-import shutil
 import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     Tensors = Mapping[str, NDArray[np.float32]]
 
-DESCRIPTION, PLACES, REST = "backbone.xml", "backbone.json", "backbone.rest"
+DESCRIPTION, PLACES, REST = "backbone.xml.gz", "backbone.json", "backbone.rest"
 WHOLE, GRID = "whole", "grid"
 _POSITIONS = "embeddings.position_embeddings"
 _MIN_BYTES = 1024  # smaller constants are not worth a line of their own
@@ -135,7 +135,8 @@ class Weightless:
 
     def load(self, folder: Path, constants: Path) -> Any:
         """OpenVINO's model of the description in ``folder`` and a file that `filled` has given."""
-        return core().read_model(folder / DESCRIPTION, constants)
+        description = gzip.decompress((folder / DESCRIPTION).read_bytes())
+        return core().read_model(description, constants.read_bytes())
 
 
 def write(converted: tuple[Path, Path], tensors: Tensors, facts: dict[str, Any], out: Path) -> None:
@@ -165,13 +166,13 @@ def write(converted: tuple[Path, Path], tensors: Tensors, facts: dict[str, Any],
         sha256=hashlib.sha256(content).hexdigest(),
         parts=tuple(parts),
     )
-    text = json.dumps(dataclasses.asdict(weightless), indent=1)
+    text = json.dumps(dataclasses.asdict(weightless))
     with write_whole(out / PLACES) as new:
         new.write_text(text + "\n", encoding="utf-8", newline="\n")
     with write_whole(out / REST) as new:
         new.write_bytes(b"".join([*rest, content[position:]]))
     with write_whole(out / DESCRIPTION) as new:
-        shutil.copyfile(description, new)
+        new.write_bytes(gzip.compress(description.read_bytes(), mtime=0))
 
 
 def _constants(description: Path) -> list[tuple[int, int]]:

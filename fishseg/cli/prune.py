@@ -15,9 +15,6 @@ from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
 from fishseg import store
 from fishseg.cli.arguments import Commands, add_command
 from fishseg.errors import StorageError
@@ -285,6 +282,9 @@ def _read(path: Path) -> str | None:
 
 
 def _tree(text: str | None) -> Any:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
     try:
         return YAML(typ="safe", pure=True).load(text or "") or {}
     except YAMLError:

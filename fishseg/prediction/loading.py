@@ -67,7 +67,7 @@ def load_model(
     if source is None and not _has_gpu():
         light = load_light(backbone, tta=tta, threshold=threshold)
         loaded = _without_torch(light, PRETRAINED / DECODER_FILE)
-    elif source is not None and not source.is_dir():
+    elif source is not None and (source.is_file() or source.suffix == ".onnx"):
         exported = OnnxSegmenter.load(source, tta=tta, threshold=threshold)
         loaded = _without_torch(exported, source)
     else:

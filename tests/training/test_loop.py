@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import errno
 import math
 import os
@@ -13,7 +14,7 @@ import pandas as pd
 import pytest
 import torch
 
-from fishseg import splits, store
+from fishseg import __version__, splits, store
 from fishseg.audit.inventory import build_inventory
 from fishseg.backbones import load_backbone
 from fishseg.decoders.files import WEIGHTS_NAME, load_decoder, save_decoder
@@ -362,7 +363,8 @@ def test_what_makes_another_run(
         params = params.model_copy(update={"init_from": str(workspace / "moved")})
     elif change == "other weights":
         weights = {name: 2 * value for name, value in first.decoder.state_dict().items()}
-        store.save_tensors(weights, workspace / "first" / WEIGHTS_NAME)
+        first.decoder.load_state_dict(weights)
+        save_decoder(first.decoder, first.card, workspace / "first")
     elif change == "precision":
         monkeypatch.setenv("FISHSEG_PRECISION", "bf16")
     else:
@@ -535,7 +537,8 @@ def test_the_decoder_survives_the_files_and_damage_is_said(
     result = loop.train(cache, manifest, train_params, CPU)
     save_decoder(result.decoder, result.card, workspace / "decoder")
     decoder, card = load_decoder(workspace / "decoder", CPU)
-    assert card == result.card
+    known = {"weights_sha256": store.file_sha256(workspace / "decoder" / WEIGHTS_NAME)}
+    assert card == dataclasses.replace(result.card, version=__version__, **known)
     batch = cache.batch([manifest["sample_id"][0]])
     result.decoder.eval()
     with torch.inference_mode():
