@@ -144,9 +144,10 @@ def in_onnxruntime(path: Path, n_threads: int) -> OnnxSegmenter:
     session = open_session(path, n_threads=n_threads)
     facts = ModelFacts.of_metadata(session.get_modelmeta().custom_metadata_map, path)
 
-    def network(image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        (probability,) = session.run(None, {"image": image})
-        return np.asarray(probability)
+    names = [output.name for output in session.get_outputs()]
+
+    def network(image: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+        return dict(zip(names, session.run(names, {"image": image}), strict=True))
 
     return OnnxSegmenter(network=network, facts=facts, threshold=facts.threshold)
 

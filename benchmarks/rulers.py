@@ -124,7 +124,7 @@ def _decoy(number: int, rng: np.random.Generator) -> Picture:
 
 def _anywhere(number: int, rng: np.random.Generator) -> Picture:
     """A scene ``anywhere`` with a label where it would have a ruler."""
-    place = list(SCENES.places)[number % len(SCENES.places)]
+    place = list(SCENES.places.values())[number % len(SCENES.places)]
     with patch.dict(THINGS, ruler=THINGS["label"]):
         code = draw_picture(place, rng)[0]
     picture = cv2.imdecode(np.frombuffer(code, np.uint8), cv2.IMREAD_COLOR)

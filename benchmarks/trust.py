@@ -137,7 +137,8 @@ def real_samples(folder: Path) -> Iterator[Sample]:
 
 def judge(sample: Sample, segmenter: Segmenter) -> dict[str, Any]:
     """The IoU of a picture's whole mask, and what was thought of it."""
-    probability, seen, _ = segmenter.answer(sample.image)
+    answer = segmenter.answer(sample.image)
+    probability, seen = answer.probability, answer.seen
     assert seen is not None  # noqa: S101 - main() has asked
     mask = probability >= segmenter.threshold
     row: dict[str, Any] = {

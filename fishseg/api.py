@@ -23,6 +23,7 @@ from fishseg.measurement.size import Measurement, measure
 from fishseg.parallel import ordered_map
 from fishseg.plots.measured import measured_overlay
 from fishseg.prediction.loading import Loaded, load_model
+from fishseg.prediction.model import answer_of
 
 if TYPE_CHECKING:
     import os
@@ -114,10 +115,12 @@ class Model:
             DataError: a picture cannot be read.
         """
         for image in ordered_map(_pixels, images, ahead=_AHEAD):
+            answer = answer_of(self._model, image)
             yield Result(
                 image=image,
-                probability=self._model.probability(image),
+                probability=answer.probability,
                 threshold=self.threshold,
+                interior=answer.interior,
             )
 
 
@@ -129,11 +132,14 @@ class Result:
         image: the picture, ``(H, W, 3)`` uint8 RGB, upright.
         probability: how probably each pixel is fish, ``(H, W)`` float32, 0 to 1.
         threshold: the probability from which a pixel is fish.
+        interior: how far inside a fish of its own each pixel of fish lies, ``(H, W)`` float32, 0 to
+            1; None where the model does not tell fish apart that touch.
     """
 
     image: NDArray[np.uint8] = dataclasses.field(repr=False)
     probability: NDArray[np.float32] = dataclasses.field(repr=False)
     threshold: float
+    interior: NDArray[np.float32] | None = dataclasses.field(default=None, repr=False)
 
     @functools.cached_property
     def mask(self) -> NDArray[np.bool_]:
@@ -144,11 +150,14 @@ class Result:
     def fish(self) -> tuple[Fish, ...]:
         """The fish, largest first; each connected part of the mask is one.
 
-        Parts smaller than 3% of the largest are specks and left out.
+        Where the model tells fish apart that touch, a part may be several. Parts smaller than 3% of
+        the largest are specks and left out.
         """
         parts = n_parts(self.mask)
         size = (self.mask.shape[0], self.mask.shape[1])
-        found = find_fish(self.probability, self.threshold, min_share=MIN_SHARE)
+        found = find_fish(
+            self.probability, self.threshold, interior=self.interior, min_share=MIN_SHARE
+        )
         measured = [measure(one.mask, origin=one.origin) for one in found]
         return tuple(
             Fish(

@@ -79,9 +79,11 @@ def analyse(path: Path, model: ProbabilityModel) -> Analysis:
     """
     _check_size(path)
     image = read_image(path)
-    probability, seen, _ = answer_of(model, image)
-    mask = probability >= model.threshold
-    fish = find_fish(probability, model.threshold, seen=seen)
+    answer = answer_of(model, image)
+    mask = answer.probability >= model.threshold
+    fish = find_fish(
+        answer.probability, model.threshold, interior=answer.interior, seen=answer.seen
+    )
     measured = [measure(one.mask, origin=one.origin) for one in fish]
     search = find_ruler(image)
     return Analysis(

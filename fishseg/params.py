@@ -79,16 +79,17 @@ class DataParams(_Section):
     section: ClassVar[str] = "data"
 
     source: str = Field(description="a data source: sample, kaggle or local")
-    scene: Literal["market", "anywhere"] = Field(
+    scene: Literal["market", "anywhere", "shoal"] = Field(
         description="source sample: market, photographs of nine species and their copies; "
-        "anywhere, fish of all kinds in places of all kinds"
+        "anywhere, fish of all kinds in places of all kinds; shoal, 2 to 12 fish that touch, with "
+        "masks that number them"
     )
     path: str = Field(description="source local: a folder or a zip of images and masks; else empty")
     seed: Seed = Field(description="source sample: seed of the renderer")
     photos_per_class: Int = Field(
         ge=1,
         le=1000,
-        description="source sample: photographs of each species; of anywhere, of each place",
+        description="source sample: photographs of each species; of anywhere, shoal: of each place",
     )
     copies_per_photo: Int = Field(
         ge=1, le=1000, description="source sample: flipped and rotated copies of each photograph"
@@ -97,7 +98,8 @@ class DataParams(_Section):
         description="source sample: share of copies whose mask was turned otherwise than its image"
     )
     mask_values: str = Field(
-        description="which values of the masks are fish: auto, or a rule such as 'not 0'"
+        description="which values of the masks are fish: auto, or a rule such as 'not 0'; numbered "
+        "where each value is a fish of its own"
     )
 
     def model_post_init(self, _context: object) -> None:
@@ -109,14 +111,21 @@ class DataParams(_Section):
                 expected="the path of a folder or a zip of images and masks",
                 remedy="dvc exp run -S data.source=local -S data.path=FOLDER",
             )
-        if self.scene == "anywhere" and (self.copies_per_photo != 1 or self.wrong_mask_share):
+        if self.scene != "market" and (self.copies_per_photo != 1 or self.wrong_mask_share):
             raise ParameterError(
-                f"anywhere has no copies and no wrong masks, but data.copies_per_photo is "
+                f"{self.scene} has no copies and no wrong masks, but data.copies_per_photo is "
                 f"{self.copies_per_photo} and data.wrong_mask_share {self.wrong_mask_share}",
                 where="data.scene",
                 expected="data.copies_per_photo of 1 and data.wrong_mask_share of 0",
-                remedy="dvc exp run -S data.scene=anywhere -S data.copies_per_photo=1 "
+                remedy=f"dvc exp run -S data.scene={self.scene} -S data.copies_per_photo=1 "
                 "-S data.wrong_mask_share=0",
+            )
+        if self.source == "sample" and self.scene == "shoal" and self.mask_values != "numbered":
+            raise ParameterError(
+                f"the masks of shoal number the fish, but data.mask_values is {self.mask_values}",
+                where="data.mask_values",
+                expected="numbered",
+                remedy="dvc exp run -S data.scene=shoal -S data.mask_values=numbered",
             )
 
 
@@ -271,6 +280,11 @@ class TrainParams(_Section):
 
     decoder: str = Field(description="the decoder, by its name in fishseg.decoders")
     loss: str = Field(description="the loss, by its name in fishseg.training.losses")
+    instances: Literal["none", "boundary", "distance"] = Field(
+        description="what a second map of the decoder learns, to tell fish apart that touch: the "
+        "boundary between them, or the distance to where a fish ends; needs masks that number "
+        "their fish"
+    )
     epochs: Int = Field(ge=1, le=100_000, description="passes over the train split")
     batch_size: Int = Field(ge=1, le=65_536, description="samples in one step")
     learning_rate: Float = Field(gt=0, le=10, description="peak learning rate of AdamW")

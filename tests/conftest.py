@@ -106,6 +106,7 @@ def train_params() -> TrainParams:
     return TrainParams(
         decoder="cnn3",
         loss="bce_dice",
+        instances="none",
         epochs=3,
         batch_size=2,
         learning_rate=0.003,

@@ -18,6 +18,7 @@ from fishseg import api, cli
 from fishseg.errors import DataError, ModelError
 from fishseg.prediction import loading
 from fishseg.prediction.loading import Loaded
+from fishseg.prediction.model import Answer
 
 REPOSITORY = Path(__file__).parents[1]
 FISH = (slice(20, 40), slice(10, 70))  # a bar of 60 x 20 pixels
@@ -144,6 +145,25 @@ def test_the_same_masks_and_numbers_as_the_command_line(
     assert float(values["area_px"]) == fish.area_px == 60 * 20
     assert float(values["confidence"]) == round(fish.confidence, 4)
     assert values["check"] == "; ".join(fish.check)
+
+
+def test_fish_that_touch_are_told_apart_where_the_model_says_so(
+    photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Apart(RedIsFish):
+        """Takes every thirtieth column for one between fish."""
+
+        def answer(self, image: NDArray[np.uint8]) -> Answer:
+            interior = np.ones(image.shape[:2], np.float32)
+            interior[:, ::30] = 0
+            return Answer(self.probability(image), interior=interior)
+
+    for given, n_fish in ((RedIsFish(), 1), (Apart(), 3)):
+        loaded = Loaded(model=given, identity="red", about=ABOUT)
+        monkeypatch.setattr(api, "load_model", lambda *_, loaded=loaded, **__: loaded)
+        result = fishseg.load()(photo)
+        assert len(result.fish) == n_fish
+        assert sum(one.area_px for one in result.fish) == result.mask.sum()
 
 
 def test_options_are_handed_on(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:

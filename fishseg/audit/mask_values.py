@@ -69,14 +69,20 @@ class MaskValues(NamedTuple):
 
     def share(self, rule: MaskRule) -> float | None:
         """The share of fish in what counts; None where it takes the pixels to say."""
+        values = self.values
         if rule.kind in ("opaque", "transparent"):
             known = self.kind == "transparent"
         else:
-            known = rule.names_colours == (self.kind == "colour") and self.kind != "transparent"
+            in_colours = self.kind == "colour"
+            known = self.kind != "transparent" and (
+                rule.names_colours == in_colours or rule.numbers_fish
+            )
+            if in_colours and not rule.names_colours:
+                values = values - COLOUR
         if not known or not self.pixels.any():
             return None
-        n_counted = int(self.pixels[rule.counts(self.values)].sum())
-        return int(self.pixels[rule.is_fish(self.values)].sum()) / n_counted if n_counted else 0.0
+        n_counted = int(self.pixels[rule.counts(values)].sum())
+        return int(self.pixels[rule.is_fish(values)].sum()) / n_counted if n_counted else 0.0
 
 
 def read_values(path: Path) -> MaskValues:
@@ -320,6 +326,7 @@ def _likely(pool: _Pool) -> list[str]:
             choices += ["not 0; ignore: 255"] if 0 in values and len(inner) > 1 else []
         choices += [f"fish: {value}" for value in values if value != 0]
     choices += ["not 0"] if 0 in values else []
+    choices += ["numbered"] if 0 in values and len(values) > 2 else []
     white = 65535 if max(values) > 255 and max(values) > 255 * 200 else 255
     if max(values) > white // 2:
         choices += [f">{white // 2}", f"<{white // 2 + 1}"]

@@ -126,6 +126,8 @@ class Compiled:
 
     def __init__(self, model: Any, dtype: str, *, n_streams: int = 1, n_threads: int = 0) -> None:
         compiled = compile_model(model, dtype, n_streams, n_threads)
+        # A result may have several names, or none.
+        self._names = [output.get_names() for output in compiled.outputs]
         self._free: SimpleQueue[Any] = SimpleQueue()
         for _ in range(n_streams):
             self._free.put(compiled.create_infer_request())
@@ -133,6 +135,11 @@ class Compiled:
     def __call__(self, *inputs: NDArray[Any]) -> NDArray[np.float32]:
         """The first result of C-contiguous inputs, in the order of the model's."""
         return self.results(*inputs)[0]
+
+    def named(self, *inputs: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
+        """All results by the model's names for them, of C-contiguous inputs in its order."""
+        found = zip(self._names, self.results(*inputs), strict=True)
+        return {name: result for names, result in found for name in names}
 
     def results(self, *inputs: NDArray[Any]) -> list[NDArray[np.float32]]:
         """All results of C-contiguous inputs, both in the order of the model's."""

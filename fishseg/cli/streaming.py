@@ -13,8 +13,9 @@ from fishseg.cli.results import GIVEN, HAND, MODEL, Content, DiskFullError, Resu
 from fishseg.cli.scales import RULER, Scale
 from fishseg.errors import DataError, FishsegError, ModelError
 from fishseg.images.decoding import read_image
-from fishseg.images.masks import read_mask
-from fishseg.measurement.instances import find_fish, fish_of_mask
+from fishseg.images.masks import read_mask, read_objects
+from fishseg.measurement import coco
+from fishseg.measurement.instances import find_fish, fish_of_mask, fish_of_objects
 from fishseg.measurement.ruler import Search, find_ruler
 from fishseg.measurement.size import measure
 from fishseg.measurement.table import outlines_of, rows_of
@@ -31,9 +32,8 @@ if TYPE_CHECKING:
     from fishseg.cli.results import Record, Wanted
     from fishseg.measurement.instances import Instance
     from fishseg.measurement.table import Row
-    from fishseg.metrics.familiarity import Seen
     from fishseg.prediction.loading import Loaded
-    from fishseg.prediction.model import ProbabilityModel
+    from fishseg.prediction.model import Answer, ProbabilityModel
     from fishseg.prediction.species import SpeciesClassifier
 
 # Pictures decoded before, and results still written after, the one in the model.
@@ -146,13 +146,12 @@ class _Job:
     before: Record = dataclasses.field(default_factory=dict)
     content: Content | None = None
     image: NDArray[np.uint8] | None = None
-    probability: NDArray[np.float32] | None = None
-    seen: Seen | None = None
+    answer: Answer | None = None
     threshold: float = 0.5
-    features: NDArray[np.float32] | None = None
     classifier: SpeciesClassifier | None = None
     mask_from: str = MODEL
     mask: NDArray[np.bool_] | None = None  # that no model made
+    objects: NDArray[np.int32] | None = None  # its fish by number, where it says them
     mask_sha256: str = ""  # of its file
 
 
@@ -193,6 +192,7 @@ def _read(picture: InputFile, given: Path | None, results: Results, wanted: Want
         return dataclasses.replace(
             job,
             mask=read_mask(given, size, wanted.mask_rule),
+            objects=read_objects(given, size, wanted.mask_rule),
             mask_sha256=given_sha256,
             mask_from=GIVEN,
         )
@@ -208,7 +208,7 @@ def _brought_up_to_date(job: _Job, results: Results, wanted: Wanted) -> Record:
         # Its fish are as they were: only what is drawn changes.
         size = (record["height"], record["width"])
         mask = results.read_mask(job.picture.name, size)
-        fish = fish_of_mask(mask, min_share=record["min_share"])
+        fish = _fish_of(record, mask)
         measured = [measure(one.mask, origin=one.origin) for one in fish]
         image = read_image(job.picture.path)
         drawn = measured_overlay(image, mask, measured, _strokes(searched))
@@ -216,6 +216,14 @@ def _brought_up_to_date(job: _Job, results: Results, wanted: Wanted) -> Record:
     if record != job.before:
         results.write_record(job.picture.name, record)
     return record
+
+
+def _fish_of(record: Record, mask: NDArray[np.bool_]) -> list[Instance]:
+    """The fish of a finished picture; its mask alone does not tell fish apart that touch."""
+    if "outlines" not in record:
+        return fish_of_mask(mask, min_share=record["min_share"])
+    objects = coco.numbered([outline["rle"] for outline in record["outlines"]], mask.shape)
+    return fish_of_objects(objects, min_share=0)
 
 
 def _searched(job: _Job, wanted: Wanted) -> Record | None:
@@ -272,14 +280,9 @@ def _predicted(job: _Job, model: ProbabilityModel) -> _Job:
     if job.image is None or (job.mask is not None and classifier is None):
         return job
     try:
-        probability, seen, features = answer_of(model, job.image)
+        answer = answer_of(model, job.image)
         return dataclasses.replace(
-            job,
-            probability=probability,
-            seen=seen,
-            threshold=model.threshold,
-            features=features,
-            classifier=classifier,
+            job, answer=answer, threshold=model.threshold, classifier=classifier
         )
     except FishsegError as error:
         return dataclasses.replace(job, image=None, settled=error)
@@ -300,15 +303,27 @@ def _finish(job: _Job, results: Results, wanted: Wanted) -> Record:
     made: dict[str, NDArray[Any]] = {}
     # What was asked for once is kept up to date.
     bits = max(wanted.probability_bits, job.before.get("probability_bits", 0))
+    interior = None
     if job.mask is not None:
         mask = job.mask
-        fish = fish_of_mask(mask, min_share=wanted.min_share)
+        fish = (
+            fish_of_mask(mask, min_share=wanted.min_share)
+            if job.objects is None
+            else fish_of_objects(job.objects, min_share=wanted.min_share)
+        )
     else:
-        assert job.probability is not None  # noqa: S101 - without a mask a job is predicted
-        mask = job.probability >= job.threshold
-        fish = find_fish(job.probability, job.threshold, min_share=wanted.min_share, seen=job.seen)
+        assert job.answer is not None  # noqa: S101 - without a mask a job is predicted
+        probability, interior = job.answer.probability, job.answer.interior
+        mask = probability >= job.threshold
+        fish = find_fish(
+            probability,
+            job.threshold,
+            interior=interior,
+            min_share=wanted.min_share,
+            seen=job.answer.seen,
+        )
         if bits:
-            made["probabilities"] = _as_pixels(job.probability, bits)
+            made["probabilities"] = _as_pixels(probability, bits)
     if job.mask_from != HAND:
         made["masks"] = mask.astype(np.uint8) * 255
     measured = [measure(one.mask, origin=one.origin) for one in fish]
@@ -328,7 +343,8 @@ def _finish(job: _Job, results: Results, wanted: Wanted) -> Record:
         "width": mask.shape[1],
         "fish": _with_species(rows_of(fish, measured, mask), fish, job, mask.shape),
     }
-    if wanted.coco:
+    # Where a part of the mask is several fish, the mask cannot give their outlines later.
+    if wanted.coco or interior is not None or job.objects is not None:
         size = (mask.shape[0], mask.shape[1])
         record["outlines"] = [outlines_of(one, size) for one in fish]
     return results.write(job.picture, made, record, pictures_of(job.image, mask))
@@ -338,14 +354,15 @@ def _with_species(
     rows: list[Row], fish: list[Instance], job: _Job, size: tuple[int, ...]
 ) -> list[Row]:
     """The rows, with what each fish is taken for where a classifier says so."""
-    if job.classifier is None or job.features is None:
+    features = None if job.answer is None else job.answer.features
+    if job.classifier is None or features is None:
         return rows
     named = []
     for row, one in zip(rows, fish, strict=True):
         (x, y), (height, width) = one.origin, one.mask.shape
         whole = np.zeros(size, np.bool_)
         whole[y : y + height, x : x + width] = one.mask
-        species = job.classifier.name(job.features, whole)
+        species = job.classifier.name(features, whole)
         name, probability = (None, None) if species is None else species
         named.append({**row, "species": name, "species_probability": probability})
     return named

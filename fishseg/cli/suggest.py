@@ -130,7 +130,8 @@ def look(picture: InputFile, model: ProbabilityModel) -> Candidate:
     from fishseg.prediction.model import answer_of
     from fishseg.store import file_sha256
 
-    probability, seen, _ = answer_of(model, read_image(picture.path))
+    answer = answer_of(model, read_image(picture.path))
+    probability, seen = answer.probability, answer.seen
     if seen is None:
         raise ModelError(
             "this decoder does not say what a picture looks like to it",
@@ -210,14 +211,20 @@ def write(chosen: list[tuple[Candidate, int]], model: ProbabilityModel, folder: 
         name = names[number - 1]
         shutil.copyfile(candidate.picture.path, folder / "images" / name)
         image = read_image(candidate.picture.path)
-        probability, seen, _ = answer_of(model, image)
-        mask = probability >= model.threshold
+        answer = answer_of(model, image)
+        mask = answer.probability >= model.threshold
         for part in ("masks", KEPT):
             drawn = Image.fromarray(mask.astype(np.uint8) * 255)
             drawn.save(folder / part / f"{Path(name).stem}.png")
         height, width = mask.shape
         images.append({"id": number, "file_name": name, "width": width, "height": height})
-        for fish in find_fish(probability, model.threshold, min_share=0, seen=seen):
+        for fish in find_fish(
+            answer.probability,
+            model.threshold,
+            interior=answer.interior,
+            min_share=0,
+            seen=answer.seen,
+        ):
             (left, top), (box_height, box_width) = fish.origin, fish.mask.shape
             annotations.append(
                 {

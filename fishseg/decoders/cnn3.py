@@ -8,13 +8,13 @@ from fishseg.decoders.upsampling import upsample
 
 
 class Cnn3(nn.Module):
-    """Conv 3x3 to 128, BN, ReLU; conv 3x3 to 64, BN, ReLU; conv 1x1 to 1; bilinear upsampling.
+    """Conv 3x3 to 128, BN, ReLU; conv 3x3 to 64, BN, ReLU; conv 1x1 to 1 a map; bilinear.
 
     The decoder of ColdVI/Fish-Segmentation-DINOv3, layer by layer. It sees no pixels, so its
     answer is as fine as the patch grid.
     """
 
-    def __init__(self, in_channels: int) -> None:
+    def __init__(self, in_channels: int, n_maps: int = 1) -> None:
         super().__init__()
         self.layers = nn.Sequential(
             nn.Conv2d(in_channels, 128, kernel_size=3, padding=1),
@@ -23,10 +23,10 @@ class Cnn3(nn.Module):
             nn.Conv2d(128, 64, kernel_size=3, padding=1),
             nn.BatchNorm2d(64),
             nn.ReLU(inplace=True),
-            nn.Conv2d(64, 1, kernel_size=1),
+            nn.Conv2d(64, n_maps, kernel_size=1),
         )
 
     def forward(self, features: Tensor, pixels: Tensor) -> Tensor:
-        """Logits ``(B, 1, H, W)`` of features ``(B, C, h, w)``; of the pixels, only the size."""
+        """Logits ``(B, n_maps, H, W)`` of features ``(B, C, h, w)``; of the pixels, the size."""
         logits: Tensor = self.layers(features)
         return upsample(logits, (pixels.shape[-2], pixels.shape[-1]))

@@ -24,7 +24,7 @@ class Detail(nn.Module):
     of 16 channels would cost as much as the rest.
     """
 
-    def __init__(self, in_channels: int) -> None:
+    def __init__(self, in_channels: int, n_maps: int = 1) -> None:
         super().__init__()
         self.context = nn.Sequential(
             nn.BatchNorm2d(in_channels),
@@ -32,18 +32,18 @@ class Detail(nn.Module):
             _convolution(in_channels, WIDTH, 1),
             _convolution(WIDTH, WIDTH, 3),
         )
-        self.coarse = nn.Conv2d(WIDTH, 1, 1)
+        self.coarse = nn.Conv2d(WIDTH, n_maps, 1)
         self.lateral = nn.Conv2d(WIDTH, FINE_WIDTH, 1)
         self.stem = _convolution(3 * STRIDE**2, FINE_WIDTH, 3)
         self.fuse = nn.Sequential(
             _convolution(FINE_WIDTH, FINE_WIDTH, 3), _convolution(FINE_WIDTH, FINE_WIDTH, 3)
         )
-        self.correction = nn.Conv2d(FINE_WIDTH, STRIDE**2, 3, padding=1)
+        self.correction = nn.Conv2d(FINE_WIDTH, n_maps * STRIDE**2, 3, padding=1)
         for parameter in self.correction.parameters():
             nn.init.zeros_(parameter)  # training starts from the coarse answer alone
 
     def forward(self, features: Tensor, pixels: Tensor) -> Tensor:
-        """Logits ``(B, 1, H, W)`` of features ``(B, C, h, w)`` and pixels ``(B, 3, H, W)``."""
+        """Logits ``(B, n_maps, H, W)`` of features ``(B, C, h, w)`` and pixels ``(B, 3, H, W)``."""
         height, width = pixels.shape[-2:]
         appearance = self.stem(_to_depth(pixels.to(features.dtype) / 127.5 - 1))
         context = self.context(features)

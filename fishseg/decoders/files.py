@@ -45,6 +45,7 @@ class DecoderCard:
             where nobody has said.
         weights_sha256: of ``decoder.safetensors``; loading always fills it in.
         version: of the fishseg that trained it; empty where that was not noted.
+        instances: what tells fish apart that touch, see `fishseg.decoders.build`.
     """
 
     decoder: str
@@ -60,6 +61,7 @@ class DecoderCard:
     trained_from: dict[str, str] = dataclasses.field(default_factory=dict)
     weights_sha256: str = ""
     version: str = ""
+    instances: str = decoders.NONE
 
 
 def save_decoder(decoder: nn.Module, card: DecoderCard, folder: Path) -> None:
@@ -105,7 +107,7 @@ def load_decoder(folder: Path, device: torch.device) -> tuple[nn.Module, Decoder
         if card.weights_sha256 not in ("", weights_sha256):
             raise ValueError(f"{WEIGHTS_NAME} is not the file that {CARD_NAME} belongs to")
         card = dataclasses.replace(card, weights_sha256=weights_sha256)
-        decoder = decoders.build(card.decoder, card.in_channels)
+        decoder = decoders.build(card.decoder, card.in_channels, card.instances)
         decoder.load_state_dict(load_file(folder / WEIGHTS_NAME))
     except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
         raise _unusable(folder, error) from None

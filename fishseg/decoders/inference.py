@@ -14,15 +14,25 @@ def decode(
     *,
     temperature: float,
 ) -> Tensor:
-    """Probability of fish ``(B, 1, H, W)`` float32 on the CPU, at the working resolution.
+    """What a decoder says ``(B, n_maps, H, W)`` float32, 0 to 1, on the CPU, at the working size.
+
+    The first map is the probability of fish; the second, where there is one, how far inside a fish
+    of its own a pixel lies (see `fishseg.training.interior`).
 
     Args:
         decoder: in evaluation mode, on ``device``.
         features: ``(B, C, h, w)`` float16.
         pixels: ``(B, 3, H, W)`` uint8.
         device: where to compute.
-        temperature: what the logits are divided by (see `fishseg.metrics.calibration`).
+        temperature: what the logits of fish are divided by (see `fishseg.metrics.calibration`).
     """
     with torch.inference_mode():
-        logits: Tensor = decoder(features.to(device).float(), pixels.to(device))
-        return (logits.float() / temperature).sigmoid().cpu()
+        logits: Tensor = decoder(features.to(device).float(), pixels.to(device)).float()
+        return calibrated(logits, temperature).sigmoid().cpu()
+
+
+def calibrated(logits: Tensor, temperature: float) -> Tensor:
+    """Logits ``(B, n_maps, H, W)``, the first map of them divided by the temperature."""
+    if logits.shape[1] == 1:
+        return logits / temperature
+    return torch.cat([logits[:, :1] / temperature, logits[:, 1:]], dim=1)

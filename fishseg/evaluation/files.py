@@ -11,6 +11,7 @@ from tqdm import tqdm
 from fishseg.evaluation import predicting, scoring
 from fishseg.metrics.calibration import LevelCounts
 from fishseg.metrics.confidence import selective_risk
+from fishseg.metrics.panoptic import summarise_instances
 from fishseg.prediction.model import from_levels
 from fishseg.prediction.pooled import Pooled
 from fishseg.prediction.species import feature_facts, pool
@@ -78,6 +79,10 @@ def evaluate_cached(
         if summary[split]["n_images"]:
             ece = round(counts.ece(), 6)
             summary[split]["calibration"] = {"temperature": card.temperature, "ece": ece}
+    for split, ways in scores.instances.items():
+        summary[split]["instances"] = {
+            way: summarise_instances(images) for way, images in sorted(ways.items())
+        }
     written = {
         "images": scores.table,
         "per_class": tabulate_classes(kept[kept["split"] == "val"]),

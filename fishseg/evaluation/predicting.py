@@ -88,12 +88,12 @@ def predict_cached(
         working = decode(
             decoder, batch.features, batch.pixels, device, temperature=card.temperature
         )
-        return working[0, 0].numpy()
+        return working[0].numpy()
 
     sample: Any
     for sample in samples.itertuples(index=False):
-        probability = average(functools.partial(one_view, sample.sample_id), tta)
-        yield Predicted(sample=sample, levels=to_levels(probability))
+        maps = average(functools.partial(one_view, sample.sample_id), tta)
+        yield Predicted.of(sample, to_levels(maps))
 
 
 def predict_files(samples: pd.DataFrame, segmenter: Segmenter) -> Iterator[Predicted]:
@@ -105,4 +105,4 @@ def predict_files(samples: pd.DataFrame, segmenter: Segmenter) -> Iterator[Predi
     sample: Any
     for sample in samples.itertuples(index=False):
         image = read_image(Path(sample.image_path))
-        yield Predicted(sample=sample, levels=segmenter.levels(image))
+        yield Predicted.of(sample, segmenter.working_levels(image))

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pandas as pd
 from tqdm import tqdm
 
-from fishseg.images.masks import read_truth
+from fishseg.evaluation.counting import match_fish
+from fishseg.images.masks import read_objects, read_truth
 from fishseg.images.resizing import resize_mask
 from fishseg.metrics.calibration import LevelCounts
 from fishseg.metrics.confidence import selective_risk, stability
@@ -21,6 +22,7 @@ from fishseg.prediction.model import from_levels
 from fishseg.tables import SPLITS
 
 if TYPE_CHECKING:
+    from fishseg.metrics.panoptic import ImageMatches
     from fishseg.params import EvaluateParams
     from fishseg.prediction.stored import Predicted
 
@@ -41,10 +43,13 @@ class Scores(NamedTuple):
             of the working resolution.
         levels: of each split, its pixels by probability, at the working resolution and without
             samples whose mask was rejected.
+        instances: of each split, the fish of each image whose mask numbers them, by what was taken
+            for a fish (see `fishseg.evaluation.counting.match_fish`); without rejected masks.
     """
 
     table: pd.DataFrame
     levels: dict[str, LevelCounts]
+    instances: dict[str, dict[str, list[ImageMatches]]]
 
 
 def score(predictions: Iterable[Predicted], n_samples: int, *, threshold: float) -> Scores:
@@ -62,19 +67,26 @@ def score(predictions: Iterable[Predicted], n_samples: int, *, threshold: float)
     progress = iter(tqdm(scored, total=n_samples, desc="score", unit="image"))
     tables = []
     levels: dict[str, LevelCounts] = defaultdict(LevelCounts)
+    instances: dict[str, dict[str, list[ImageMatches]]] = defaultdict(lambda: defaultdict(list))
     while some := list(itertools.islice(progress, ROWS_AT_ONCE)):
-        tables.append(pd.DataFrame([row for row, _ in some]))
-        for row, counted in some:
+        tables.append(pd.DataFrame([row for row, _, _ in some]))
+        for row, counted, matches in some:
             if row["mask_status"] != "rejected":
-                levels[row.get("split", "")].add(counted)
+                split = row.get("split", "")
+                levels[split].add(counted)
+                for way, found in matches.items():
+                    instances[split][way].append(found)
     table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
-    return Scores(table, dict(levels))
+    return Scores(table, dict(levels), {split: dict(ways) for split, ways in instances.items()})
 
 
-def _score_one(predicted: Predicted, threshold: float) -> tuple[dict[str, Any], LevelCounts]:
+def _score_one(
+    predicted: Predicted, threshold: float
+) -> tuple[dict[str, Any], LevelCounts, dict[str, ImageMatches]]:
     sample = predicted.sample
     size = (sample.height, sample.width)
-    probability = predicted.probability()
+    answer = predicted.answer()
+    probability = answer.probability
     mask = probability >= threshold
     truth = read_truth(Path(sample.mask_path), size, sample.mask_rule)
     scores = score_image(mask, *truth)
@@ -96,7 +108,9 @@ def _score_one(predicted: Predicted, threshold: float) -> tuple[dict[str, Any], 
         "batch_intersection": working.intersection,
         "batch_union": working.union,
     }
-    return row, LevelCounts.of(predicted.levels, working_truth, working_valid)
+    objects = read_objects(Path(sample.mask_path), size, sample.mask_rule)
+    matches = {} if objects is None else match_fish(answer, threshold, objects, truth.valid)
+    return row, LevelCounts.of(predicted.levels, working_truth, working_valid), matches
 
 
 def summarise_splits(scores: pd.DataFrame, params: EvaluateParams) -> dict[str, Any]:

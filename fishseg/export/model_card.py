@@ -185,6 +185,11 @@ def _use(exported: Exported) -> list[str]:
         ]
         command = []
         note = "The backbone is not part of this file."
+    others = {
+        "interior": "| `interior` | float32 | (B, H, W) | 0 to 1; low where two fish touch |",
+        "features": "| `features` | float32 | (B, C, h, w) | by which species are named |",
+    }
+    given = [output.name for output in exported.graph.graph.output]
     size = (
         f"{facts.megapixels:g} megapixels in proportion, up to 4 to 1"
         if facts.fit == "aspect"
@@ -202,6 +207,7 @@ def _use(exported: Exported) -> list[str]:
         *inputs,
         "| `probability` | float32 | (B, H, W) | 0 to 1; fish from "
         f"{facts.threshold:g} on (normalisation and temperature are inside) |",
+        *[line for name, line in others.items() if name in given],
         "",
         f"Working size: {size}, both sides rounded to {multiple}. "
         "Images are resized to it (bilinear, antialiased), probabilities back.",

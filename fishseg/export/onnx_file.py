@@ -27,6 +27,8 @@ from fishseg.backbones.model import TorchBackbone
 from fishseg.backbones.runtime import read_model
 from fishseg.datasets.sample import SPECIES
 from fishseg.datasets.sample.photo import render_photo
+from fishseg.decoders import NONE
+from fishseg.decoders.inference import calibrated
 from fishseg.errors import ModelError
 from fishseg.features.compute import features_of
 from fishseg.features.quantisation import rounded
@@ -34,7 +36,15 @@ from fishseg.images.decoding import read_image
 from fishseg.images.resizing import at_size, to_pixels, working_size
 from fishseg.metrics.masks import iou, overlap_counts
 from fishseg.prediction.model import from_levels, to_levels
-from fishseg.prediction.onnx_model import DECODER, SPECIES_KEY, WHOLE, ModelFacts, compiled
+from fishseg.prediction.onnx_model import (
+    DECODER,
+    FEATURES,
+    MAPS,
+    SPECIES_KEY,
+    WHOLE,
+    ModelFacts,
+    compiled,
+)
 from fishseg.prediction.species import pool
 from fishseg.tables import read_inventory, read_manifest
 
@@ -63,8 +73,8 @@ class WholeModel(nn.Module):
         self.head = head
         self.dtype = dtype
 
-    def forward(self, image: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        """Probabilities ``(B, H, W)`` float32, of images ``(B, H, W, 3)`` uint8.
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """What `Head` gives, of images ``(B, H, W, 3)`` uint8.
 
         And their features ``(B, C, h, w)`` float32, where species are named by them.
         """
@@ -72,27 +82,28 @@ class WholeModel(nn.Module):
         # The decoder has learned from features that were rounded in the cache.
         features = self.backbone(pixels).float()
         features = rounded(features) if self.dtype == "int8" else features.half().float()
-        probability: Tensor = self.head(features, pixels)
-        return (probability, features) if self.with_features else probability
+        maps: tuple[Tensor, ...] = self.head(features, pixels)
+        return (*maps, features) if self.with_features else maps
 
 
 class Head(nn.Module):
-    """The decoder and what follows it, down to probabilities."""
+    """The decoder and what follows it, down to what the file gives."""
 
     def __init__(self, decoder: nn.Module, temperature: float) -> None:
         super().__init__()
         self.decoder = decoder
         self.temperature = temperature
 
-    def forward(self, features: Tensor, pixels: Tensor) -> Tensor:
-        """Probabilities ``(B, H, W)`` float32.
+    def forward(self, features: Tensor, pixels: Tensor) -> tuple[Tensor, ...]:
+        """Probabilities ``(B, H, W)`` float32; of a decoder with a second map, that map besides.
 
         Args:
             features: ``(B, C, h, w)`` float32.
             pixels: ``(B, 3, H, W)`` uint8, RGB.
         """
         logits: Tensor = self.decoder(features, pixels)
-        return (logits / self.temperature).sigmoid()[:, 0]
+        maps = calibrated(logits, self.temperature).sigmoid()
+        return tuple(maps[:, number] for number in range(maps.shape[1]))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -101,7 +112,7 @@ class Agreement:
 
     Attributes:
         n_pictures: pictures that both were run on.
-        max_difference: of two probabilities of one pixel at the working size.
+        max_difference: of two values of one pixel at the working size.
         max_species_difference: of two probabilities of a species; 0 where none are named.
         min_iou: of two masks of one picture at its own size.
     """
@@ -147,7 +158,9 @@ def export(
     Args:
         segmenter: in float32 on the CPU, its backbone one of torch.
         part: ``whole``: ``image (B, H, W, 3)`` uint8 to ``probability (B, H, W)``; ``decoder``:
-            ``features (B, C, h, w)`` float32 and ``pixels (B, 3, H, W)`` uint8 to the same.
+            ``features (B, C, h, w)`` float32 and ``pixels (B, 3, H, W)`` uint8 to the same. A
+            decoder that tells fish apart gives ``interior (B, H, W)`` besides, and a whole model
+            that names species ``features (B, C, h, w)``.
         opset: of ONNX. 18 is widely known; 23 has attention as one node, which is faster where
             it is known.
         pictures: RGB ``(H0, W0, 3)`` of any size, to compare on; several shapes are a good idea.
@@ -294,8 +307,11 @@ def _facts(segmenter: Segmenter, part: str) -> ModelFacts:
     )
 
 
-def _names_species(segmenter: Segmenter, facts: ModelFacts) -> bool:
-    return facts.part == WHOLE and segmenter.classifier is not None
+def _outputs(segmenter: Segmenter, facts: ModelFacts) -> list[str]:
+    """The names of what the exported part gives."""
+    maps = MAPS[:1] if segmenter.card.instances == NONE else MAPS
+    names_species = facts.part == WHOLE and segmenter.classifier is not None
+    return [*maps, FEATURES] if names_species else [*maps]
 
 
 def _trace(
@@ -321,7 +337,7 @@ def _trace(
                 tuple(inputs.values()),
                 dynamic_shapes=shapes,
                 input_names=list(inputs),
-                output_names=["probability", "features"][: 1 + _names_species(segmenter, facts)],
+                output_names=_outputs(segmenter, facts),
                 opset_version=opset,
                 dynamo=True,
                 verbose=False,
@@ -398,17 +414,18 @@ def _compare(
     for size, members in tqdm(by_size.items(), desc="compare", unit="batch"):
         images = np.stack([to_pixels(picture, size).transpose(1, 2, 0) for picture in members])
         inputs = _inputs(segmenter, facts.part, torch.from_numpy(images))
-        found = network.results(*(tensor.numpy() for tensor in inputs.values()))
-        for picture, probability, *features in zip(members, *found, strict=True):
-            expected = segmenter.working_probability(picture)
-            differences.append(float(np.abs(probability - expected).max()))
-            kept = from_levels(to_levels(probability))
+        found = network.named(*(tensor.numpy() for tensor in inputs.values()))
+        for number, picture in enumerate(members):
+            maps = np.stack([found[name][number] for name in MAPS if name in found])
+            differences.append(float(np.abs(maps - segmenter.working_maps(picture)).max()))
+            kept = from_levels(to_levels(maps[0]))
             mask = at_size(kept, picture.shape[:2]) >= facts.threshold
             said = segmenter.answer(picture)
             theirs = said.probability >= segmenter.threshold
             ious.append(iou(overlap_counts(mask, theirs)))
-            if segmenter.classifier is not None and said.features is not None and features:
-                pooled = np.stack([pool(said.features, theirs), pool(features[0], theirs)])
+            if segmenter.classifier is not None and said.features is not None and FEATURES in found:
+                features = (said.features, found[FEATURES][number])
+                pooled = np.stack([pool(one, theirs) for one in features])
                 both = segmenter.classifier.regression.probabilities(pooled)
                 in_species.append(float(np.nan_to_num(np.ptp(both, axis=0)).max()))
     return Agreement(

@@ -37,6 +37,7 @@ from fishseg.features import compute, masks
 from fishseg.features.compute import ImageFile, Row
 from fishseg.features.shard_file import is_intact, write_shard
 from fishseg.features.shards import Index, Shard
+from fishseg.images.mask_rule import parse_rule
 from fishseg.images.resizing import working_size
 from fishseg.parallel import ordered_map
 from fishseg.params import FeaturesParams
@@ -60,6 +61,7 @@ class PlannedShard:
     stored_features: Path
     stored_masks: Path
     with_valid: bool  # whether any mask of the set has pixels that do not count
+    with_objects: bool  # whether any mask of the set numbers its fish
 
 
 def extract(
@@ -141,6 +143,7 @@ def plan(
     facts["computed_by"] = type(backbone).__name__  # OpenVINO's last bits are not torch's
     place = store.folder("shards")
     with_valid = bool(ordered["mask_rule"].str.contains("ignore").any())
+    with_objects = any(parse_rule(rule).numbers_fish for rule in ordered["mask_rule"].unique())
     planned: list[PlannedShard] = []
     for size in sorted(set(sizes)):
         members = ordered[[found == size for found in sizes]]
@@ -157,8 +160,10 @@ def plan(
                     ),
                     samples=samples[NEEDED],
                     with_valid=with_valid,
+                    with_objects=with_objects,
                     stored_features=place / _features_name(size, samples, facts),
-                    stored_masks=place / _masks_name(size, samples, with_valid=with_valid),
+                    stored_masks=place
+                    / _masks_name(size, samples, with_valid=with_valid, with_objects=with_objects),
                 )
             )
     return planned
@@ -191,11 +196,18 @@ def _features_name(size: tuple[int, int], samples: pd.DataFrame, facts: dict[str
     return f"{name}.safetensors"
 
 
-def _masks_name(size: tuple[int, int], samples: pd.DataFrame, *, with_valid: bool) -> str:
+def _masks_name(
+    size: tuple[int, int], samples: pd.DataFrame, *, with_valid: bool, with_objects: bool
+) -> str:
     # Each is first read at its image's size.
     files = samples[["mask_sha256", "mask_rule", "height", "width"]]
     name = store.fingerprint(
-        {"size": size, "masks": files.to_numpy().tolist(), "with_valid": with_valid},
+        {
+            "size": size,
+            "masks": files.to_numpy().tolist(),
+            "with_valid": with_valid,
+            "with_objects": with_objects,
+        },
         modules=[masks.__name__],
         libraries=MASKS_LIBRARIES,
     )
@@ -362,7 +374,14 @@ def _store_masks(
 
 def _read_packed(wanted: tuple[PlannedShard, Path, tuple[int, int], str]) -> dict[str, Tensor]:
     item, path, size, rule = wanted
-    return masks.read_packed_mask(path, size, rule, item.shard.size, with_valid=item.with_valid)
+    return masks.read_packed_mask(
+        path,
+        size,
+        rule,
+        item.shard.size,
+        with_valid=item.with_valid,
+        with_objects=item.with_objects,
+    )
 
 
 def _store_features(

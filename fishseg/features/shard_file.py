@@ -24,7 +24,8 @@ from torch import Tensor
 from fishseg import store
 from fishseg.errors import CacheError
 
-DTYPES = {"F16": torch.float16, "I8": torch.int8, "U8": torch.uint8}  # safetensors' names
+# By safetensors' names.
+DTYPES = {"F16": torch.float16, "I8": torch.int8, "I16": torch.int16, "U8": torch.uint8}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

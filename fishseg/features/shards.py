@@ -5,7 +5,8 @@ Shapes: ``N`` samples of one working size ``(H, W)``; ``C`` feature channels on 
 - feature shard: ``features (N, C, h, w)`` float16, ``pixels (N, 3, H, W)`` uint8; or features as
   int8 with ``scales (N, C)`` float16 (see `fishseg.features.quantisation`)
 - mask shard: ``masks (N, H, ceil(W / 8))`` uint8, see `fishseg.features.mask_bits`; and likewise
-  ``valid``, if any mask of the set has pixels that do not count
+  ``valid``, if any mask of the set has pixels that do not count; ``objects (N, H, W)`` int16, the
+  number of the fish, if any mask of the set numbers them
 """
 
 from __future__ import annotations
@@ -125,6 +126,8 @@ class Batch:
         masks: ``(B, H, ceil(W / 8))`` uint8, a bit a pixel.
         scales: ``(B, C)`` float16, what one step of int8 features is worth; else None.
         valid: as ``masks``, the pixels that count; None if all do.
+        objects: ``(B, H, W)`` int16, which fish a pixel belongs to, from 1; 0 where there is none,
+            or nobody has said which. None where no mask of the set numbers fish.
     """
 
     stored: Tensor
@@ -132,6 +135,7 @@ class Batch:
     masks: Tensor
     scales: Tensor | None = None
     valid: Tensor | None = None
+    objects: Tensor | None = None
 
     @property
     def features(self) -> Tensor:
@@ -176,7 +180,7 @@ class Batch:
             mine[start : start + len(others)].copy_(others)
 
     def _tensors(self) -> list[Tensor]:
-        tensors = (self.stored, self.pixels, self.masks, self.scales, self.valid)
+        tensors = (self.stored, self.pixels, self.masks, self.scales, self.valid, self.objects)
         return [tensor for tensor in tensors if tensor is not None]
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> Batch:
@@ -186,6 +190,7 @@ class Batch:
             masks=function(self.masks),
             scales=None if self.scales is None else function(self.scales),
             valid=None if self.valid is None else function(self.valid),
+            objects=None if self.objects is None else function(self.objects),
         )
 
 
@@ -212,6 +217,12 @@ class FeatureCache:
         """The working size ``(H, W)`` of a sample in pixels."""
         number = int(self.places([sample_id])[0, 0])
         return self.index.shards[number].size
+
+    @property
+    def has_objects(self) -> bool:
+        """Whether the masks number their fish, so that fish which touch can be told apart."""
+        names = [shard.masks_file for shard in self.index.shards]
+        return any("objects" in self._header(name).tensors for name in names)
 
     def digests(self) -> list[str]:
         """The digest of every shard's content, in order."""

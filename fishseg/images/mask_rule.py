@@ -20,7 +20,7 @@ ZERO_255 = ">127"
 
 EXPECTED = (
     "auto, or for example '>127', '<128', 'not 0', 'fish: 1; ignore: 255', 'fish: 1, 2', "
-    "'not 0; ignore: 255', 'fish: #ff0000', opaque, transparent"
+    "'not 0; ignore: 255', 'fish: #ff0000', numbered, 'numbered; ignore: 255', opaque, transparent"
 )
 # Colours are numbers from here on, so that none is mistaken for a level.
 COLOUR = 1 << 32
@@ -32,7 +32,8 @@ class MaskRule:
 
     Attributes:
         kind: ``is`` or ``not`` (any of the values), ``above`` or ``below`` (the one value),
-            ``opaque`` or ``transparent`` (no value).
+            ``opaque`` or ``transparent`` (no value), ``numbered`` (all but 0, each value a fish of
+            its own; no value).
         values: levels, palette entries, or colours as ``COLOUR + 0xRRGGBB``.
         ignored: values that are neither fish nor background.
     """
@@ -46,6 +47,11 @@ class MaskRule:
         """Whether its values are colours."""
         return any(value >= COLOUR for value in self.values + self.ignored)
 
+    @property
+    def numbers_fish(self) -> bool:
+        """Whether it tells the fish of a picture apart."""
+        return self.kind == "numbered"
+
     def is_fish(self, values: NDArray[Any]) -> NDArray[np.bool_]:
         """Which of the values, of any shape, are fish; of opacity for ``opaque``, ``transparent``.
 
@@ -54,8 +60,8 @@ class MaskRule:
         if self.kind in ("opaque", "transparent"):
             opaque = values >= 128
             return opaque if self.kind == "opaque" else ~opaque
-        if self.kind in ("is", "not"):
-            named = np.isin(values, self.values)
+        if self.kind in ("is", "not", "numbered"):
+            named = np.isin(values, 0 if self.numbers_fish else self.values)
             fish = named if self.kind == "is" else ~named
         else:
             fish = values > self.values[0] if self.kind == "above" else values < self.values[0]
@@ -99,6 +105,8 @@ def parse_rule(text: str) -> MaskRule:
         ignored = _values(match[1], text)
     if fish in ("opaque", "transparent") and not ignored:
         return MaskRule(fish)
+    if fish == "numbered" and not any(value == 0 or value >= COLOUR for value in ignored):
+        return MaskRule(fish, (), ignored)
     if match := re.fullmatch(r"([<>])\s*(\d+)", fish):
         rule = MaskRule("above" if match[1] == ">" else "below", (int(match[2]),), ignored)
     elif match := re.fullmatch(r"(not\s|fish\s*:)(.*)", fish):

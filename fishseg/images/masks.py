@@ -65,6 +65,46 @@ def read_truth(path: Path, size: tuple[int, int], rule: str) -> Truth:
     return Truth(fish & valid, valid)
 
 
+def read_objects(path: Path, size: tuple[int, int], rule: str) -> NDArray[np.int32] | None:
+    """Which fish of an image of the given ``(height, width)`` each pixel belongs to.
+
+    A mask of another size is sampled at the middle of each pixel.
+
+    Returns:
+        ``(H, W)``: the fish are numbered from 1 in the order of their values, 0 is everything
+        else. None where the rule does not tell fish apart.
+
+    Raises:
+        DataError: as `read_truth` does; or compression has changed the numbers.
+    """
+    wanted = parse_rule(rule)
+    if not wanted.numbers_fish:
+        return None
+    decoded = decode_mask(path)
+    require_fit(path, (decoded.image.height, decoded.image.width), size)
+    values = _numbers(decoded, path)
+    values[np.isin(values, wanted.ignored)] = 0
+    found, codes = np.unique(values, return_inverse=True)
+    objects = codes.reshape(values.shape).astype(np.int32) + (0 if found[0] == 0 else 1)
+    height, width = size
+    return np.array(Image.fromarray(objects).resize((width, height), Image.Resampling.NEAREST))
+
+
+def _numbers(decoded: Decoded, path: Path) -> NDArray[np.int64]:
+    """The values of a mask that numbers its fish, ``(H, W)``; 0 is none."""
+    if decoded.lossy:
+        raise DataError(
+            "the numbers of the fish do not survive this kind of compression",
+            where=path,
+            expected="each fish with a value of its own, exactly",
+            remedy="export the masks as PNG or TIFF",
+        )
+    found = levels(decoded)
+    if found.kind == "transparent":
+        found = _colour_levels(over_black(decoded.image), lossy=False)
+    return np.array(found.values, np.int64) - (COLOUR if found.kind == "colour" else 0)
+
+
 def decode_mask(path: Path) -> Decoded:
     """A mask file, as `fishseg.images.decoding.decode` gives it; 32-bit floats as whole numbers.
 
@@ -162,6 +202,9 @@ def _apply(
     image = decoded.image
     if rule.kind in ("opaque", "transparent"):
         return rule.is_fish(np.asarray(image.convert("RGBA").getchannel("A"))), None
+    if rule.numbers_fish:
+        numbers = _numbers(decoded, path)
+        return rule.is_fish(numbers), ~rule.counts(numbers) if rule.ignored else None
     if rule.names_colours:
         found = Levels("colour", _colour_numbers(over_black(image)))
     else:

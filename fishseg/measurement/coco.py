@@ -16,8 +16,10 @@ import numpy as np
 from fishseg.measurement.size import Mask
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
 Json: TypeAlias = dict[str, Any]
 CATEGORY: Json = {"id": 1, "name": "fish", "supercategory": "animal"}
@@ -42,6 +44,18 @@ def run_lengths(mask: Mask, origin: tuple[int, int], size: tuple[int, int]) -> J
     # Fish in the very last pixel leave no background behind them.
     counts = counts[:-1] if counts[-1] == 0 else counts
     return {"counts": counts.tolist(), "size": [height, width]}
+
+
+def numbered(lengths: Sequence[Json], size: tuple[int, ...]) -> NDArray[np.int32]:
+    """The fish of a picture of a ``(height, width)`` by number, ``(H, W)``, of their `run_lengths`.
+
+    Numbers begin at 1, in the order given; 0 is what is no fish.
+    """
+    objects = np.zeros(size, np.int32)
+    for number, one in enumerate(lengths, start=1):
+        is_fish = np.arange(len(one["counts"])) % 2 == 1
+        objects[np.repeat(is_fish, one["counts"]).reshape(size[::-1]).T] = number
+    return objects
 
 
 def polygons(mask: Mask, origin: tuple[int, int]) -> list[list[float]]:

@@ -17,7 +17,7 @@ from fishseg.prediction.model import Answer, answer_of, classifier_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fishseg.prediction.model import ProbabilityModel
+    from fishseg.prediction.model import Answer, ProbabilityModel
     from fishseg.prediction.species import SpeciesClassifier
 
 # What is seen around a fish on each side, as a share of the longer side of its box: fins and tail
@@ -70,18 +70,21 @@ class FineModel:
         return self.answer(image).probability
 
     def answer(self, image: NDArray[np.uint8]) -> Answer:
-        """The probability, and what the image ``(H0, W0, 3)`` looked like at first.
+        """What the model says of an image ``(H0, W0, 3)``, and what that looked like at first.
 
         Within a window the second answer, towards its inner borders more and more the first one,
         so that nothing breaks off there.
         """
-        probability, seen, features = answer_of(self.model, image)
-        for window in find_windows(probability >= self.threshold):
-            first = probability[window.slices]
-            second = self.model.probability(np.ascontiguousarray(image[window.slices]))
-            weight = _weight(window, probability.shape)
-            probability[window.slices] = first + weight * (second - first)
-        return Answer(probability, seen, features)
+        answer = answer_of(self.model, image)
+        for window in find_windows(answer.probability >= self.threshold):
+            second = answer_of(self.model, np.ascontiguousarray(image[window.slices]))
+            weight = _weight(window, answer.probability.shape)
+            maps = ((answer.probability, second.probability), (answer.interior, second.interior))
+            for whole, closer in maps:
+                if whole is not None and closer is not None:
+                    first = whole[window.slices]
+                    whole[window.slices] = first + weight * (closer - first)
+        return answer
 
 
 def find_windows(mask: NDArray[np.bool_]) -> list[Window]:

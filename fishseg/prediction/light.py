@@ -99,11 +99,11 @@ class _Halves:
     backbone: runtime.Compiled
     decoder: runtime.Compiled
 
-    def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def __call__(self, image: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
         pixels = np.ascontiguousarray(image.transpose(0, 3, 1, 2))
         # The decoder has learned from features that were rounded in the cache.
         features = self.backbone(pixels).astype(np.float16).astype(np.float32)
-        return self.decoder(features, pixels)
+        return self.decoder.named(features, pixels)
 
 
 def _constants(network: Weightless, folder: Path, backbone: Path | None) -> Path:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
+from fishseg.images.resizing import at_size
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -15,6 +17,36 @@ if TYPE_CHECKING:
 # A probability is kept in a byte.
 N_LEVELS = 256
 THRESHOLD = 0.5  # unless told otherwise: what is as likely fish as not
+
+
+class Answer(NamedTuple):
+    """What a model says of an image.
+
+    Attributes:
+        probability: how probably each pixel is fish, ``(H0, W0)`` from 0 to 1.
+        interior: how far inside a fish of its own each pixel of fish lies, ``(H0, W0)`` from 0 to
+            1; low where two fish touch. None where the model does not tell such fish apart.
+        seen: how familiar the image looks; None where the model remembers no training pictures.
+        features: of the image as it is, ``(C, h, w)``; None where the model names no species.
+    """
+
+    probability: NDArray[np.float32]
+    interior: NDArray[np.float32] | None = None
+    seen: Seen | None = None
+    features: NDArray[np.float32] | None = None
+
+    @classmethod
+    def of_levels(
+        cls,
+        levels: NDArray[np.uint8],
+        size: tuple[int, int],
+        *,
+        seen: Seen | None = None,
+        features: NDArray[np.float32] | None = None,
+    ) -> Answer:
+        """The answer to an image of ``size`` from its levels ``(n_maps, H, W)``."""
+        maps = [at_size(from_levels(one), size) for one in levels]
+        return cls(maps[0], maps[1] if len(maps) > 1 else None, seen, features)
 
 
 class ProbabilityModel(Protocol):
@@ -35,27 +67,13 @@ class ProbabilityModel(Protocol):
         """
 
 
-class Answer(NamedTuple):
-    """What a model says of an image.
-
-    Attributes:
-        probability: how probably each pixel is fish, ``(H0, W0)`` from 0 to 1.
-        seen: how familiar the image looks; None where the model remembers no training pictures.
-        features: of the image as it is, ``(C, h, w)``; None where the model names no species.
-    """
-
-    probability: NDArray[np.float32]
-    seen: Seen | None = None
-    features: NDArray[np.float32] | None = None
-
-
 @runtime_checkable
 class AnsweringModel(ProbabilityModel, Protocol):
-    """A model that may say more of an image than where fish are."""
+    """A model that may say more of an image than where fish are.
 
-    @property
-    def classifier(self) -> SpeciesClassifier | None:
-        """What names species; None where there is nothing."""
+    One that names species has a `fishseg.prediction.species.SpeciesClassifier` besides, its
+    ``classifier``.
+    """
 
     def answer(self, image: NDArray[np.uint8]) -> Answer:
         """All that it says of an image ``(H0, W0, 3)`` RGB, which it sees once."""
@@ -63,11 +81,12 @@ class AnsweringModel(ProbabilityModel, Protocol):
 
 def classifier_of(model: ProbabilityModel) -> SpeciesClassifier | None:
     """What names the species in the pictures of a model; None where there is nothing."""
-    return model.classifier if isinstance(model, AnsweringModel) else None
+    classifier: SpeciesClassifier | None = getattr(model, "classifier", None)
+    return classifier
 
 
 def answer_of(model: ProbabilityModel, image: NDArray[np.uint8]) -> Answer:
-    """What any model says of an image ``(H0, W0, 3)`` RGB."""
+    """All that any model says of an image ``(H0, W0, 3)`` RGB."""
     if isinstance(model, AnsweringModel):
         return model.answer(image)
     return Answer(model.probability(image))

@@ -28,9 +28,13 @@ FORMAT = 2
 METADATA_KEY = "fishseg"
 SPECIES_KEY = "fishseg_species"
 WHOLE, DECODER = "whole", "decoder"
+# What a file may give, by the names of its results: ``(B, H, W)`` each, where it tells fish apart
+# that touch the second one, too (see `fishseg.training.interior`); ``(B, C, h, w)``, where species
+# are named.
+MAPS, FEATURES = ("probability", "interior"), "features"
 
-# Images ``(1, H, W, 3)`` uint8 of working size to probabilities ``(1, H, W)`` float32.
-Network: TypeAlias = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+# Images ``(1, H, W, 3)`` uint8 of working size to results by their names.
+Network: TypeAlias = Callable[[NDArray[np.uint8]], Mapping[str, NDArray[np.float32]]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -124,19 +128,26 @@ class OnnxSegmenter:
                 remedy=f"fishseg export --part {WHOLE} --out model.onnx",
             )
         return cls(
-            network=compiled(model, path, n_threads=n_threads),
+            network=compiled(model, path, n_threads=n_threads).named,
             facts=facts,
             tta=tta,
             threshold=facts.threshold if threshold is None else threshold,
             classifier=_classifier_of(model, path),
         )
 
-    def working_probability(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Probability ``(H, W)`` at the working size, of an RGB image ``(H0, W0, 3)``."""
+    def working_maps(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """What the model says ``(n_maps, H, W)`` at the working size, of ``(H0, W0, 3)`` RGB."""
         return average(lambda view: self._one_view(turn(image, view))[0], self.tta)
 
-    def _one_view(self, image: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        """Probability ``(H, W)``, and features ``(C, h, w)`` where species are named."""
+    def working_probability(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Probability ``(H, W)`` at the working size, of an RGB image ``(H0, W0, 3)``."""
+        first: NDArray[np.float32] = self.working_maps(image)[0]
+        return first
+
+    def _one_view(
+        self, image: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """Maps ``(n_maps, H, W)``, and features ``(C, h, w)`` where species are named."""
         size = working_size(
             (image.shape[0], image.shape[1]),
             fit=self.facts.fit,
@@ -145,30 +156,28 @@ class OnnxSegmenter:
             patch_multiple=self.facts.patch_multiple,
         )
         pixels = to_pixels(image, size).transpose(1, 2, 0)
-        images = np.ascontiguousarray(pixels)[None]
-        if isinstance(self.network, Compiled):
-            found = self.network.results(images)
-        else:
-            found = [self.network(images)]
-        return [np.asarray(batch[0], np.float32) for batch in found]
+        found = self.network(np.ascontiguousarray(pixels)[None])
+        maps = [np.asarray(found[name][0], np.float32) for name in MAPS if name in found]
+        features = found.get(FEATURES)
+        return np.stack(maps), None if features is None else np.asarray(features[0], np.float32)
 
     def probability(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """How probably each pixel ``(H0, W0)`` of an RGB image ``(H0, W0, 3)`` is fish, 0 to 1."""
-        return at_size(from_levels(to_levels(self.working_probability(image))), image.shape[:2])
+        levels = to_levels(self.working_probability(image))
+        return at_size(from_levels(levels), (image.shape[0], image.shape[1]))
 
     def answer(self, image: NDArray[np.uint8]) -> Answer:
-        """The probability, and the features of the image ``(H0, W0, 3)`` itself for its species."""
-        features: list[NDArray[np.float32]] = []
+        """What the model says of an image ``(H0, W0, 3)``, and its own features for its species."""
+        own: list[NDArray[np.float32] | None] = []
 
         def one_view(view: int) -> NDArray[np.float32]:
-            probability, *others = self._one_view(turn(image, view))
+            maps, features = self._one_view(turn(image, view))
             if view == 0:
-                features.extend(others)
-            return probability
+                own.append(features)
+            return maps
 
         levels = to_levels(average(one_view, self.tta))
-        probability = at_size(from_levels(levels), image.shape[:2])
-        return Answer(probability, features=features[0] if features else None)
+        return Answer.of_levels(levels, (image.shape[0], image.shape[1]), features=own[0])
 
 
 def _classifier_of(model: Any, where: Path) -> SpeciesClassifier | None:

@@ -85,12 +85,17 @@ class Segmenter:
             familiarity=Familiarity.load(decoder_folder),
         )
 
-    def working_probability(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Probability ``(H, W)`` at the working size, of an RGB image ``(H0, W0, 3)``."""
+    def working_maps(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """What the decoder says ``(n_maps, H, W)`` at the working size, of ``(H0, W0, 3)`` RGB."""
         return average(lambda view: self._one_view(turn(image, view))[0], self.tta)
 
+    def working_probability(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Probability ``(H, W)`` at the working size, of an RGB image ``(H0, W0, 3)``."""
+        first: NDArray[np.float32] = self.working_maps(image)[0]
+        return first
+
     def _one_view(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.float32], torch.Tensor]:
-        """Probability ``(H, W)`` and features ``(1, C, h, w)`` of a view."""
+        """Maps ``(n_maps, H, W)`` and features ``(1, C, h, w)`` of a view."""
         size = working_size(
             (image.shape[0], image.shape[1]),
             fit=self.card.fit,
@@ -100,36 +105,35 @@ class Segmenter:
         )
         pixels = torch.from_numpy(to_pixels(image, size)).unsqueeze(0)
         features = features_of(pixels, self.backbone, self.device, self.card.dtype)
-        probability = decode(
+        maps = decode(
             self.decoder, features, pixels, self.device, temperature=self.card.temperature
         )
-        return probability[0, 0].numpy(), features
+        return maps[0].numpy(), features
 
-    def levels(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """`working_probability` as it is stored, ``(H, W)`` uint8 from 0 to 255."""
-        return to_levels(self.working_probability(image))
+    def working_levels(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """`working_maps` as they are stored, ``(n_maps, H, W)`` uint8 from 0 to 255."""
+        return to_levels(self.working_maps(image))
 
     def probability(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """How probably each pixel ``(H0, W0)`` of an RGB image ``(H0, W0, 3)`` is fish, 0 to 1."""
-        return at_size(from_levels(self.levels(image)), (image.shape[0], image.shape[1]))
+        levels = self.working_levels(image)[0]
+        return at_size(from_levels(levels), (image.shape[0], image.shape[1]))
 
     def answer(self, image: NDArray[np.uint8]) -> Answer:
-        """The probability, and what the image ``(H0, W0, 3)`` itself looks like to the backbone."""
+        """What the decoder says of an image ``(H0, W0, 3)``, and how the backbone itself saw it."""
         own: list[NDArray[np.float32]] = []
 
         def one_view(view: int) -> NDArray[np.float32]:
-            probability, features = self._one_view(turn(image, view))
+            maps, features = self._one_view(turn(image, view))
             if view == 0 and (self.classifier or self.familiarity):
                 own.append(features[0].float().cpu().numpy())
-            return probability
+            return maps
 
         levels = to_levels(average(one_view, self.tta))
-        probability = at_size(from_levels(levels), (image.shape[0], image.shape[1]))
-        if not own:
-            return Answer(probability)
         known = self.familiarity
-        return Answer(
-            probability,
+        return Answer.of_levels(
+            levels,
+            (image.shape[0], image.shape[1]),
             seen=None if known is None else Seen(known, known.embed(own[0])),
             features=own[0] if self.classifier else None,
         )

@@ -4,12 +4,14 @@ A probability is kept as a level from 0 to 255 at the working size, a byte a pix
 a file takes the same step, so that both give the same mask.
 
 A folder of predictions holds shards ``predictions-NNNNN.safetensors``, in which each sample's
-levels ``(H, W)`` uint8 are called by its ``sample_id``; ``samples.csv``, what is known of each
-sample and which shard it is in; and ``about.json``, what said it.
+levels ``(H, W)`` uint8 are called by its ``sample_id``; where the decoder tells fish apart that
+touch, ``interiors-NNNNN.safetensors``, the same of its second map; ``samples.csv``, what is known
+of each sample and which shard it is in; and ``about.json``, what said it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import json
@@ -21,8 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from fishseg.errors import CacheError
-from fishseg.images.resizing import at_size
-from fishseg.prediction.model import from_levels
+from fishseg.prediction.model import Answer
 from fishseg.store import make_folder, write_whole
 from fishseg.tables import write_csv
 
@@ -44,14 +45,26 @@ class Predicted:
     Attributes:
         sample: the sample's row: ``sample_id``, ``width`` and ``height`` at least.
         levels: ``(H, W)`` uint8 at the working size, see `fishseg.prediction.model.to_levels`.
+        interior: the levels of the decoder's second map, if it has one.
     """
 
     sample: Any
     levels: NDArray[np.uint8]
+    interior: NDArray[np.uint8] | None = None
+
+    @classmethod
+    def of(cls, sample: Any, maps: NDArray[np.uint8]) -> Predicted:
+        """The answer to a sample from its levels ``(n_maps, H, W)``."""
+        return cls(sample=sample, levels=maps[0], interior=maps[1] if len(maps) > 1 else None)
+
+    def answer(self) -> Answer:
+        """All that was said of the original image."""
+        maps = [self.levels] if self.interior is None else [self.levels, self.interior]
+        return Answer.of_levels(np.stack(maps), (self.sample.height, self.sample.width))
 
     def probability(self) -> NDArray[np.float32]:
         """How probably each pixel ``(H0, W0)`` of the original image is fish."""
-        return at_size(from_levels(self.levels), (self.sample.height, self.sample.width))
+        return self.answer().probability
 
     def mask(self, threshold: float) -> NDArray[np.bool_]:
         """The fish ``(H0, W0)`` at the original resolution."""
@@ -78,6 +91,10 @@ def write_predictions(
         name = f"predictions-{number:05d}.safetensors"
         with write_whole(folder / name) as new:
             save_file({one.sample.sample_id: one.levels for one in some}, new)
+        interiors = {one.sample.sample_id: one.interior for one in some if one.interior is not None}
+        if interiors:
+            with write_whole(folder / _interiors_name(name)) as new:
+                save_file(interiors, new)
         rows += [{**one.sample._asdict(), "shard": name} for one in some]
     write_csv(pd.DataFrame(rows), folder / _SAMPLES_NAME)
     text = json.dumps(about, indent=2) + "\n"
@@ -119,9 +136,16 @@ class Predictions:
         rows = samples.itertuples(index=False)
         for shard, members in itertools.groupby(rows, key=lambda row: str(row.shard)):
             try:
-                with safe_open(self._folder / shard, framework="numpy") as tensors:
+                with contextlib.ExitStack() as stack:
+                    files = [self._folder / shard, self._folder / _interiors_name(shard)]
+                    shards = [
+                        stack.enter_context(safe_open(file, framework="numpy"))
+                        for file in files
+                        if file == files[0] or file.exists()
+                    ]
                     for row in members:
-                        yield Predicted(sample=row, levels=tensors.get_tensor(row.sample_id))
+                        maps = [tensors.get_tensor(row.sample_id) for tensors in shards]
+                        yield Predicted.of(row, np.stack(maps))
             except (OSError, SafetensorError) as error:
                 raise self._unreadable(error) from None
 
@@ -146,3 +170,7 @@ class Predictions:
             expected="what the stage evaluate writes",
             remedy="dvc repro -f evaluate",
         )
+
+
+def _interiors_name(shard: str) -> str:
+    return shard.replace("predictions", "interiors")

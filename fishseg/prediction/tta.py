@@ -43,18 +43,28 @@ def view_id(sample_id: str, view: int) -> str:
     return f"{sample_id}~{view}" if view else sample_id
 
 
-def average(probability_of: Callable[[int], NDArray[np.float32]], tta: int) -> NDArray[np.float32]:
-    """The mean probability over views, each turned back.
+def average(maps_of: Callable[[int], NDArray[np.float32]], tta: int) -> NDArray[np.float32]:
+    """The mean over views of what a model says of each pixel, each turned back.
 
     Args:
-        probability_of: gives ``(H, W)`` of a view; turned views may come at another resolution.
+        maps_of: gives a map ``(H, W)`` of a view, or several ``(n_maps, H, W)``; turned views may
+            come at another resolution.
         tta: over how many: 1, 2, 4 or 8.
 
     Returns:
-        ``(H, W)``, the size of that of view 0.
+        The same, of the size of those of view 0.
     """
     first, *others = TTA_VIEWS[tta]
-    total = probability_of(first)
+    total = maps_of(first)
     for view in others:
-        total = total + at_size(turn_back(probability_of(view), view), total.shape)
+        total = total + _turned_back(maps_of(view), view, total.shape[-2:])
     return (total / np.float32(tta)).astype(np.float32)
+
+
+def _turned_back(
+    maps: NDArray[np.float32], view: int, size: tuple[int, ...]
+) -> NDArray[np.float32]:
+    """Maps ``(..., H, W)`` of a view as those of the picture itself, of ``size``."""
+    if maps.ndim > 2:
+        return np.stack([_turned_back(one, view, size) for one in maps])
+    return at_size(turn_back(maps, view), (size[0], size[1]))

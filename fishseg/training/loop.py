@@ -32,6 +32,7 @@ from fishseg.params import TrainParams, choose, typed_path
 from fishseg.tables import write_csv
 from fishseg.training.augmentation import add_noise, jitter_colors
 from fishseg.training.checkpoints import Checkpoint, Epoch
+from fishseg.training.interior import interior_loss
 from fishseg.training.losses import LOSSES, Loss
 
 log = logging.getLogger(__name__)
@@ -120,7 +121,7 @@ class Run:
         sample_ids: the samples of ``train`` and of ``val``.
         loaders: their batches.
         params: how to train.
-        loss: of logits, target and which pixels count, all ``(B, 1, H, W)``.
+        loss: of the mask's logits, target and which pixels count, all ``(B, 1, H, W)``.
         device: where to train.
     """
 
@@ -172,7 +173,8 @@ def train(
         on_epoch: called with the row of each epoch as it ends, those before a resumption first.
 
     Raises:
-        ParameterError: an unknown decoder or loss.
+        ParameterError: an unknown decoder or loss; or fish are to be told apart, and no mask
+            numbers them.
         CacheError: a sample of the manifest has no features.
         StorageError: the store cannot be used.
         TrainingError: the loss is no longer finite; or not even one batch fits into memory.
@@ -192,6 +194,8 @@ def train(
         loss=choose(LOSSES, params.loss, "train.loss"),
         device=device,
     )
+    if params.instances != decoders.NONE and not cache.has_objects:
+        raise _no_numbers(params.instances)
     checkpoint = Checkpoint(_name(run, manifest))
     progress = _resume(run, checkpoint)
 
@@ -221,6 +225,16 @@ def train(
     decoder.load_state_dict(progress.best_state)
     checkpoint.remove()
     return _result(run, manifest, progress, _count_logits(run, decoder))
+
+
+def _no_numbers(instances: str) -> ParameterError:
+    return ParameterError(
+        f"train.instances is {instances}, but no mask says which fish is which",
+        where="train.instances, data.mask_values",
+        expected="masks in which each fish has a value of its own, read by the rule numbered",
+        remedy="dvc exp run -S data.mask_values=numbered, if these are such masks; "
+        "else -S train.instances=none",
+    )
 
 
 def _name(run: Run, manifest: pd.DataFrame) -> str:
@@ -262,10 +276,11 @@ def _resume(run: Run, checkpoint: Checkpoint) -> Progress:
 def _begin(run: Run) -> Progress:
     params = run.params
     torch.manual_seed(params.seed)
-    decoder = decoders.build(params.decoder, run.cache.index.channels).to(run.device)
+    channels = run.cache.index.channels
+    decoder = decoders.build(params.decoder, channels, params.instances).to(run.device)
     start = None
     if params.init_from:
-        start = _start_state(run)
+        start = _start_state(run, decoder.state_dict())
         decoder.load_state_dict(start)
     average = decoder
     if params.ema_decay:
@@ -276,8 +291,10 @@ def _begin(run: Run) -> Progress:
     return Progress(decoder, average, optimizer, start)
 
 
-def _start_state(run: Run) -> dict[str, Tensor]:
+def _start_state(run: Run, fresh: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The weights of the decoder to go on from.
+
+    One without a second map lends what it has, and the second map starts from ``fresh``.
 
     Raises:
         CacheError: there is none.
@@ -288,16 +305,24 @@ def _start_state(run: Run) -> dict[str, Tensor]:
     index = run.cache.index
     theirs = (card.decoder, card.backbone["weights_sha256"], card.layers)
     ours = (run.params.decoder, index.backbone["weights_sha256"], index.layers)
-    if theirs != ours:
+    maps = {card.instances, run.params.instances}
+    if theirs != ours or (card.instances != decoders.NONE and len(maps) > 1):
         raise ParameterError(
             f"the decoder to start from is a {card.decoder} on the layers {list(card.layers)} of "
-            f"{card.backbone['name']}",
+            f"{card.backbone['name']}, for instances {card.instances}",
             where=folder,
             expected=f"a {run.params.decoder} on the layers {list(index.layers)} of "
-            f"{index.backbone['name']}, with the same weights",
-            remedy="set train.decoder, backbone.name and features.layers as they were there",
+            f"{index.backbone['name']}, with the same weights, for instances "
+            f"{run.params.instances}",
+            remedy="set train.decoder, train.instances, backbone.name and features.layers as they "
+            "were there",
         )
-    return decoder.state_dict()
+    return {name: _grown(value, fresh[name]) for name, value in decoder.state_dict().items()}
+
+
+def _grown(value: Tensor, fresh: Tensor) -> Tensor:
+    """Weights, and behind them those of fresh ones that they are too few for: maps come in turn."""
+    return torch.cat([value, fresh[len(value) :]]) if value.shape != fresh.shape else value
 
 
 def _try_epoch(run: Run, progress: Progress, epoch: int) -> tuple[dict[str, Any], nn.Module] | None:
@@ -350,7 +375,8 @@ def _run_epoch(run: Run, progress: Progress, epoch: int) -> tuple[dict[str, Any]
         for batch in run.loaders["val"].batches():
             logits = decoder(batch.features.float(), batch.pixels)
             target, valid = batch.target(), batch.counted()
-            measured.append(_measure(run.loss(logits, target, valid), logits, target, valid))
+            value = _loss(run, logits, target, valid, batch.objects)
+            measured.append(_measure(value, logits[:, :1], target, valid))
     val_row = _record(progress, "val", epoch, measured)
     return {"epoch": epoch, **train_row, **val_row, "learning_rate": rate}, decoder
 
@@ -365,11 +391,21 @@ def _train_step(run: Run, progress: Progress, batch: Batch) -> tuple[Tensor, Ten
         pixels = jitter_colors(pixels, run.params.color_jitter)
     with devices.autocast(run.device):
         logits = progress.decoder(features, pixels)
-    value = run.loss(logits, target, valid)
+    value = _loss(run, logits, target, valid, batch.objects)
     progress.optimizer.zero_grad(set_to_none=True)
     value.backward()
     progress.optimizer.step()
-    return _measure(value, logits, target, valid)
+    return _measure(value, logits[:, :1], target, valid)
+
+
+def _loss(
+    run: Run, logits: Tensor, target: Tensor, valid: Tensor | None, objects: Tensor | None
+) -> Tensor:
+    """That of the mask and, where fish are told apart, of the second map."""
+    value = run.loss(logits[:, :1], target, valid)
+    if run.params.instances == decoders.NONE or objects is None:
+        return value
+    return value + interior_loss(logits[:, 1:], objects, run.params.instances)
 
 
 def _count_logits(run: Run, decoder: nn.Module) -> LogitHistogram:
@@ -379,7 +415,7 @@ def _count_logits(run: Run, decoder: nn.Module) -> LogitHistogram:
     with torch.inference_mode():
         for batch in run.loaders["val"].batches():
             logits = decoder(batch.features.float(), batch.pixels)
-            histogram.add(logits, batch.target(), batch.counted())
+            histogram.add(logits[:, :1], batch.target(), batch.counted())
     return histogram
 
 
@@ -479,6 +515,7 @@ def _result(
         dtype=index.dtype,
         temperature=temperature,
         # A sample is called CLASS/STEM.
+        instances=run.params.instances,
         trained_on=dict(sorted(Counter(map(_class_of, run.sample_ids["train"])).items())),
         trained_from=origin(run.cache, manifest),
     )

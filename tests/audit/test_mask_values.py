@@ -342,3 +342,28 @@ def test_masks_at_random_are_read_as_drawn_or_asked_about(tmp_path: Path) -> Non
         came.add(outcome)
         assert complaint is None, f"mask {number} ({name})"
     assert came == {"read", "asked"}
+
+
+def test_masks_that_number_their_fish_are_so_by_word_alone(tmp_path: Path) -> None:
+    values = np.zeros((HEIGHT, WIDTH), np.uint8)
+    values[ONE], values[OTHER] = 3, 40
+    Image.fromarray(values).save(tmp_path / "a.png")
+    found = [read_values(tmp_path / "a.png")]
+    with pytest.raises(DataError) as refused:
+        resolve_rule(found, ["a.png"], "auto", choice=OPTION_CHOICE)
+    assert OPTION_CHOICE.format("numbered") in str(refused.value)
+    assert resolve_rule(found, ["a.png"], "numbered", choice=OPTION_CHOICE) == "numbered"
+    share = found[0].share(parse_rule("numbered"))
+    assert share == pytest.approx((ONE | OTHER).mean(), abs=1e-4)
+    # Masks of 0 and 255 may be read so, too: one fish each.
+    Image.fromarray(FISH.astype(np.uint8) * 255).save(tmp_path / "b.png")
+    found.append(read_values(tmp_path / "b.png"))
+    assert resolve_rule(found, ["a.png", "b.png"], "numbered", choice=OPTION_CHOICE) == "numbered"
+
+
+def test_numbers_in_colours_have_a_share(tmp_path: Path) -> None:
+    values = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    values[ONE], values[OTHER] = (200, 0, 0), (0, 90, 200)
+    Image.fromarray(values).save(tmp_path / "a.png")
+    share = read_values(tmp_path / "a.png").share(parse_rule("numbered"))
+    assert share == pytest.approx((ONE | OTHER).mean(), abs=1e-4)

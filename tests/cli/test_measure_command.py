@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import logging
 from pathlib import Path
 
@@ -159,3 +160,18 @@ def test_which_values_are_fish_is_judged_over_all_masks() -> None:
     assert areas() == {"a.png": 400, "b.png": 400}
     assert run("in", "drawn", "--out", "out", "--mask-values", "not 0", "--min-share", "0") == 0
     assert [row["area_px"] for row in table() if row["image"] == "a.png"] == ["400", "9"]
+
+
+def test_masks_that_number_their_fish() -> None:
+    photograph("in/a.png")
+    values = np.zeros((60, 90), np.uint8)
+    values[20:30, 10:40], values[20:30, 40:80] = 7, 3
+    Path("drawn").mkdir(exist_ok=True)
+    Image.fromarray(values).save("drawn/a.png")
+    assert run("in", "drawn", "--out", "out", "--mask-values", "numbered") == 0
+    assert [row["area_px"] for row in table()] == ["400", "300"]
+    assert run("in", "drawn", "--out", "out", "--mask-values", "numbered", "--coco") == 0
+    annotations = json.loads(Path("out/annotations.json").read_text())["annotations"]
+    assert [one["area"] for one in annotations] == [400, 300]
+    assert run("in", "drawn", "--out", "as-one", "--mask-values", "not 0") == 0
+    assert [row["area_px"] for row in table("as-one")] == ["700"]

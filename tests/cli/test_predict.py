@@ -759,3 +759,33 @@ def test_help_needs_nothing_that_is_slow_to_import() -> None:
         "sys.exit(str(slow) if slow else 0)"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+class ApartModel(BrightModel):
+    """Tells fish apart where a picture has a grey line."""
+
+    def answer(self, image: NDArray[np.uint8]) -> Answer:
+        probability = self.probability(image)
+        return Answer(probability, np.where(probability > 0.9, probability, 0).astype(np.float32))
+
+
+@pytest.mark.parametrize("fine", [[], ["--fine"]])
+def test_fish_that_touch_are_counted_and_outlined_apart(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, fine: list[str]
+) -> None:
+    use(monkeypatch, ApartModel(), "apart")
+    path = save("a.png", (10, 20, 70, 20))
+    pixels = np.asarray(Image.open(path)).copy()
+    pixels[20:40, 48:51] = 200
+    Image.fromarray(pixels).save(path)
+    assert run("a.png", "--out", "out", *fine) == 0
+    first, second = table()
+    assert int(first["area_px"]) + int(second["area_px"]) == 1400
+    assert int(first["area_px"]) == pytest.approx(38 * 20, abs=40)
+    # The outlines are asked for later, when the mask alone is there: it is of one part.
+    assert run("a.png", "--out", "out", "--coco", *fine) == 0
+    annotations = json.loads(Path("out/annotations.json").read_text())["annotations"]
+    assert [one["area"] for one in annotations] == [int(row["area_px"]) for row in table()]
+    use(monkeypatch, BrightModel(), "bright")
+    assert run("a.png", "--out", "plain") == 0
+    assert len(table("plain")) == 1

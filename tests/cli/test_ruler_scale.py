@@ -68,6 +68,19 @@ def test_the_overlay_shows_the_ticks() -> None:
     assert green.sum() > 1000
 
 
+def test_fish_that_touch_are_drawn_apart_again() -> None:
+    numbers = np.zeros(SIZE[::-1], np.uint8)
+    numbers[100:180, 100:190], numbers[100:180, 190:260] = 2, 1
+    Image.fromarray(numbers).save("drawn/ruled.png")
+    measured("--mask-values", "numbered")
+    before = np.asarray(Image.open("out/overlays/ruled.png"))
+    rows = measured("--mask-values", "numbered", "--scale", "ruler")
+    assert rows["ruled.png"]["fish"] == "2"
+    after = np.asarray(Image.open("out/overlays/ruled.png"))
+    changed = np.flatnonzero((before != after).any(axis=(1, 2)))
+    assert changed.min() > 300  # all that is new is the ruler
+
+
 def test_a_picture_is_searched_once_and_keeps_its_scale(monkeypatch: pytest.MonkeyPatch) -> None:
     first = measured("--scale", "ruler")
     monkeypatch.setattr("fishseg.cli.streaming.find_ruler", None)  # would fail if called

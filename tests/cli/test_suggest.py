@@ -48,7 +48,7 @@ class BrightModel(BlindModel):
         small = Image.fromarray(image).resize((8, 6), Image.Resampling.BOX)
         features = np.asarray(small, np.float32).transpose(2, 0, 1) / 255
         seen = Seen(self.familiarity, self.familiarity.embed(features))
-        return Answer(self.probability(image), seen)
+        return Answer(self.probability(image), seen=seen)
 
 
 def draw_photo(seed: int) -> NDArray[np.uint8]:

@@ -69,9 +69,10 @@ def test_a_picture_depends_on_its_seed_place_and_number_alone(drawn: Path) -> No
     """The set was drawn by several processes, these are drawn by this one, in another order."""
     for place in ("Underwater", "Specimen", "Steel"):
         rng = np.random.default_rng([5, 3, list(SCENES.places).index(place), 0, 1])
-        picture, mask = draw_picture(place, rng)
+        picture, fish = draw_picture(SCENES.places[place], rng)
         assert (drawn / "images" / place / "00001.jpg").read_bytes() == picture
-        np.testing.assert_array_equal(pixels(drawn / "masks" / place / "00001.png"), mask)
+        mask = pixels(drawn / "masks" / place / "00001.png")
+        np.testing.assert_array_equal(mask, np.where(fish, 255, 0))
 
 
 def test_no_two_pictures_are_alike(drawn: Path) -> None:
@@ -87,6 +88,47 @@ def test_frames_are_landscape_upright_and_square() -> None:
     assert upright > 40
     assert landscape + upright < 200
     assert all(0.19e6 < height * width < 0.35e6 for height, width in shapes)
+
+
+# Fish that touch
+
+
+@pytest.fixture(scope="module")
+def shoal(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("shoal")
+    draw_set(3, 1, folder, "shoal")
+    return folder
+
+
+def test_a_shoal_is_several_fish_that_touch_each_with_a_number(shoal: Path) -> None:
+    table = build_inventory(shoal, max_broken_share=0, mask_values="numbered").table
+    assert set(table["class_name"]) == set(SCENES.shoal.places)
+    n_fish, n_parts = 0, 0
+    for sample in table.itertuples():
+        mask = pixels(Path(str(sample.mask_path)))
+        assert mask.max() <= 12
+        n_fish += len(np.unique(mask)) - 1
+        _, _, statistics, _ = cv2.connectedComponentsWithStats((mask > 0).astype(np.uint8))
+        n_parts += int((statistics[1:, cv2.CC_STAT_AREA] > 50).sum())
+    assert n_fish > 2 * n_parts
+
+
+def test_the_fish_on_top_has_the_pixel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two fish laid across one another: the second is whole, and the union is the mask."""
+    laid: list[np.ndarray] = []
+    add = Scene.add_fish
+
+    def note(scene: Scene, fish: Individual, pose: Pose) -> None:
+        laid.append(coverage_of(fish.anatomy, pose, scene.shape))
+        add(scene, fish, pose)
+        assert (scene.topmost[laid[-1] > 0.5] == len(laid)).all()
+
+    monkeypatch.setattr(Scene, "add_fish", note)
+    place = SCENES.shoals["Wood"].model_copy(update={"things": {}, "turned": 0, "hands_on": 0})
+    _, fish = draw_picture(place, np.random.default_rng(1))
+    union = np.max(laid, axis=0) >= 0.5
+    np.testing.assert_array_equal(fish > 0, union)
+    assert set(np.unique(fish)) <= set(range(len(laid) + 1))
 
 
 # Data

@@ -47,6 +47,8 @@ def test_every_decoder_gives_logits_at_pixel_size_on_any_grid(
     assert logits.shape == (2, 1, grid[0] * 14, grid[1] * 14)
     logits.sum().backward()
     assert all(parameter.grad is not None for parameter in decoder.parameters())
+    both = decoders.build(name, 8, "boundary")(torch.randn(2, 8, *grid), pixels)
+    assert both.shape == (2, 2, grid[0] * 14, grid[1] * 14)
 
 
 def test_cnn3_has_the_baseline_s_parameters() -> None:
@@ -145,3 +147,15 @@ def test_probabilities_and_their_size() -> None:
     probability = decode(decoder, features, pixels, torch.device("cpu"), temperature=1.0)
     assert probability.shape == (1, 1, 28, 42)
     assert ((probability >= 0) & (probability <= 1)).all()
+
+
+def test_the_temperature_is_that_of_the_mask_alone() -> None:
+    decoder = decoders.build("linear", 4, "distance").eval()
+    for parameter in decoder.parameters():
+        torch.nn.init.normal_(parameter)
+    features, pixels = torch.randn(1, 4, 3, 5), torch.zeros(1, 3, 42, 70, dtype=torch.uint8)
+    cpu = torch.device("cpu")
+    logits = decoder(features, pixels).detach()
+    found = decode(decoder, features.half(), pixels, cpu, temperature=2.0)
+    torch.testing.assert_close(found[:, 0], (logits[:, 0] / 2).sigmoid(), atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(found[:, 1], logits[:, 1].sigmoid(), atol=1e-3, rtol=1e-3)

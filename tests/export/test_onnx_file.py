@@ -23,7 +23,7 @@ from fishseg.decoders.files import CARD_NAME, WEIGHTS_NAME, DecoderCard
 from fishseg.decoders.inference import decode
 from fishseg.errors import ModelError
 from fishseg.export import onnx_file
-from fishseg.export.model_card import agreement_lines
+from fishseg.export.model_card import agreement_lines, model_card
 from fishseg.export.onnx_file import Exported
 from fishseg.params import BackboneParams
 from fishseg.prediction.onnx_model import (
@@ -65,14 +65,18 @@ PICTURES = [picture(size, seed) for seed, size in enumerate(SIZES)]
 
 
 def build_segmenter(
-    folder: Path, architecture: str, decoder: str, layers: tuple[int, ...] = (1, -1)
+    folder: Path,
+    architecture: str,
+    decoder: str,
+    layers: tuple[int, ...] = (1, -1),
+    instances: str = "none",
 ) -> Segmenter:
     """A segmenter of random weights, as the stages leave it in ``folder``."""
     torch.manual_seed(0)
     ARCHITECTURES[architecture]().save_pretrained(folder / "hub")
     materialise(BackboneParams(name=str(folder / "hub"), revision=""), folder / "backbone")
     backbone = load_torch_backbone(folder / "backbone", layers)
-    network = decoders.build(decoder, backbone.channels)
+    network = decoders.build(decoder, backbone.channels, instances)
     for parameter in network.parameters():
         nn.init.normal_(parameter, std=0.3)
     card = DecoderCard(
@@ -85,6 +89,7 @@ def build_segmenter(
         megapixels=0.0042,
         dtype="float16",
         temperature=2.5,
+        instances=instances,
     )
     (folder / "decoder").mkdir()
     save_file(network.state_dict(), folder / "decoder" / WEIGHTS_NAME)
@@ -407,3 +412,50 @@ def test_species_that_are_damaged_are_refused(segmenter: Segmenter, tmp_path: Pa
     onnx.save(model, path)
     with pytest.raises(ModelError, match="export it again"):
         OnnxSegmenter.load(path)
+
+
+@pytest.mark.parametrize("part", [WHOLE, DECODER])
+def test_a_second_map_comes_along(tmp_path: Path, part: str) -> None:
+    segmenter = build_segmenter(tmp_path, "dinov2", "detail", instances="boundary")
+    made = onnx_file.export(segmenter, part=part, opset=18, pictures=PICTURES[:2])
+    assert [output.name for output in made.graph.graph.output] == ["probability", "interior"]
+    assert made.facts.card["instances"] == "boundary"
+    if part == DECODER:
+        return
+    onnx_file.write(made, tmp_path / "model.onnx", model_card="")
+    in_use = OnnxSegmenter.load(tmp_path / "model.onnx", tta=2)
+    expected = dataclasses.replace(segmenter, tta=2)
+    for image in PICTURES[:3]:
+        found, wanted = in_use.answer(image), expected.answer(image)
+        assert found.interior is not None
+        assert wanted.interior is not None
+        assert found.probability.shape == found.interior.shape == image.shape[:2]
+        # A level more or less.
+        assert np.abs(found.probability - wanted.probability).max() <= 1.01 / 256
+        assert np.abs(found.interior - wanted.interior).max() <= 1.01 / 256
+
+
+def test_a_second_map_and_species_are_told_apart_by_their_names(tmp_path: Path) -> None:
+    naming = with_species(build_segmenter(tmp_path, "dinov2", "detail", instances="distance"))
+    made = onnx_file.export(naming, part=WHOLE, opset=18, pictures=PICTURES[:1])
+    outputs = [output.name for output in made.graph.graph.output]
+    assert outputs == ["probability", "interior", "features"]
+    card = model_card(made, tmp_path)
+    assert all(f"| `{name}` |" in card for name in outputs)
+    # In another order, the same.
+    results = made.graph.graph.output
+    features = results.pop()
+    results.insert(0, features)
+    onnx_file.write(made, tmp_path / "model.onnx", model_card=card)
+    found, wanted = (
+        model.answer(PICTURES[0]) for model in (OnnxSegmenter.load(tmp_path / "model.onnx"), naming)
+    )
+    for ours, theirs in (
+        (found.probability, wanted.probability),
+        (found.interior, wanted.interior),
+        (found.features, wanted.features),
+    ):
+        assert ours is not None
+        assert theirs is not None
+        assert ours.shape == theirs.shape
+        assert np.abs(ours - theirs).max() < 1e-2

@@ -14,7 +14,7 @@ from PIL import Image
 from fishseg.errors import DataError, ParameterError
 from fishseg.images.decoding import read_image
 from fishseg.images.mask_rule import COLOUR, MaskRule, parse_rule
-from fishseg.images.masks import read_mask, read_truth
+from fishseg.images.masks import read_mask, read_objects, read_truth
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -272,3 +272,78 @@ def test_jpeg_masks_come_out_clean(quality: int, tmp_path: Path) -> None:
     # No crumbs of noise: everything that was found touches the fish.
     near = cv2.dilate(shape.astype(np.uint8), np.ones((17, 17))).astype(bool)
     assert not (mask & ~near).any()
+
+
+# Masks that number their fish
+
+
+def numbered(path: Path) -> np.ndarray:
+    """Three fish, of which two touch, as 3, 7 and 200; and what does not count as 255."""
+    values = np.zeros((20, 30), np.uint8)
+    values[2:8, 2:12] = 7
+    values[2:8, 12:20] = 3
+    values[12:16, 5:15] = 200
+    values[18:] = 255
+    Image.fromarray(values).save(path)
+    return values
+
+
+def test_each_value_is_a_fish_numbered_in_their_order(tmp_path: Path) -> None:
+    values = numbered(tmp_path / "a.png")
+    found = read_objects(tmp_path / "a.png", (20, 30), "numbered; ignore: 255")
+    assert found is not None
+    expected = np.zeros((20, 30), np.int32)
+    for number, value in enumerate((3, 7, 200), start=1):
+        expected[values == value] = number
+    np.testing.assert_array_equal(found, expected)
+    truth = read_truth(tmp_path / "a.png", (20, 30), "numbered; ignore: 255")
+    np.testing.assert_array_equal(truth.fish, expected > 0)
+    assert truth.valid is not None
+    np.testing.assert_array_equal(truth.valid, values != 255)
+
+
+@pytest.mark.parametrize("rule", ["not 0", ">127", "fish: 3", "opaque"])
+def test_other_rules_tell_no_fish_apart(tmp_path: Path, rule: str) -> None:
+    numbered(tmp_path / "a.png")
+    assert read_objects(tmp_path / "a.png", (20, 30), rule) is None
+
+
+def test_numbers_in_sixteen_bits_in_colours_and_in_a_palette(tmp_path: Path) -> None:
+    values = numbered(tmp_path / "a.png")
+    expected = read_objects(tmp_path / "a.png", (20, 30), "numbered")
+    assert expected is not None
+    Image.fromarray(values.astype(np.uint16) * 100).save(tmp_path / "deep.png")
+    colours = np.stack([values, values // 2, np.where(values, 90, 0)], axis=-1).astype(np.uint8)
+    Image.fromarray(colours).save(tmp_path / "colours.png")
+    palette = Image.fromarray(values, "P")
+    palette.putpalette([(37 * index) % 256 for index in range(768)])
+    palette.save(tmp_path / "palette.png")
+    for name in ("deep", "colours", "palette"):
+        found = read_objects(tmp_path / f"{name}.png", (20, 30), "numbered")
+        np.testing.assert_array_equal(found, expected, err_msg=name)
+        fish = read_mask(tmp_path / f"{name}.png", (20, 30), "numbered")
+        np.testing.assert_array_equal(fish, expected > 0, err_msg=name)
+
+
+def test_numbers_of_another_size_are_not_mixed(tmp_path: Path) -> None:
+    numbered(tmp_path / "a.png")
+    found = read_objects(tmp_path / "a.png", (60, 90), "numbered; ignore: 255")
+    small = read_objects(tmp_path / "a.png", (20, 30), "numbered; ignore: 255")
+    assert found is not None
+    assert small is not None
+    np.testing.assert_array_equal(found, np.kron(small, np.ones((3, 3), np.int32)))
+
+
+def test_compression_leaves_no_numbers(tmp_path: Path) -> None:
+    values = numbered(tmp_path / "a.png")
+    Image.fromarray(values).save(tmp_path / "a.jpg")
+    for read in (read_objects, read_truth):
+        with pytest.raises(DataError, match="do not survive this kind of compression"):
+            read(tmp_path / "a.jpg", (20, 30), "numbered")
+
+
+def test_background_has_no_number() -> None:
+    for rule in ("numbered; ignore: 0", "numbered; ignore: #ff0000", "numbered: 3"):
+        with pytest.raises(ParameterError):
+            parse_rule(rule)
+    assert str(parse_rule("numbered;ignore:255")) == "numbered; ignore: 255"

@@ -9,6 +9,7 @@ from PIL import Image
 
 from fishseg.images.resizing import at_size
 from fishseg.prediction.fine import MARGIN_SHARE, FineModel, Window, find_windows
+from fishseg.prediction.model import Answer
 
 SIDE = 32  # all that the model sees of any picture
 
@@ -64,6 +65,24 @@ def test_where_nothing_is_to_be_gained_there_is_no_second_look(
     expected = model.probability(image)
     assert np.array_equal(FineModel(model=model).probability(image), expected)
     assert len(model.seen) == 2
+
+
+class ShortsightedTwice(Shortsighted):
+    """Its second map is the opposite of the first one."""
+
+    def answer(self, image: NDArray[np.uint8]) -> Answer:
+        probability = self.probability(image)
+        return Answer(probability, interior=1 - probability)
+
+
+def test_the_second_map_is_looked_at_again_alike() -> None:
+    image = picture((103, 87, 118, 124))
+    plain = FineModel(model=Shortsighted()).answer(image)
+    both = FineModel(model=ShortsightedTwice()).answer(image)
+    assert plain.interior is None
+    assert np.array_equal(plain.probability, both.probability)
+    assert both.interior is not None
+    np.testing.assert_allclose(both.interior, 1 - both.probability, atol=1e-6)
 
 
 def test_windows_keep_within_the_picture_and_have_a_margin() -> None:

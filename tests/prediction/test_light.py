@@ -45,10 +45,13 @@ PICTURES = [picture(size, seed) for seed, size in enumerate(SIZES)]
 @pytest.fixture(scope="module")
 def ships(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A decoder of random weights, with what lets it run without torch."""
-    folder = tmp_path_factory.mktemp("ships")
+    return write(tmp_path_factory.mktemp("ships"), tiny_backbone)
+
+
+def write(folder: Path, tiny_backbone: Path, instances: str = "none") -> Path:
     backbone = load_backbone(tiny_backbone, (1, -1))
     torch.manual_seed(0)
-    network = decoders.build("detail", backbone.channels)
+    network = decoders.build("detail", backbone.channels, instances)
     for parameter in network.parameters():
         nn.init.normal_(parameter, std=0.3)
     card = DecoderCard(
@@ -62,6 +65,7 @@ def ships(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
         dtype="float16",
         temperature=2.5,
         trained_on={"Noise": 5},
+        instances=instances,
     )
     save_decoder(network, card, folder)
     with pytest.MonkeyPatch.context() as patch:
@@ -91,6 +95,19 @@ def test_it_gives_what_torch_gives_of_pictures_of_every_shape(
         # As kept, in 256 levels, a probability at the edge of one may lie in the next.
         assert np.abs(found.probability(image) - expected.probability(image)).max() < 1.01 / 256
     assert np.ptp(expected.probability(PICTURES[0])) > 0.2
+
+
+def test_it_tells_fish_apart_where_the_decoder_does(
+    ships: Path, tiny_backbone: Path, cache: Path, tmp_path: Path
+) -> None:
+    assert load_light(tiny_backbone, folder=ships).answer(PICTURES[0]).interior is None
+    folder = write(tmp_path / "apart", tiny_backbone, "distance")
+    found = load_light(tiny_backbone, folder=folder).answer(PICTURES[0])
+    expected = Segmenter.load(folder, tiny_backbone, CPU, torch.float32).answer(PICTURES[0])
+    assert found.interior is not None
+    assert expected.interior is not None
+    assert np.abs(found.interior - expected.interior).max() < 1.01 / 256
+    assert np.ptp(expected.interior) > 0.2
 
 
 def test_features_have_the_bits_of_the_converted_backbone(
@@ -245,7 +262,7 @@ def test_what_ships_belongs_together() -> None:
     _, known = load_decoder(PRETRAINED, CPU)
     assert known == card, f"{WEIGHTS_NAME} is another one"
     facts = facts_of(read_model(PRETRAINED / DECODER_FILE), DECODER_FILE)
-    assert facts.card == json.loads(json.dumps(vars(card)))
+    assert DecoderCard(**{**facts.card, "layers": tuple(facts.card["layers"])}) == card
     network = Weightless.read(PRETRAINED)
     assert network.name in open_wheel.WHEELS
     assert network.weights_sha256 == card.backbone["weights_sha256"]

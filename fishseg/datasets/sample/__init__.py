@@ -67,13 +67,14 @@ def download(params: DataParams, raw: Path) -> None:
     `fishseg.datasets.sample.photo.Photo`, and ``truth/<Class>/<stem>.png`` its exact coverage.
 
     Args:
-        params: ``scene`` chooses; ``anywhere`` is `fishseg.datasets.sample.anywhere.draw_set`. For
+        params: ``scene`` chooses; ``anywhere`` and ``shoal`` are
+            `fishseg.datasets.sample.anywhere.draw_set`. For
             ``market``, ``seed``, ``photos_per_class``, ``copies_per_photo`` and
             ``wrong_mask_share`` count.
         raw: the folder to fill.
     """
-    if params.scene == "anywhere":
-        draw_set(params.seed, params.photos_per_class, raw)
+    if params.scene != "market":
+        draw_set(params.seed, params.photos_per_class, raw, params.scene)
         return
     _lay_out(raw)
     jobs = _plan(params)

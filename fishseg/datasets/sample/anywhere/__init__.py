@@ -1,8 +1,11 @@
 """The scene ``anywhere``: fish of all kinds in places of all kinds, every picture another scene.
 
+And the scene ``shoal``: 2 to 12 fish in ten of these places, which touch and lie over one another.
+
 A set lies in the plain layout, ``images/<Place>/00001.jpg`` beside ``masks/<Place>/00001.png``.
 One picture depends on the seed, its place and its number only: a larger set holds the pictures of a
-smaller one unchanged, and the number of processes that draw does not matter.
+smaller one unchanged, and the number of processes that draw does not matter. Masks of ``anywhere``
+are 0 and 255; those of ``shoal`` number the fish, 0 is what is no fish.
 """
 
 from __future__ import annotations
@@ -22,34 +25,41 @@ from fishseg.parallel import process_map, single_threaded
 
 _logger = logging.getLogger(__name__)
 
-_PICTURE = 5  # first word of every seed, not used by the market's
+_PICTURE, _SHOAL = 5, 6  # first word of every seed, not used by the market's
 
 
-def draw_set(seed: int, pictures_per_place: int, folder: Path) -> None:
+def draw_set(seed: int, pictures_per_place: int, folder: Path, scene: str = "anywhere") -> None:
     """Draw pictures of every place into an empty folder.
 
     Args:
         seed: of the set.
         pictures_per_place: how many pictures each place gets.
         folder: the folder to fill.
+        scene: ``anywhere`` or ``shoal``.
     """
-    for place in SCENES.places:
+    places = list(SCENES.shoals if scene == "shoal" else SCENES.places)
+    for place in places:
         for part in ("images", "masks"):
             (folder / part / place).mkdir(parents=True, exist_ok=True)
     # Places take turns, so that each process gets some of all.
-    jobs = [(place, number) for number in range(pictures_per_place) for place in SCENES.places]
-    draw = functools.partial(_draw, seed, folder)
+    jobs = [(place, number) for number in range(pictures_per_place) for place in places]
+    draw = functools.partial(_draw, seed, folder, scene)
     for _ in tqdm(process_map(draw, jobs), total=len(jobs), desc="draw pictures", unit="picture"):
         pass
     (folder / "license.txt").write_text(_licence(), encoding="utf-8", newline="\n")
-    _logger.info("drew %d pictures of %d places", len(jobs), len(SCENES.places))
+    _logger.info("drew %d pictures of %d places", len(jobs), len(places))
 
 
-def _draw(seed: int, folder: Path, job: tuple[str, int]) -> None:
+def _draw(seed: int, folder: Path, scene: str, job: tuple[str, int]) -> None:
     place, number = job
-    rng = np.random.default_rng([_PICTURE, seed, list(SCENES.places).index(place), number, 1])
+    first = _SHOAL if scene == "shoal" else _PICTURE
+    rng = np.random.default_rng([first, seed, list(SCENES.places).index(place), number, 1])
     with single_threaded():
-        picture, mask = draw_picture(place, rng)
+        if scene == "shoal":
+            picture, mask = draw_picture(SCENES.shoals[place], rng)
+        else:
+            picture, fish = draw_picture(SCENES.places[place], rng)
+            mask = np.where(fish, np.uint8(255), np.uint8(0))
     stem = f"{number + 1:05d}"
     (folder / "images" / place / f"{stem}.jpg").write_bytes(picture)
     code = cv2.imencode(".png", mask)[1].tobytes()

@@ -70,15 +70,22 @@ class _Plan:
         axis: their angle to the frame in radians, or None for any.
         framed: each fits into the frame.
         overlap: the share of a fish that may lie over others.
+        touching: the share of fish that are moved until they touch another one.
     """
 
     axis: float | None
     framed: bool
     overlap: float
+    touching: float = 0.0
 
 
 class Scene:
-    """A picture while it is built up: light that reaches the camera, and where there is fish."""
+    """A picture while it is built up: light that reaches the camera, and where there is fish.
+
+    Attributes:
+        coverage: the share of each pixel that is fish, ``(H, W)``.
+        topmost: the number of the fish that one sees there, from 1 in the order of laying.
+    """
 
     def __init__(self, ground: Ground, lamp: Lamp, rng: np.random.Generator) -> None:
         self.lamp = lamp
@@ -88,6 +95,9 @@ class Scene:
         self.gloss = ground.gloss
         self.radiance = _light_ground(ground, lamp, rng)
         self.coverage = np.zeros(self.shape, np.float32)
+        self.topmost = np.zeros(self.shape, np.uint8)
+        self._shown = np.zeros(self.shape, np.float32)  # the share of the topmost fish alone
+        self._n_fish = 0
 
     def add_thing(self, thing: Thing) -> None:
         """Lay a thing over everything so far."""
@@ -98,6 +108,7 @@ class Scene:
         light = light + (shine * self.lamp.by_place)[..., None] * self.lamp.colour
         self.radiance += thing.cover[..., None] * (light - self.radiance)
         self.coverage *= 1 - thing.cover
+        self._shown *= 1 - thing.cover
 
     def add_fish(self, fish: Individual, pose: Pose) -> None:
         """Lay an animal over everything so far."""
@@ -119,6 +130,10 @@ class Scene:
         part += alpha[..., None] * (light - part)
         self._whiskers(fish, pose)
         self.coverage = np.maximum(self.coverage, cover)
+        self._n_fish += 1
+        self._shown *= 1 - cover
+        self.topmost[cover > self._shown] = self._n_fish
+        self._shown = np.maximum(self._shown, cover)
 
     def _darken(self, cover: Field, height_px: float) -> None:
         """Throw the shadow of what is about to be laid down."""
@@ -166,9 +181,11 @@ class Scene:
             self.radiance += ink * (tone - self.radiance)
 
 
-def draw_picture(place_name: str, rng: np.random.Generator) -> tuple[bytes, Picture]:
-    """A picture of a place as a JPEG file, and its mask, 0 or 255, ``(H, W)`` uint8."""
-    place = SCENES.places[place_name]
+def draw_picture(place: Place, rng: np.random.Generator) -> tuple[bytes, Picture]:
+    """A picture of a place as a JPEG file, and its fish, ``(H, W)`` uint8.
+
+    Each fish has a number of its own, from 1; 0 is what is no fish.
+    """
     shape = frame_shape(rng)
     surface = SCENES.surfaces[_choice(place.surfaces, rng)]
     ground = lay_ground(surface, shape, rng)
@@ -183,10 +200,10 @@ def draw_picture(place_name: str, rng: np.random.Generator) -> tuple[bytes, Pict
         scene.radiance += np.float32(rng.uniform(0.1, 0.6)) * (haze - scene.radiance)
     fine = bool(rng.random() < place.fine)
     picture = expose(scene.radiance, rng, fine=fine)
-    mask = np.where(scene.coverage >= 0.5, 255, 0).astype(np.uint8)
+    fish = np.where(scene.coverage >= 0.5, scene.topmost, 0).astype(np.uint8)
     if rng.random() < place.turned:
-        picture, mask = _turned(picture, mask, rng)
-    return jpeg(picture, rng, fine=fine), mask
+        picture, fish = _turned(picture, fish, rng)
+    return jpeg(picture, rng, fine=fine), fish
 
 
 # What is laid down, in what order
@@ -221,6 +238,7 @@ def _lay_fish(scene: Scene, place: Place) -> None:
         axis=float(rng.normal(0, 0.15)) if rng.random() < place.level else None,
         framed=bool(rng.random() < place.framed),
         overlap=0.45 if place.arrangement == "pile" else 0.03,
+        touching=place.touching,
     )
     for number in range(count):
         size = math.exp(float(np.clip(typical + rng.normal(0, 0.15), shortest, longest)))
@@ -231,7 +249,11 @@ def _lay_fish(scene: Scene, place: Place) -> None:
             fish = _grow(species, upright, scene.lamp, rng)
         else:
             fish = individuals[int(rng.integers(_MAX_SKINS))][0]
-        pose = _place_for(scene, fish, size, plan)
+        if number and plan.touching and rng.random() < plan.touching:
+            others = [pose for _, pose in individuals]
+            pose = _place_beside(scene, fish, size, plan, others)
+        else:
+            pose = _place_for(scene, fish, size, plan)
         individuals.append((fish, pose))
         scene.add_fish(fish, pose)
     for fish, pose in individuals:
@@ -288,6 +310,52 @@ def _place_for(scene: Scene, fish: Individual, length_px: float, plan: _Plan) ->
         if cost == 0:
             break
     return best
+
+
+def _place_beside(
+    scene: Scene, fish: Individual, length_px: float, plan: _Plan, others: list[Pose]
+) -> Pose:
+    """A pose in which the animal touches another one, or lies over it, and hides little of any."""
+    rng = scene.rng
+    numbers = scene.topmost[::4, ::4] * (scene.coverage[::4, ::4] >= 0.5)
+    areas = np.bincount(numbers.ravel(), minlength=len(others) + 1)
+    best, least = _pose(scene, length_px, fish.bend, plan), math.inf
+    for _ in range(10):
+        other = others[int(rng.integers(len(others)))]
+        pose = _pose(scene, length_px, fish.bend, plan)
+        if rng.random() < 0.5:  # side by side, as they are laid out
+            turn = float(rng.normal(0, 0.15)) + math.pi * float(rng.integers(2))
+            pose = dataclasses.replace(pose, heading=other.heading + turn)
+        depth = fish.anatomy.trunk.depth * (pose.length_px + other.length_px) / 2
+        along = float(rng.uniform(-0.5, 0.5)) * other.length_px
+        aside = float(rng.choice([-1, 1]) * rng.uniform(0.6, 1.15)) * depth
+        cos, sin = math.cos(other.heading), math.sin(other.heading)
+        x = other.centre[0] + along * cos - aside * sin
+        y = other.centre[1] + along * sin + aside * cos
+        pose = dataclasses.replace(pose, centre=(x, y))
+        cover = coverage_of(fish.anatomy, pose, scene.shape, step=4) >= 0.5
+        shown = int(cover.sum())
+        within = shown / max(1.0, _area_px(fish, pose) / 16)
+        near = cv2.dilate(cover.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+        hidden = np.bincount(numbers[cover], minlength=len(areas))
+        cost = (
+            max(0.0, float(hidden[1:].sum()) / max(1, shown) - plan.overlap)
+            + max(0.0, float((hidden[1:] / np.maximum(1, areas[1:])).max()) - plan.overlap)
+            + (not numbers[near].any())
+            + max(0.0, 0.7 - within)
+            + (shown < 0.002 * cover.size) * 10
+        )
+        if cost < least:
+            best, least = pose, cost
+        if cost == 0:
+            break
+    return best
+
+
+def _area_px(fish: Individual, pose: Pose) -> float:
+    """Roughly how many pixels the animal would cover without a frame."""
+    outlines = [pose.to_photo(outline).astype(np.float32) for outline in fish.anatomy.outlines()]
+    return float(max(cv2.contourArea(outline) for outline in outlines))
 
 
 def _pose(scene: Scene, length_px: float, bend: float, plan: _Plan) -> Pose:
@@ -460,14 +528,17 @@ def frame_shape(rng: np.random.Generator) -> tuple[int, int]:
     return (long, short) if rng.random() < 0.38 else (short, long)
 
 
-def _turned(picture: Picture, mask: Picture, rng: np.random.Generator) -> tuple[Picture, Picture]:
+def _turned(picture: Picture, fish: Picture, rng: np.random.Generator) -> tuple[Picture, Picture]:
     """Turned about the middle of the frame, with black corners."""
-    height, width = mask.shape
+    height, width = fish.shape
     degrees = float(rng.uniform(0, 360))
     turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1.0)
     picture = np.asarray(cv2.warpAffine(picture, turn, (width, height)), np.uint8)
-    moved = cv2.warpAffine(mask, turn, (width, height))
-    return picture, np.where(moved >= 128, 255, 0).astype(np.uint8)
+    moved = cv2.warpAffine(np.where(fish, np.uint8(255), np.uint8(0)), turn, (width, height))
+    numbers = cv2.warpAffine(fish, turn, (width, height), flags=cv2.INTER_NEAREST)
+    # The outline lies between the pixels, and so may its last one beside the number's.
+    numbers = np.where(numbers, numbers, cv2.dilate(numbers, np.ones((3, 3), np.uint8)))
+    return picture, np.where(moved >= 128, numbers, 0).astype(np.uint8)
 
 
 def _choice(weights: dict[_Name, float], rng: np.random.Generator) -> _Name:

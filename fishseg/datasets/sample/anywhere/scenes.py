@@ -53,6 +53,7 @@ class Place(_Model):
         hazy: share of pictures with haze or water between.
         turned: share of pictures turned at random, with black corners.
         fine: share of pictures without noise, blur and coarse compression.
+        touching: share of the fish, but for the first, that touch another one or lie over it.
     """
 
     surfaces: dict[str, float]
@@ -69,6 +70,30 @@ class Place(_Model):
     hazy: float = 0.0
     turned: float = 0.05
     fine: float = 0.25
+    touching: float = 0.0
+
+
+class Shoal(_Model):
+    """What makes of a place of `anywhere` one of the scene `shoal`: many fish that touch.
+
+    Args:
+        places: which.
+        the others: as `Place` has them, in the place of its own.
+    """
+
+    places: tuple[str, ...]
+    fish: dict[int, float]
+    length: tuple[float, float]
+    arrangement: Literal["scattered", "pile"]
+    framed: float
+    one_kind: float
+    touching: float
+
+    def of(self, place: Place) -> Place:
+        """A place with a shoal in it."""
+        changes = {name: getattr(self, name) for name in type(self).model_fields}
+        del changes["places"]
+        return place.model_copy(update=changes)
 
 
 class Scenes(_Model):
@@ -76,12 +101,20 @@ class Scenes(_Model):
 
     surfaces: dict[str, Surface]
     places: dict[str, Place]
+    shoal: Shoal
+
+    @property
+    def shoals(self) -> dict[str, Place]:
+        """The places of the scene `shoal`."""
+        return {name: self.shoal.of(self.places[name]) for name in self.shoal.places}
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Scenes:
         for name, place in self.places.items():
             if unknown := place.surfaces.keys() - self.surfaces.keys():
                 raise ValueError(f"place {name} has unknown surfaces: {', '.join(sorted(unknown))}")
+        if unknown := set(self.shoal.places) - self.places.keys():
+            raise ValueError(f"shoal has unknown places: {', '.join(sorted(unknown))}")
         return self
 
 
