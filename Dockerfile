@@ -11,7 +11,7 @@ FROM python:3.11-slim
 WORKDIR /opt/fishseg
 COPY requirements.lock pyproject.toml README.md LICENSE ./
 COPY fishseg fishseg
-RUN grep -E '^(contourpy|filelock|numpy|opencv-python-headless|openvino|pillow|pillow_heif|platformdirs|scipy|tqdm)==' \
+RUN grep -E '^(contourpy|filelock|numpy|opencv-python-headless|openvino|pillow|pillow_heif|platformdirs|safetensors|scipy|tqdm)==' \
       requirements.lock > /tmp/packages \
  && pip install --no-cache-dir --no-deps --requirement /tmp/packages "setuptools>=77" \
  && pip install --no-cache-dir --no-deps --no-build-isolation . \

@@ -71,7 +71,7 @@ studies: setup  ## every study of experiments/studies.yaml, and docs/results.md 
 	python -m experiments
 
 pretrained: setup  ## draw pictures and train the decoder that ships (up to two hours)
-	dvc repro backbone
+	dvc repro train
 	python -m experiments.pretrained
 
 leak: setup  ## what a random split hides: siblings of val images in train, val IoU of both splits

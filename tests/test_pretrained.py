@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import yaml
 
+import stages
 from experiments import pretrained
 from experiments.study import changed
 from fishseg import params
@@ -29,7 +30,7 @@ def test_the_recipe_has_valid_parameters(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     path.write_text(yaml.safe_dump(changed(base, recipe.overrides)), encoding="utf-8")
     params.load(params.FeaturesParams, path)
-    assert params.load(params.TrainParams, path).init_from == ""
+    assert params.load(params.TrainParams, path).init_from == str(stages.DECODER)
 
 
 def draw_two(seed: int, pictures_per_place: int, folder: Path) -> None:

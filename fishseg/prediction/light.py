@@ -22,7 +22,8 @@ from fishseg.backbones import open_wheel, runtime
 from fishseg.backbones.checkpoint import WEIGHTS, weights_hash
 from fishseg.backbones.weightless import Weightless
 from fishseg.errors import BackboneError, CacheError
-from fishseg.prediction.onnx_model import OnnxSegmenter, compiled, facts_of
+from fishseg.metrics.familiarity import Familiarity
+from fishseg.prediction.onnx_model import FEATURES, OnnxSegmenter, compiled, facts_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -89,6 +90,7 @@ def load_light(
         facts=facts,
         tta=tta,
         threshold=facts.threshold if threshold is None else threshold,
+        familiarity=Familiarity.load(folder),
     )
 
 
@@ -103,7 +105,7 @@ class _Halves:
         pixels = np.ascontiguousarray(image.transpose(0, 3, 1, 2))
         # The decoder has learned from features that were rounded in the cache.
         features = self.backbone(pixels).astype(np.float16).astype(np.float32)
-        return self.decoder.named(features, pixels)
+        return {**self.decoder.named(features, pixels), FEATURES: features}
 
 
 def _constants(network: Weightless, folder: Path, backbone: Path | None) -> Path:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from fishseg.backbones.runtime import F32, Compiled, metadata_of, read_model, unusable
 from fishseg.errors import ModelError
 from fishseg.images.resizing import at_size, to_pixels, working_size
+from fishseg.metrics.familiarity import Familiarity, Seen
 from fishseg.prediction.model import Answer, from_levels, to_levels
 from fishseg.prediction.species import SpeciesClassifier
 from fishseg.prediction.tta import average, turn
@@ -100,6 +101,7 @@ class OnnxSegmenter:
     threshold: float
     tta: int = 1
     classifier: SpeciesClassifier | None = None
+    familiarity: Familiarity | None = None
 
     @classmethod
     def load(
@@ -147,7 +149,7 @@ class OnnxSegmenter:
     def _one_view(
         self, image: NDArray[np.uint8]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-        """Maps ``(n_maps, H, W)``, and features ``(C, h, w)`` where species are named."""
+        """Maps ``(n_maps, H, W)``, and features ``(C, h, w)`` where the network gives them."""
         size = working_size(
             (image.shape[0], image.shape[1]),
             fit=self.facts.fit,
@@ -167,7 +169,7 @@ class OnnxSegmenter:
         return at_size(from_levels(levels), (image.shape[0], image.shape[1]))
 
     def answer(self, image: NDArray[np.uint8]) -> Answer:
-        """What the model says of an image ``(H0, W0, 3)``, and its own features for its species."""
+        """What the model says of an image ``(H0, W0, 3)``, and how the backbone sees it."""
         own: list[NDArray[np.float32] | None] = []
 
         def one_view(view: int) -> NDArray[np.float32]:
@@ -177,7 +179,13 @@ class OnnxSegmenter:
             return maps
 
         levels = to_levels(average(one_view, self.tta))
-        return Answer.of_levels(levels, (image.shape[0], image.shape[1]), features=own[0])
+        known, features = self.familiarity, own[0]
+        return Answer.of_levels(
+            levels,
+            (image.shape[0], image.shape[1]),
+            seen=None if known is None or features is None else Seen(known, known.embed(features)),
+            features=None if self.classifier is None else features,
+        )
 
 
 def _classifier_of(model: Any, where: Path) -> SpeciesClassifier | None:
