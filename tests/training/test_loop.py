@@ -537,8 +537,8 @@ def test_the_decoder_survives_the_files_and_damage_is_said(
     result = loop.train(cache, manifest, train_params, CPU)
     save_decoder(result.decoder, result.card, workspace / "decoder")
     decoder, card = load_decoder(workspace / "decoder", CPU)
-    known = {"weights_sha256": store.file_sha256(workspace / "decoder" / WEIGHTS_NAME)}
-    assert card == dataclasses.replace(result.card, version=__version__, **known)
+    digest = store.file_sha256(workspace / "decoder" / WEIGHTS_NAME)
+    assert card == dataclasses.replace(result.card, version=__version__, weights_sha256=digest)
     batch = cache.batch([manifest["sample_id"][0]])
     result.decoder.eval()
     with torch.inference_mode():
