@@ -229,7 +229,9 @@ def model_card(
             f"{n_train} pictures drawn by `fishseg.datasets.sample` (seed {recipe.train.seed}), "
             "most of them of its scene `anywhere`: fish of no species in particular, and shrimps, "
             "on steel, plastic, wood, ice, gravel, grass, concrete, cloth and light boxes, in "
-            "hands and under water, among rulers, labels, tools, people and leaves. **No "
+            "hands and under water, among rulers, labels, tools, people and leaves. It goes on from "
+            "the decoder of the default run, and keeps a share of it: see "
+            "`experiments/pretrained.yaml`. **No "
             "photograph of a fish was trained on.** Parts of these photographs are in some "
             "pictures, as grounds and as what is no fish:",
             "",
@@ -238,8 +240,8 @@ def model_card(
             "## Numbers",
             "",
             f"On {len(scores)} drawn pictures of another seed ({recipe.val.seed}), at their own "
-            "resolution, a mean over pictures. Val chose the epoch and the temperature. What it "
-            "is worth on photographs: `make real`, docs/results.md.",
+            "resolution, a mean over pictures. Val chose the temperature. What it "
+            "is worth on photographs: `make real`, docs/real-pictures.md.",
             "",
             "| place | mean IoU | boundary IoU |",
             "|---|--:|--:|",
