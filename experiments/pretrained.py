@@ -229,8 +229,8 @@ def model_card(
             f"{n_train} pictures drawn by `fishseg.datasets.sample` (seed {recipe.train.seed}), "
             "most of them of its scene `anywhere`: fish of no species in particular, and shrimps, "
             "on steel, plastic, wood, ice, gravel, grass, concrete, cloth and light boxes, in "
-            "hands and under water, among rulers, labels, tools, people and leaves. It goes on from "
-            "the decoder of the default run, and keeps a share of it: see "
+            "hands and under water, among rulers, labels, tools, people and leaves. It goes on "
+            "from the decoder of the default run, and keeps a share of it: see "
             "`experiments/pretrained.yaml`. **No "
             "photograph of a fish was trained on.** Parts of these photographs are in some "
             "pictures, as grounds and as what is no fish:",
