@@ -24,8 +24,8 @@ from fishseg import devices
 from fishseg.images.decoding import read_image
 from fishseg.images.mask_rule import ZERO_255
 from fishseg.images.masks import read_mask
-from fishseg.measurement.instances import find_fish
 from fishseg.measurement.size import measure
+from fishseg.prediction.instances import find_fish
 from fishseg.prediction.segmenter import Segmenter
 from fishseg.tables import read_manifest
 from stages import MANIFEST

@@ -38,11 +38,11 @@ from fishseg.errors import CacheError, DataError, FishsegError
 from fishseg.images.decoding import read_image
 from fishseg.images.mask_rule import ZERO_255
 from fishseg.images.masks import read_mask
-from fishseg.measurement.instances import Instance, find_fish
 from fishseg.measurement.size import measure
 from fishseg.metrics.masks import score_image
 from fishseg.plots.galleries import GalleryItem, gallery
 from fishseg.prediction.fine import FineModel
+from fishseg.prediction.instances import Instance, find_fish
 from fishseg.prediction.segmenter import Segmenter
 from fishseg.prediction.shipped import DECODER, PRETRAINED, locate
 

@@ -18,10 +18,10 @@ from PIL import Image
 from fishseg.errors import DataError
 from fishseg.images.decoding import read_image, rgb_of
 from fishseg.measurement.checks import n_parts, reasons
-from fishseg.measurement.instances import MIN_SHARE, find_fish
 from fishseg.measurement.size import Measurement, measure
 from fishseg.parallel import ordered_map
 from fishseg.plots.measured import measured_overlay
+from fishseg.prediction.instances import MIN_SHARE, find_fish
 from fishseg.prediction.loading import Loaded, load_model
 from fishseg.prediction.model import answer_of
 

@@ -23,11 +23,11 @@ from PIL import Image
 
 from fishseg.errors import DataError, FishsegError, ModelError, ParameterError
 from fishseg.images.decoding import IMAGE_SUFFIXES, read_image
-from fishseg.measurement.instances import find_fish
 from fishseg.measurement.ruler import Search, find_ruler
 from fishseg.measurement.size import measure
 from fishseg.measurement.table import COLUMNS, MM_COLUMNS, Row, in_millimetres, rows_of
 from fishseg.plots.measured import measured_overlay
+from fishseg.prediction.instances import find_fish
 from fishseg.prediction.model import answer_of
 
 if TYPE_CHECKING:

@@ -63,7 +63,7 @@ class Wanted:
 
     Attributes:
         model: what tells the model apart from others; empty where masks are given.
-        min_share: see `fishseg.measurement.instances.find_fish`.
+        min_share: see `fishseg.prediction.instances.find_fish`.
         probability_bits: of the probabilities' PNG, 8 or 16; 0 for none.
         coco: whether outlines are needed; those that are missing are made of the masks later.
         excel: whether the table is written as a sheet, too.

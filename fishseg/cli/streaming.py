@@ -15,12 +15,12 @@ from fishseg.errors import DataError, FishsegError, ModelError
 from fishseg.images.decoding import read_image
 from fishseg.images.masks import read_mask, read_objects
 from fishseg.measurement import coco
-from fishseg.measurement.instances import find_fish, fish_of_mask, fish_of_objects
 from fishseg.measurement.ruler import Search, find_ruler
 from fishseg.measurement.size import measure
 from fishseg.measurement.table import outlines_of, rows_of
 from fishseg.parallel import ordered_map
 from fishseg.plots.measured import measured_overlay
+from fishseg.prediction.instances import find_fish, fish_of_mask, fish_of_objects
 from fishseg.prediction.model import answer_of, classifier_of
 from fishseg.report.own_pictures import pictures_of
 from fishseg.store import file_sha256
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from fishseg.cli.inputs import InputFile
     from fishseg.cli.results import Record, Wanted
-    from fishseg.measurement.instances import Instance
     from fishseg.measurement.table import Row
+    from fishseg.prediction.instances import Instance
     from fishseg.prediction.loading import Loaded
     from fishseg.prediction.model import Answer, ProbabilityModel
     from fishseg.prediction.species import SpeciesClassifier

@@ -198,7 +198,7 @@ def write(chosen: list[tuple[Candidate, int]], model: ProbabilityModel, folder: 
     from fishseg.cli.accept import KEPT
     from fishseg.images.decoding import read_image
     from fishseg.measurement import coco
-    from fishseg.measurement.instances import find_fish
+    from fishseg.prediction.instances import find_fish
     from fishseg.prediction.model import answer_of
     from fishseg.store import make_folder
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from fishseg.errors import DataError
 from fishseg.measurement import coco
-from fishseg.measurement.instances import fish_of_mask
 from fishseg.measurement.table import (
     COLUMNS,
     MM_COLUMNS,
@@ -19,6 +18,7 @@ from fishseg.measurement.table import (
     is_plausible,
     outlines_of,
 )
+from fishseg.prediction.instances import fish_of_mask
 from fishseg.report.own_pictures import page
 
 if TYPE_CHECKING:

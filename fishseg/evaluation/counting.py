@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fishseg.measurement.instances import Instance, find_fish
 from fishseg.metrics.panoptic import ImageMatches, match_image
+from fishseg.prediction.instances import Instance, find_fish
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

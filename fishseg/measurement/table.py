@@ -10,8 +10,8 @@ from fishseg.measurement.checks import n_parts, reasons
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fishseg.measurement.instances import Instance
     from fishseg.measurement.size import Mask, Measurement
+    from fishseg.prediction.instances import Instance
 
 Row: TypeAlias = dict[str, Any]
 

@@ -2,7 +2,7 @@
 
 The map is 1 in the middle of a fish and falls towards other fish. Where fish touch or overlap, the
 mask says nothing of where one ends; the map has a valley there, which a watershed then follows
-(`fishseg.measurement.instances`). Two ways to make it:
+(`fishseg.prediction.instances`). Two ways to make it:
 
 - ``boundary``: 0 within a few pixels of another fish, 1 elsewhere on a fish. After the borders
   between touching cells of Ronneberger et al., "U-Net", MICCAI 2015.

@@ -253,7 +253,8 @@ def test_bfloat16_is_another_model_by_little_and_that_is_said(tmp_path: Path) ->
         for image in PICTURES
     )
     assert expected > found.agreement.max_difference
-    assert found.in_bf16.max_difference == pytest.approx(expected, abs=1e-4)
+    bound = onnx_file.MAX_DIFFERENCE["float16"]
+    assert found.in_bf16.max_difference == pytest.approx(expected, abs=bound)
     lines = list(agreement_lines(found))
     assert lines[1].startswith(f"computing in bfloat16, on {len(PICTURES)} pictures")
 

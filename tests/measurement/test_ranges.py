@@ -16,9 +16,9 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import dijkstra
 
 from fishseg.measurement import coco
-from fishseg.measurement.instances import find_fish, fish_of_mask
 from fishseg.measurement.size import measure
 from fishseg.measurement.table import COLUMNS, rows_of
+from fishseg.prediction.instances import find_fish, fish_of_mask
 
 Mask = NDArray[np.bool_]
 

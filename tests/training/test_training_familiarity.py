@@ -12,9 +12,9 @@ from fishseg.audit.inventory import build_inventory
 from fishseg.backbones import load_backbone
 from fishseg.features.extraction import extract
 from fishseg.features.shards import FeatureCache
-from fishseg.measurement.instances import find_fish
 from fishseg.metrics.familiarity import Seen
 from fishseg.params import FeaturesParams, TrainParams
+from fishseg.prediction.instances import find_fish
 from fishseg.training import familiarity as familiarity_of_training
 from fishseg.training import loop
 from fishseg.training.familiarity import fit_familiarity

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fishseg.measurement.instances import MIN_SHARE, find_fish, fish_of_objects, split
 from fishseg.metrics.confidence import stability
+from fishseg.prediction.instances import MIN_SHARE, find_fish, fish_of_objects, split
 
 
 def picture(*boxes: tuple[int, int, int, int, float]) -> NDArray[np.float32]:
