@@ -28,6 +28,8 @@ from fishseg.parallel import n_cpus
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+log = logging.getLogger(__name__)
+
 Each: TypeAlias = Literal["core", "node", "gpu", "device"]
 
 VARIABLE = "FISHSEG_RAY"
@@ -80,15 +82,52 @@ def spread(
     if not items:
         return
     ray = _connected()
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    nodes = _alive(ray)
     if each == "device":
         no_gpu = os.environ.get("FISHSEG_DEVICE") == "cpu" or not any("GPU" in n for n in nodes)
         each = "node" if no_gpu else "gpu"
-    room = _room(nodes, each)
-    rows = [
-        {"number": number, "items": pickle.dumps(part)}
-        for number, part in enumerate(_parts(items, room.workers))
-    ]
+    parts = _parts(items, _room(nodes, each).workers)
+    waiting: dict[int, list[Result]] = {}
+    n_given = n_lost = 0
+    while n_given < len(parts):
+        missing = [n for n in range(n_given, len(parts)) if n not in waiting]
+        try:
+            for number, answer in _answers(
+                ray, load, {n: parts[n] for n in missing}, each=each, at_once=at_once
+            ):
+                waiting[number] = answer
+                while n_given in waiting:
+                    yield from waiting.pop(n_given)
+                    n_given += 1
+        except ray.exceptions.RayError as error:
+            n_lost += 1
+            if n_lost > _RETRIES:
+                raise FishsegError(
+                    f"the workers of Ray died: {_last_line(error)}",
+                    where=f"{VARIABLE}={os.environ[VARIABLE]}",
+                    remedy="see whether they have enough memory and the same fishseg installed; "
+                    "then run the same command again: what is finished is kept",
+                ) from error
+            # Ray Data ends a run when a node goes at the wrong moment; what it answered is here.
+            log.warning("a worker of Ray was lost; what it had not finished is done again")
+
+
+def _answers(
+    ray: Any,
+    load: Callable[[], Callable[[list[Item]], Iterable[Result]]],
+    parts: Mapping[int, list[Item]],
+    *,
+    each: Each,
+    at_once: int,
+) -> Iterator[tuple[int, list[Result]]]:
+    """The number of each part and its results, in any order.
+
+    Raises:
+        FishsegError: what a worker raised.
+        RayError: of Ray: workers were lost, and it gives up.
+    """
+    room = _room(_alive(ray), each)
+    rows = [{"number": number, "items": pickle.dumps(part)} for number, part in parts.items()]
     with warnings.catch_warnings():
         # Of `max_task_retries`: until 2.64 there is no other way to say it.
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -109,24 +148,11 @@ def spread(
                 enable_true_multi_threading=at_once > 1,
             ),
         )
-    waiting: dict[int, list[Result]] = {}
-    n_given = 0
-    try:
-        for row in dataset.iter_rows():
-            answer = _unpickled(row["answer"])
-            if isinstance(answer, _Failure):
-                raise answer.explained()
-            waiting[row["number"]] = answer
-            while n_given in waiting:
-                yield from waiting.pop(n_given)
-                n_given += 1
-    except ray.exceptions.RayError as error:
-        raise FishsegError(
-            f"the workers of Ray died: {_last_line(error)}",
-            where=f"{VARIABLE}={os.environ[VARIABLE]}",
-            remedy="see whether they have enough memory and the same fishseg installed; then run "
-            "the same command again: what is finished is kept",
-        ) from error
+    for row in dataset.iter_rows():
+        answer = _unpickled(row["answer"])
+        if isinstance(answer, _Failure):
+            raise answer.explained()
+        yield row["number"], answer
 
 
 def map_items(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
@@ -176,6 +202,11 @@ def _connected() -> Any:
         ) from error
     ray.data.DataContext.get_current().enable_progress_bars = False
     return ray
+
+
+def _alive(ray: Any) -> list[Mapping[str, float]]:
+    """What each node of the cluster has."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
 class _Room(NamedTuple):

@@ -276,7 +276,7 @@ def predict(folder: str) -> dict[str, bytes]:
     """What ``fishseg predict`` writes of a folder of pictures, besides its memory and its page."""
     options = argparse.Namespace(
         min_share=0.01, excel=False, coco=True, mm_per_px=0.2, reference_px=None,
-        reference_mm=None, scales=None,
+        reference_mm=None, scale=None, scales=None,
     )  # fmt: skip
     wanted, scales = wanted_of(options)
     wanted = dataclasses.replace(wanted, model="bright")

@@ -389,7 +389,8 @@ def test_without_confidence_and_robustness_nothing_speaks_of_them(
 
 def test_many_images_come_in_portions(open_page: Open, tmp_path: Path) -> None:
     scores = example_scores(130)
-    page = open_page(write_example(tmp_path, scores, PARAMS.model_copy(update={"max_embedded": 0})))
+    params = PARAMS.model_copy(update={"max_embedded": 0, "max_images": len(scores)})
+    page = open_page(write_example(tmp_path, scores, params))
     order = worst_first(scores.query("split != 'train'"))
     assert shown_ids(page) == order[:120]
     page.get_by_role("button", name="Show 10 more of 10").click()
