@@ -80,4 +80,4 @@ def stages_run(done: subprocess.CompletedProcess[str]) -> set[str]:
     return set(re.findall(r"Running stage '(\w+)'", done.stdout))
 
 
-BEHIND_TRAIN = {"train", "evaluate", "robustness", "report"}
+BEHIND_TRAIN = {"train", "evaluate", "classify", "robustness", "report"}
