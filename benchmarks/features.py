@@ -27,7 +27,7 @@ from torch import Tensor
 
 from benchmarks import timing
 from benchmarks.baseline_loop import BATCH_SIZE, BaselineLoop, read
-from benchmarks.timing import SIZE, Measure, Spread, seconds
+from benchmarks.timing import SIZE, STRETCHED, Measure, Spread, seconds
 from fishseg import devices, store
 from fishseg.backbones import Backbone, OpenVinoBackbone, load_backbone, load_torch_backbone
 from fishseg.backbones.openvino_model import PRECISIONS
@@ -39,7 +39,6 @@ from fishseg.features.shard_file import write_shard
 from fishseg.images.decoding import read_image
 from fishseg.images.mask_rule import ZERO_255
 from fishseg.images.resizing import resize_image
-from fishseg.params import FeaturesParams
 from fishseg.tables import read_inventory
 from stages import INVENTORY
 
@@ -162,19 +161,10 @@ def end_to_end(
     samples: pd.DataFrame, backbone: Backbone, folder: Path, device: torch.device
 ) -> Measure:
     """The whole stage, from image files to shards, with an empty store."""
-    params = FeaturesParams(
-        fit="stretch",
-        image_size=SIZE,
-        megapixels=1,
-        layers=(-1,),
-        dtype="float16",
-        batch_size=0,
-        shard_size=64,
-    )
 
     def run() -> float:
         shutil.rmtree(store.folder("shards"))
-        return seconds(lambda: extract(samples, backbone, params, folder / "features", device))
+        return seconds(lambda: extract(samples, backbone, STRETCHED, folder / "features", device))
 
     return run
 

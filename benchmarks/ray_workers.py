@@ -22,25 +22,15 @@ import torch
 
 from benchmarks import timing
 from benchmarks.features import alone_in
-from benchmarks.timing import SIZE, Measure, seconds
+from benchmarks.timing import STRETCHED, Measure, seconds
 from fishseg import cluster, devices, store
 from fishseg.backbones import Backbone, load_backbone
 from fishseg.features.extraction import extract
 from fishseg.parallel import n_cpus
-from fishseg.params import FeaturesParams
 from fishseg.tables import read_inventory
 from stages import INVENTORY
 
 ALONE, ONE, TWO = "this process", "one worker", "two workers"
-PARAMS = FeaturesParams(
-    fit="stretch",
-    image_size=SIZE,
-    megapixels=1,
-    layers=(-1,),
-    dtype="float16",
-    batch_size=0,
-    shard_size=64,
-)
 
 
 def main() -> None:
@@ -98,7 +88,7 @@ def measure(
     backbone = load()
     with joined(nodes) if nodes else contextlib.nullcontext():
         return seconds(
-            lambda: extract(samples, backbone, PARAMS, folder / "features", device, reload=load)
+            lambda: extract(samples, backbone, STRETCHED, folder / "features", device, reload=load)
         )
 
 

@@ -248,8 +248,8 @@ def box_iou(first: Box, second: Box) -> float:
 
 
 def _box(fish: Instance) -> Box:
-    (x, y), (height, width) = fish.origin, fish.mask.shape
-    return x, y, x + width, y + height
+    rows, columns = fish.box
+    return columns.start, rows.start, columns.stop, rows.stop
 
 
 def _filled(boxes: Sequence[Box], size: tuple[int, ...]) -> Mask:

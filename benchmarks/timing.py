@@ -18,13 +18,23 @@ from transformers import DINOv3ViTConfig, DINOv3ViTModel
 
 from fishseg.backbones import materialise
 from fishseg.parallel import n_cpus
-from fishseg.params import BackboneParams
+from fishseg.params import BackboneParams, FeaturesParams
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 
 Measure = Callable[[], float]
 SIZE = 448  # the baseline's: pixels, square
+# The baseline's features.
+STRETCHED = FeaturesParams(
+    fit="stretch",
+    image_size=SIZE,
+    megapixels=1,
+    layers=(-1,),
+    dtype="float16",
+    batch_size=0,
+    shard_size=64,
+)
 
 
 @dataclasses.dataclass(frozen=True)

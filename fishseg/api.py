@@ -17,13 +17,13 @@ from PIL import Image
 
 from fishseg.errors import DataError
 from fishseg.images.decoding import read_image, rgb_of
-from fishseg.measurement.checks import n_parts, reasons
 from fishseg.measurement.size import Measurement, measure
+from fishseg.measurement.table import reasons_of
 from fishseg.parallel import ordered_map
 from fishseg.plots.measured import measured_overlay
-from fishseg.prediction.instances import MIN_SHARE, find_fish
+from fishseg.prediction.instances import fish_in
 from fishseg.prediction.loading import Loaded, load_model
-from fishseg.prediction.model import answer_of
+from fishseg.prediction.model import Answer, answer_of
 
 if TYPE_CHECKING:
     import os
@@ -116,12 +116,7 @@ class Model:
         """
         for image in ordered_map(_pixels, images, ahead=_AHEAD):
             answer = answer_of(self._model, image)
-            yield Result(
-                image=image,
-                probability=answer.probability,
-                threshold=self.threshold,
-                interior=answer.interior,
-            )
+            yield Result(image=image, answer=answer, threshold=self.threshold)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -130,16 +125,26 @@ class Result:
 
     Attributes:
         image: the picture, ``(H, W, 3)`` uint8 RGB, upright.
-        probability: how probably each pixel is fish, ``(H, W)`` float32, 0 to 1.
+        answer: all that the model says of it.
         threshold: the probability from which a pixel is fish.
-        interior: how far inside a fish of its own each pixel of fish lies, ``(H, W)`` float32, 0 to
-            1; None where the model does not tell fish apart that touch.
     """
 
     image: NDArray[np.uint8] = dataclasses.field(repr=False)
-    probability: NDArray[np.float32] = dataclasses.field(repr=False)
+    answer: Answer = dataclasses.field(repr=False)
     threshold: float
-    interior: NDArray[np.float32] | None = dataclasses.field(default=None, repr=False)
+
+    @property
+    def probability(self) -> NDArray[np.float32]:
+        """How probably each pixel is fish, ``(H, W)`` float32, 0 to 1."""
+        return self.answer.probability
+
+    @property
+    def interior(self) -> NDArray[np.float32] | None:
+        """How far inside a fish of its own each pixel of fish lies, ``(H, W)`` float32, 0 to 1.
+
+        None where the model does not tell fish apart that touch.
+        """
+        return self.answer.interior
 
     @functools.cached_property
     def mask(self) -> NDArray[np.bool_]:
@@ -153,20 +158,18 @@ class Result:
         Where the model tells fish apart that touch, a part may be several. Parts smaller than 3% of
         the largest are specks and left out.
         """
-        parts = n_parts(self.mask)
-        size = (self.mask.shape[0], self.mask.shape[1])
-        found = find_fish(
-            self.probability, self.threshold, interior=self.interior, min_share=MIN_SHARE
-        )
+        found = fish_in(self.answer, self.threshold)
         measured = [measure(one.mask, origin=one.origin) for one in found]
         return tuple(
             Fish(
                 **{field.name: getattr(its, field.name) for field in dataclasses.fields(its)},
                 confidence=float(one.confidence or 0),
                 cut_off=one.cut_off,
-                check=tuple(reasons(its, size, parts)),
+                check=tuple(check),
             )
-            for one, its in zip(found, measured, strict=True)
+            for one, its, check in zip(
+                found, measured, reasons_of(found, measured, self.mask), strict=True
+            )
         )
 
     def overlay(self) -> NDArray[np.uint8]:

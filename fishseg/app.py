@@ -27,7 +27,7 @@ from fishseg.measurement.ruler import Search, find_ruler
 from fishseg.measurement.size import measure
 from fishseg.measurement.table import COLUMNS, MM_COLUMNS, Row, in_millimetres, rows_of
 from fishseg.plots.measured import measured_overlay
-from fishseg.prediction.instances import find_fish
+from fishseg.prediction.instances import fish_in
 from fishseg.prediction.model import answer_of
 
 if TYPE_CHECKING:
@@ -81,9 +81,7 @@ def analyse(path: Path, model: ProbabilityModel) -> Analysis:
     image = read_image(path)
     answer = answer_of(model, image)
     mask = answer.probability >= model.threshold
-    fish = find_fish(
-        answer.probability, model.threshold, interior=answer.interior, seen=answer.seen
-    )
+    fish = fish_in(answer, model.threshold)
     measured = [measure(one.mask, origin=one.origin) for one in fish]
     search = find_ruler(image)
     return Analysis(

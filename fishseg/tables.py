@@ -41,6 +41,8 @@ COLUMNS = {
 OPTIONAL_COLUMNS = ["flipped", "rotation_degrees", "mask_agreement"]
 MASK_STATUSES = ("ok", "rejected", "repaired", "unverified")
 SPLITS = ("train", "val", "test")
+# What nothing is learned from: only there what was learned can be held against it.
+UNSEEN_SPLITS = ("val", "test")
 MANIFEST_COLUMNS = ["sample_id", "class_name", "group_id", "split"]
 
 

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from drawn_fish import draw_fish
@@ -14,8 +15,12 @@ from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 from transformers import Dinov2Config, Dinov2Model
 
-from fishseg.backbones import materialise
-from fishseg.params import BackboneParams, FeaturesParams, TrainParams
+from fishseg import devices
+from fishseg.audit.inventory import build_inventory
+from fishseg.backbones import load_backbone, materialise
+from fishseg.features.extraction import extract
+from fishseg.features.shards import FeatureCache
+from fishseg.params import BackboneParams, FeaturesParams, SplitParams, TrainParams
 
 CLASSES = ("Trout", "Shrimp")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -121,3 +126,34 @@ def train_params() -> TrainParams:
         wise_ft_alpha=1,
         seed=1,
     )
+
+
+@pytest.fixture
+def split_params() -> SplitParams:
+    return SplitParams(
+        strategy="grouped",
+        val_fraction=0.25,
+        test_fraction=0.25,
+        folds=0,
+        fold=0,
+        held_out_class="",
+        train_photos_per_class=0,
+        seed=0,
+    )
+
+
+@pytest.fixture
+def inventory(fish_folder: Path) -> pd.DataFrame:
+    """Of the pictures of `fish_folder`, not audited."""
+    return build_inventory(Path("data/raw"), max_broken_share=0).table
+
+
+@pytest.fixture
+def cache(
+    inventory: pd.DataFrame, tiny_backbone: Path, features_params: FeaturesParams
+) -> FeatureCache:
+    """Their features, in the folder ``features``."""
+    cpu = torch.device("cpu")
+    backbone = load_backbone(tiny_backbone, (-1,), devices.precision(cpu))
+    extract(inventory, backbone, features_params, Path("features"), cpu)
+    return FeatureCache(Path("features"))

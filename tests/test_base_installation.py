@@ -6,6 +6,7 @@ which is also what the Dockerfile installs.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import subprocess
@@ -15,14 +16,11 @@ from importlib import metadata
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from PIL import Image
-
-from fishseg.prediction.onnx_model import WHOLE, ModelFacts
+from red_model import FACTS, red_model
 
 REPOSITORY = Path(__file__).parents[1]
 # Runs a program where nothing but the standard library, this repository and the named packages can
@@ -66,37 +64,6 @@ def run_only(program: str, *arguments: str, folder: Path) -> subprocess.Complete
     )
 
 
-def red_model(path: Path) -> None:
-    """A model to whom the share of red is the probability of fish."""
-    nodes = [
-        helper.make_node("Gather", ["image", "red"], ["level"], axis=3),
-        helper.make_node("Cast", ["level"], ["float"], to=TensorProto.FLOAT),
-        helper.make_node("Div", ["float", "white"], ["probability"]),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "red",
-        [helper.make_tensor_value_info("image", TensorProto.UINT8, ["b", "h", "w", 3])],
-        [helper.make_tensor_value_info("probability", TensorProto.FLOAT, ["b", "h", "w"])],
-        [
-            helper.make_tensor("red", TensorProto.INT64, [], [0]),
-            helper.make_tensor("white", TensorProto.FLOAT, [], [255.0]),
-        ],
-    )
-    facts = ModelFacts(
-        part=WHOLE,
-        fit="aspect",
-        image_size=56,
-        megapixels=0.0042,
-        patch_multiple=14,
-        threshold=0.5,
-        card={"decoder": "?"},
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-    helper.set_model_props(model, facts.to_metadata())
-    onnx.save(model, path)
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A red fish on black, its mask, and the model that knows it."""
@@ -104,7 +71,8 @@ def folder(tmp_path: Path) -> Path:
     picture[20:40, 10:70, 0] = 255
     Image.fromarray(picture).save(tmp_path / "fish.png")
     Image.fromarray(picture[..., 0]).save(tmp_path / "mask.png")
-    red_model(tmp_path / "model.onnx")
+    facts = dataclasses.replace(FACTS, threshold=0.5)
+    red_model(tmp_path / "model.onnx", facts.to_metadata())
     return tmp_path
 
 

@@ -13,7 +13,6 @@ import torch
 from nbclient import NotebookClient
 
 from fishseg import devices, splits
-from fishseg.audit.inventory import build_inventory
 from fishseg.backbones import load_backbone
 from fishseg.evaluation import files, predicting
 from fishseg.features.extraction import extract
@@ -28,25 +27,15 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def project(
-    fish_folder: Path,
+    inventory: pd.DataFrame,
+    split_params: SplitParams,
     workspace: Path,
     tiny_backbone: Path,
     features_params: FeaturesParams,
     train_params: TrainParams,
 ) -> Path:
     """A project in which the stages have run on eight tiny fish."""
-    inventory = build_inventory(Path("data/raw"), max_broken_share=0).table
-    split = SplitParams(
-        strategy="grouped",
-        val_fraction=0.25,
-        test_fraction=0.25,
-        folds=0,
-        fold=0,
-        held_out_class="",
-        train_photos_per_class=0,
-        seed=0,
-    )
-    manifest = splits.make_manifest(inventory, split)
+    manifest = splits.make_manifest(inventory, split_params)
     backbone = load_backbone(tiny_backbone, (-1,), devices.precision(CPU))
     extract(inventory, backbone, features_params, Path("data/features"), CPU)
     cache = FeatureCache(Path("data/features"))

@@ -99,7 +99,7 @@ class Weightless:
                 remedy="install fishseg again",
             ) from None
 
-    def filled(self, folder: Path, tensors: Tensors) -> bytearray:
+    def filled(self, folder: Path, tensors: Tensors) -> bytes:
         """The file of constants.
 
         Args:
@@ -131,12 +131,12 @@ class Weightless:
                 expected=f"constants with sha256 {self.sha256}",
                 remedy="leave out --backbone, and they are fetched",
             )
-        return content
+        return bytes(content)
 
-    def load(self, folder: Path, constants: Path) -> Any:
-        """OpenVINO's model of the description in ``folder`` and a file that `filled` has given."""
+    def load(self, folder: Path, constants: bytes) -> Any:
+        """OpenVINO's model of the description in ``folder`` and the constants of `filled`."""
         description = gzip.decompress((folder / DESCRIPTION).read_bytes())
-        return core().read_model(description, constants.read_bytes())
+        return core().read_model(description, constants)
 
 
 def write(converted: tuple[Path, Path], tensors: Tensors, facts: dict[str, Any], out: Path) -> None:

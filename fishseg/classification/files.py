@@ -13,7 +13,7 @@ from fishseg.classification import fitting, unknown
 from fishseg.classification.scoring import PER_CLASS, Answers
 from fishseg.prediction.species import SpeciesClassifier
 from fishseg.store import make_folder
-from fishseg.tables import write_csv
+from fishseg.tables import UNSEEN_SPLITS, write_csv
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# What nothing was learned from.
-UNSEEN_SPLITS = ("val", "test")
 MASKS = ("given", "predicted")
 # A species that is cross-validated must be on both sides.
 MIN_PHOTOGRAPHS = 2

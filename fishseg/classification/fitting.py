@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     Folds = list[tuple[NDArray[np.int64], NDArray[np.int64]]]
 
-# Of probabilities that a class gets none of, for a finite log loss.
-_SMALLEST = 1e-15
+# A probability is never less, so that one miss cannot make the log loss infinite.
+SMALLEST = 1e-15
 _MAX_ITERATIONS = 10_000
 
 
@@ -69,7 +69,7 @@ def fit_regression(
         coefficients = np.concatenate([-coefficients, coefficients]) / 2
         intercept = np.concatenate([-intercept, intercept]) / 2
     weight = np.zeros((len(classes), pooled.shape[1]))
-    bias = np.full(len(classes), np.log(_SMALLEST))
+    bias = np.full(len(classes), np.log(SMALLEST))
     rows = [list(classes).index(name) for name in model.classes_]
     # The standardisation is folded in, so that whoever applies it needs none.
     weight[rows] = coefficients / scaler.scale_

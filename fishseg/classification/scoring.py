@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from fishseg.classification.fitting import SMALLEST
 from fishseg.metrics.bootstrap import bootstrap_interval, bootstrap_weighted
 from fishseg.metrics.calibration import ece, reliability
 
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-# A probability is never less, so that one miss cannot make the log loss infinite.
-_SMALLEST = 1e-15
 PER_CLASS = ("class_name", "recall", "precision", "n_images", "taken_for")
 
 
@@ -65,7 +64,7 @@ class Answers:
         groups = pd.Series(self.groups)
         right = self.best == self.number
         own = self.probabilities[np.arange(len(right)), self.number]
-        surprise = -np.log(np.maximum(own, _SMALLEST))
+        surprise = -np.log(np.maximum(own, SMALLEST))
 
         def macro_recall(weights: NDArray[np.float64]) -> float:
             n_all = np.bincount(self.number, weights, minlength=len(self.classes))

@@ -159,16 +159,16 @@ def _accept(image: Path, before: Path, after: Path, into: Path) -> dict[str, str
     from fishseg.images.decoding import read_image
     from fishseg.images.mask_rule import ZERO_255
     from fishseg.images.masks import read_mask
+    from fishseg.metrics.masks import iou, overlap_counts
 
     size = read_image(image).shape[:2]
     mask, old = (read_mask(path, size, ZERO_255) for path in (after, before))
-    union = int((mask | old).sum())
     shutil.copyfile(image, into / "images" / image.name)
     Image.fromarray(mask.astype(np.uint8) * 255).save(into / "masks" / f"{image.stem}.png")
     return {
         "image": image.name,
         "pixels_corrected": int((mask ^ old).sum()),
-        "iou_before": f"{int((mask & old).sum()) / union if union else 1.0:.4f}",
+        "iou_before": f"{iou(overlap_counts(mask, old)):.4f}",
     }
 
 

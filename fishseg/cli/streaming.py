@@ -20,7 +20,7 @@ from fishseg.measurement.size import measure
 from fishseg.measurement.table import outlines_of, rows_of
 from fishseg.parallel import ordered_map
 from fishseg.plots.measured import measured_overlay
-from fishseg.prediction.instances import find_fish, fish_of_mask, fish_of_objects
+from fishseg.prediction.instances import fish_in, fish_of_mask, fish_of_objects
 from fishseg.prediction.model import answer_of, classifier_of
 from fishseg.report.own_pictures import pictures_of
 from fishseg.store import file_sha256
@@ -222,7 +222,8 @@ def _fish_of(record: Record, mask: NDArray[np.bool_]) -> list[Instance]:
     """The fish of a finished picture; its mask alone does not tell fish apart that touch."""
     if "outlines" not in record:
         return fish_of_mask(mask, min_share=record["min_share"])
-    objects = coco.numbered([outline["rle"] for outline in record["outlines"]], mask.shape)
+    size = (mask.shape[0], mask.shape[1])
+    objects = coco.numbered([outline["rle"] for outline in record["outlines"]], size)
     return fish_of_objects(objects, min_share=0)
 
 
@@ -315,13 +316,7 @@ def _finish(job: _Job, results: Results, wanted: Wanted) -> Record:
         assert job.answer is not None  # noqa: S101 - without a mask a job is predicted
         probability, interior = job.answer.probability, job.answer.interior
         mask = probability >= job.threshold
-        fish = find_fish(
-            probability,
-            job.threshold,
-            interior=interior,
-            min_share=wanted.min_share,
-            seen=job.answer.seen,
-        )
+        fish = fish_in(job.answer, job.threshold, min_share=wanted.min_share)
         if bits:
             made["probabilities"] = _as_pixels(probability, bits)
     if job.mask_from != HAND:
@@ -359,9 +354,8 @@ def _with_species(
         return rows
     named = []
     for row, one in zip(rows, fish, strict=True):
-        (x, y), (height, width) = one.origin, one.mask.shape
         whole = np.zeros(size, np.bool_)
-        whole[y : y + height, x : x + width] = one.mask
+        whole[one.box] = one.mask
         species = job.classifier.name(features, whole)
         name, probability = (None, None) if species is None else species
         named.append({**row, "species": name, "species_probability": probability})

@@ -198,7 +198,7 @@ def write(chosen: list[tuple[Candidate, int]], model: ProbabilityModel, folder: 
     from fishseg.cli.accept import KEPT
     from fishseg.images.decoding import read_image
     from fishseg.measurement import coco
-    from fishseg.prediction.instances import find_fish
+    from fishseg.prediction.instances import fish_in
     from fishseg.prediction.model import answer_of
     from fishseg.store import make_folder
 
@@ -218,13 +218,7 @@ def write(chosen: list[tuple[Candidate, int]], model: ProbabilityModel, folder: 
             drawn.save(folder / part / f"{Path(name).stem}.png")
         height, width = mask.shape
         images.append({"id": number, "file_name": name, "width": width, "height": height})
-        for fish in find_fish(
-            answer.probability,
-            model.threshold,
-            interior=answer.interior,
-            min_share=0,
-            seen=answer.seen,
-        ):
+        for fish in fish_in(answer, model.threshold, min_share=0):
             (left, top), (box_height, box_width) = fish.origin, fish.mask.shape
             annotations.append(
                 {

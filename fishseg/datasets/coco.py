@@ -20,6 +20,7 @@ from PIL import Image
 from fishseg.datasets.layout import DEFAULT_CLASS, Pair, Problem
 from fishseg.errors import DataError
 from fishseg.images.decoding import IMAGE_SUFFIXES
+from fishseg.images.masks import of_run_lengths
 from fishseg.tables import nfc, slug
 
 if TYPE_CHECKING:
@@ -223,22 +224,13 @@ def _segmentation(found: Any, size: tuple[int, int]) -> Mask:
         if (height, width) != size:
             raise ValueError(f"run lengths of {width}x{height}, the picture has {size[::-1]}")
         counts = found["counts"]
-        return _of_runs(_decompress(counts) if isinstance(counts, str) else counts, size)
+        return of_run_lengths(_decompress(counts) if isinstance(counts, str) else counts, size)
     if not isinstance(found, list):
         raise TypeError("it is neither a list of polygons nor run lengths")
     mask = np.zeros(size, np.bool_)
     for polygon in found:
         mask |= _of_polygon(np.asarray(polygon, np.float64).reshape(-1, 2), size)
     return mask
-
-
-def _of_runs(counts: list[int], size: tuple[int, int]) -> Mask:
-    """A mask of run lengths, background and fish in turn, column by column."""
-    lengths = np.asarray(counts, np.int64)
-    if (lengths < 0).any() or lengths.sum() != size[0] * size[1]:
-        raise ValueError("the run lengths do not add up to the picture")
-    values = np.arange(len(lengths)) % 2 == 1
-    return np.repeat(values, lengths).reshape(size[::-1]).T
 
 
 def _decompress(text: str) -> list[int]:

@@ -51,9 +51,7 @@ def labels_of(fish: Sequence[Instance], size: tuple[int, ...]) -> NDArray[np.int
     """Which fish each pixel of an image of ``size`` belongs to, from 1; 0 is none."""
     labels = np.zeros(size, np.int32)
     for number, one in enumerate(fish, start=1):
-        x, y = one.origin
-        height, width = one.mask.shape
-        labels[y : y + height, x : x + width][one.mask] = number
+        labels[one.box][one.mask] = number
     return labels
 
 

@@ -17,7 +17,7 @@ from fishseg.prediction.pooled import Pooled
 from fishseg.prediction.species import feature_facts, pool
 from fishseg.prediction.stored import Predictions, write_predictions
 from fishseg.store import make_folder
-from fishseg.tables import write_csv
+from fishseg.tables import UNSEEN_SPLITS, write_csv
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from fishseg.features.shards import FeatureCache
     from fishseg.params import EvaluateParams
 
-# What the decoder has not learned from: only there its probabilities can be held against it.
-UNSEEN_SPLITS = ("val", "test")
 # The numbers of each of them that people compare.
 SUMMARY_KEYS = ("mean_iou", "iou_ci_low", "iou_ci_high", "boundary_iou", "n_groups")
 

@@ -13,6 +13,7 @@ from fishseg.images.mask_rule import COLOUR, MaskRule, parse_rule
 from fishseg.images.resizing import resize
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -217,6 +218,19 @@ def _apply(
     if found.kind == "colour" and not rule.names_colours:
         values = values - COLOUR
     return rule.is_fish(values), ~rule.counts(values) if rule.ignored else None
+
+
+def of_run_lengths(counts: Sequence[int], size: tuple[int, int]) -> NDArray[np.bool_]:
+    """A mask ``(H, W)`` of its run lengths, background and fish in turn, column by column.
+
+    Raises:
+        ValueError: they do not add up to a picture of that ``(height, width)``.
+    """
+    lengths = np.asarray(counts, np.int64)
+    if (lengths < 0).any() or lengths.sum() != size[0] * size[1]:
+        raise ValueError("the run lengths do not add up to the picture")
+    values = np.arange(len(lengths)) % 2 == 1
+    return np.repeat(values, lengths).reshape(size[::-1]).T
 
 
 def _at(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]:

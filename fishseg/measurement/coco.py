@@ -13,6 +13,7 @@ import contourpy
 import cv2
 import numpy as np
 
+from fishseg.images.masks import of_run_lengths
 from fishseg.measurement.size import Mask
 
 if TYPE_CHECKING:
@@ -46,15 +47,14 @@ def run_lengths(mask: Mask, origin: tuple[int, int], size: tuple[int, int]) -> J
     return {"counts": counts.tolist(), "size": [height, width]}
 
 
-def numbered(lengths: Sequence[Json], size: tuple[int, ...]) -> NDArray[np.int32]:
+def numbered(lengths: Sequence[Json], size: tuple[int, int]) -> NDArray[np.int32]:
     """The fish of a picture of a ``(height, width)`` by number, ``(H, W)``, of their `run_lengths`.
 
     Numbers begin at 1, in the order given; 0 is what is no fish.
     """
     objects = np.zeros(size, np.int32)
     for number, one in enumerate(lengths, start=1):
-        is_fish = np.arange(len(one["counts"])) % 2 == 1
-        objects[np.repeat(is_fish, one["counts"]).reshape(size[::-1]).T] = number
+        objects[of_run_lengths(one["counts"], size)] = number
     return objects
 
 

@@ -30,14 +30,21 @@ def rows_of(fish: Sequence[Instance], measured: Sequence[Measurement], mask: Mas
 
     What is not known is None. ``check`` holds the `reasons` to look at a fish, or nothing.
     """
+    checks = reasons_of(fish, measured, mask)
+    return [
+        _row(one, its_size, "; ".join(check))
+        for one, its_size, check in zip(fish, measured, checks, strict=True)
+    ]
+
+
+def reasons_of(
+    fish: Sequence[Instance], measured: Sequence[Measurement], mask: Mask
+) -> list[list[str]]:
+    """The `reasons` to look at each fish of a mask ``(H, W)``."""
     parts = n_parts(mask)
     size = (mask.shape[0], mask.shape[1])
     return [
-        _row(
-            one,
-            its_size,
-            "; ".join(reasons(its_size, size, parts, unlike_training=one.unlike_training)),
-        )
+        reasons(its_size, size, parts, unlike_training=one.unlike_training)
         for one, its_size in zip(fish, measured, strict=True)
     ]
 

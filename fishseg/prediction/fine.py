@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import cv2
 import numpy as np
 
+from fishseg.prediction.instances import MIN_SHARE
 from fishseg.prediction.model import Answer, answer_of, classifier_of
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 MARGIN_SHARE = 0.25
 # A window of more than this share of the picture would hardly be enlarged.
 MAX_SHARE = 0.5
-# A part smaller than this share of the largest one is a speck, not looked at again.
-MIN_SHARE = 0.03
 
 
 class Window(NamedTuple):

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fishseg.metrics.familiarity import Seen
+    from fishseg.prediction.model import Answer
 
 Mask: TypeAlias = NDArray[np.bool_]
 
@@ -57,6 +58,23 @@ class Instance:
     confidence: float | None
     cut_off: bool
     unlike_training: bool = False
+
+    @property
+    def box(self) -> tuple[slice, slice]:
+        """Where the mask lies: what indexes the picture."""
+        (x, y), (height, width) = self.origin, self.mask.shape
+        return slice(y, y + height), slice(x, x + width)
+
+
+def fish_in(answer: Answer, threshold: float, *, min_share: float = MIN_SHARE) -> list[Instance]:
+    """`find_fish`, by all that a model says of a picture."""
+    return find_fish(
+        answer.probability,
+        threshold,
+        interior=answer.interior,
+        min_share=min_share,
+        seen=answer.seen,
+    )
 
 
 def find_fish(

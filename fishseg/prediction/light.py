@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -108,24 +109,28 @@ class _Halves:
         return {**self.decoder.named(features, pixels), FEATURES: features}
 
 
-def _constants(network: Weightless, folder: Path, backbone: Path | None) -> Path:
-    """The file of the backbone's constants in the user's cache folder, made where it is missing."""
+def _constants(network: Weightless, folder: Path, backbone: Path | None) -> bytes:
+    """The backbone's constants, kept in the user's cache folder."""
     place = store.make_folder(platformdirs.user_cache_path("fishseg") / "backbones")
     kept = place / f"{network.sha256[:16]}.bin"
-    if backbone is None and _is_intact(kept, network):
-        return kept
-    content = None if backbone is None else network.filled(folder, _tensors(network, backbone))
+    content = _intact(kept, network)
+    if backbone is None and content is not None:
+        return content
+    given = None if backbone is None else network.filled(folder, _tensors(network, backbone))
     # Other processes may be at it, too, and on Windows a file in use cannot be replaced.
     with FileLock(kept.with_suffix(".lock")):
-        if not _is_intact(kept, network):
-            content = content or network.filled(folder, _tensors(network, None))
+        content = _intact(kept, network)
+        if content is None:
+            content = given or network.filled(folder, _tensors(network, None))
             with store.write_whole(kept) as new:
                 new.write_bytes(content)
-    return kept
+    return content
 
 
-def _is_intact(kept: Path, network: Weightless) -> bool:
-    return kept.is_file() and store.file_sha256(kept) == network.sha256
+def _intact(kept: Path, network: Weightless) -> bytes | None:
+    """What is kept; None where it is missing or damaged."""
+    content = kept.read_bytes() if kept.is_file() else b""
+    return content if hashlib.sha256(content).hexdigest() == network.sha256 else None
 
 
 def _tensors(network: Weightless, backbone: Path | None) -> dict[str, NDArray[np.float32]]:

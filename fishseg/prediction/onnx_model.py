@@ -16,11 +16,9 @@ from numpy.typing import NDArray
 
 from fishseg.backbones.runtime import F32, Compiled, metadata_of, read_model, unusable
 from fishseg.errors import ModelError
-from fishseg.images.resizing import at_size, to_pixels, working_size
-from fishseg.metrics.familiarity import Familiarity, Seen
-from fishseg.prediction.model import Answer, from_levels, to_levels
+from fishseg.images.resizing import to_pixels, working_size
+from fishseg.prediction.base import BaseSegmenter
 from fishseg.prediction.species import SpeciesClassifier
-from fishseg.prediction.tta import average, turn
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -93,15 +91,11 @@ class ModelFacts:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class OnnxSegmenter:
+class OnnxSegmenter(BaseSegmenter):
     """Backbone and decoder without torch: from an image to the fish in it."""
 
     network: Network
     facts: ModelFacts
-    threshold: float
-    tta: int = 1
-    classifier: SpeciesClassifier | None = None
-    familiarity: Familiarity | None = None
 
     @classmethod
     def load(
@@ -137,19 +131,9 @@ class OnnxSegmenter:
             classifier=_classifier_of(model, path),
         )
 
-    def working_maps(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """What the model says ``(n_maps, H, W)`` at the working size, of ``(H0, W0, 3)`` RGB."""
-        return average(lambda view: self._one_view(turn(image, view))[0], self.tta)
-
-    def working_probability(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Probability ``(H, W)`` at the working size, of an RGB image ``(H0, W0, 3)``."""
-        first: NDArray[np.float32] = self.working_maps(image)[0]
-        return first
-
     def _one_view(
-        self, image: NDArray[np.uint8]
+        self, image: NDArray[np.uint8], *, with_features: bool
     ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-        """Maps ``(n_maps, H, W)``, and features ``(C, h, w)`` where the network gives them."""
         size = working_size(
             (image.shape[0], image.shape[1]),
             fit=self.facts.fit,
@@ -160,32 +144,8 @@ class OnnxSegmenter:
         pixels = to_pixels(image, size).transpose(1, 2, 0)
         found = self.network(np.ascontiguousarray(pixels)[None])
         maps = [np.asarray(found[name][0], np.float32) for name in MAPS if name in found]
-        features = found.get(FEATURES)
+        features = found.get(FEATURES) if with_features else None
         return np.stack(maps), None if features is None else np.asarray(features[0], np.float32)
-
-    def probability(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """How probably each pixel ``(H0, W0)`` of an RGB image ``(H0, W0, 3)`` is fish, 0 to 1."""
-        levels = to_levels(self.working_probability(image))
-        return at_size(from_levels(levels), (image.shape[0], image.shape[1]))
-
-    def answer(self, image: NDArray[np.uint8]) -> Answer:
-        """What the model says of an image ``(H0, W0, 3)``, and how the backbone sees it."""
-        own: list[NDArray[np.float32] | None] = []
-
-        def one_view(view: int) -> NDArray[np.float32]:
-            maps, features = self._one_view(turn(image, view))
-            if view == 0:
-                own.append(features)
-            return maps
-
-        levels = to_levels(average(one_view, self.tta))
-        known, features = self.familiarity, own[0]
-        return Answer.of_levels(
-            levels,
-            (image.shape[0], image.shape[1]),
-            seen=None if known is None or features is None else Seen(known, known.embed(features)),
-            features=None if self.classifier is None else features,
-        )
 
 
 def _classifier_of(model: Any, where: Path) -> SpeciesClassifier | None:

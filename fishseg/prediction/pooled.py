@@ -18,7 +18,7 @@ from safetensors.numpy import load_file, save_file
 
 from fishseg.errors import CacheError
 from fishseg.store import make_folder, write_whole
-from fishseg.tables import write_csv
+from fishseg.tables import MANIFEST_COLUMNS, write_csv
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 _SAMPLES_NAME = "samples.csv"
 _TENSORS_NAME = "pooled.safetensors"
 _FEATURES_NAME = "features.json"
-_COLUMNS = ["sample_id", "class_name", "group_id", "split"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,7 +55,7 @@ class Pooled:
             StorageError: the disk is full, or ``folder`` cannot be written.
         """
         make_folder(folder)
-        write_csv(self.samples[_COLUMNS], folder / _SAMPLES_NAME)
+        write_csv(self.samples[MANIFEST_COLUMNS], folder / _SAMPLES_NAME)
         with write_whole(folder / _TENSORS_NAME) as new:
             save_file({"given": self.given, "predicted": self.predicted}, new)
         with write_whole(folder / _FEATURES_NAME) as new:
@@ -76,7 +75,7 @@ class Pooled:
                 folder / _SAMPLES_NAME, dtype=str, keep_default_na=False, encoding="utf-8"
             )
             return cls(
-                samples=samples[_COLUMNS],
+                samples=samples[MANIFEST_COLUMNS],
                 features=json.loads((folder / _FEATURES_NAME).read_text(encoding="utf-8")),
                 **load_file(folder / _TENSORS_NAME),
             )

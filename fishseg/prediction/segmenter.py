@@ -17,25 +17,20 @@ from fishseg.decoders.files import DecoderCard, load_decoder
 from fishseg.decoders.inference import decode
 from fishseg.errors import BackboneError
 from fishseg.features.compute import features_of
-from fishseg.images.resizing import at_size, to_pixels, working_size
-from fishseg.metrics.familiarity import Familiarity, Seen
-from fishseg.prediction.model import THRESHOLD, Answer, from_levels, to_levels
-from fishseg.prediction.species import SpeciesClassifier
-from fishseg.prediction.tta import average, turn
+from fishseg.images.resizing import to_pixels, working_size
+from fishseg.metrics.familiarity import Familiarity
+from fishseg.prediction.base import BaseSegmenter
+from fishseg.prediction.model import THRESHOLD
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Segmenter:
+class Segmenter(BaseSegmenter):
     """Backbone and decoder together: from an image to the fish in it."""
 
     backbone: Backbone
     decoder: nn.Module
     card: DecoderCard
     device: torch.device
-    tta: int = 1
-    threshold: float = THRESHOLD
-    familiarity: Familiarity | None = None
-    classifier: SpeciesClassifier | None = None
 
     @classmethod
     def load(
@@ -85,17 +80,9 @@ class Segmenter:
             familiarity=Familiarity.load(decoder_folder),
         )
 
-    def working_maps(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """What the decoder says ``(n_maps, H, W)`` at the working size, of ``(H0, W0, 3)`` RGB."""
-        return average(lambda view: self._one_view(turn(image, view))[0], self.tta)
-
-    def working_probability(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Probability ``(H, W)`` at the working size, of an RGB image ``(H0, W0, 3)``."""
-        first: NDArray[np.float32] = self.working_maps(image)[0]
-        return first
-
-    def _one_view(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.float32], torch.Tensor]:
-        """Maps ``(n_maps, H, W)`` and features ``(1, C, h, w)`` of a view."""
+    def _one_view(
+        self, image: NDArray[np.uint8], *, with_features: bool
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         size = working_size(
             (image.shape[0], image.shape[1]),
             fit=self.card.fit,
@@ -108,35 +95,8 @@ class Segmenter:
         maps = decode(
             self.decoder, features, pixels, self.device, temperature=self.card.temperature
         )
-        return maps[0].numpy(), features
-
-    def working_levels(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """`working_maps` as they are stored, ``(n_maps, H, W)`` uint8 from 0 to 255."""
-        return to_levels(self.working_maps(image))
-
-    def probability(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """How probably each pixel ``(H0, W0)`` of an RGB image ``(H0, W0, 3)`` is fish, 0 to 1."""
-        levels = self.working_levels(image)[0]
-        return at_size(from_levels(levels), (image.shape[0], image.shape[1]))
-
-    def answer(self, image: NDArray[np.uint8]) -> Answer:
-        """What the decoder says of an image ``(H0, W0, 3)``, and how the backbone itself saw it."""
-        own: list[NDArray[np.float32]] = []
-
-        def one_view(view: int) -> NDArray[np.float32]:
-            maps, features = self._one_view(turn(image, view))
-            if view == 0 and (self.classifier or self.familiarity):
-                own.append(features[0].float().cpu().numpy())
-            return maps
-
-        levels = to_levels(average(one_view, self.tta))
-        known = self.familiarity
-        return Answer.of_levels(
-            levels,
-            (image.shape[0], image.shape[1]),
-            seen=None if known is None else Seen(known, known.embed(own[0])),
-            features=own[0] if self.classifier else None,
-        )
+        own = features[0].float().cpu().numpy() if with_features else None
+        return maps[0].numpy(), own
 
     def mask(self, image: NDArray[np.uint8]) -> NDArray[np.bool_]:
         """The fish ``(H0, W0)`` in an RGB image ``(H0, W0, 3)``."""

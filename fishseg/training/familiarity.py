@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from fishseg.decoders.inference import decode
 from fishseg.metrics.familiarity import Familiarity, patches_of
+from fishseg.metrics.masks import iou, overlap_counts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -134,9 +135,9 @@ def _well_found(
         batch = cache.batch([sample_id])
         answer = decode(decoder, batch.features, batch.pixels, device, temperature=card.temperature)
         counted = batch.counted()
-        valid = True if counted is None else counted[0, 0].numpy()
+        valid = None if counted is None else counted[0, 0].numpy()
         mask, truth = answer[0, 0].numpy() >= _THRESHOLD, batch.target()[0, 0].numpy() > 0
-        union = ((mask | truth) & valid).sum()
-        if mask.any() and union and (mask & truth & valid).sum() >= GOOD_IOU * union:
+        counts = overlap_counts(mask, truth, valid)
+        if mask.any() and counts.union and iou(counts) >= GOOD_IOU:
             found.append((batch.features[0].float().numpy(), mask))
     return found

@@ -514,8 +514,8 @@ def _result(
         megapixels=index.megapixels,
         dtype=index.dtype,
         temperature=temperature,
-        # A sample is called CLASS/STEM.
         instances=run.params.instances,
+        # A sample is called CLASS/STEM.
         trained_on=dict(sorted(Counter(map(_class_of, run.sample_ids["train"])).items())),
         trained_from=origin(run.cache, manifest),
     )

@@ -6,47 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper
+from red_model import FACTS, red_model
 
 from fishseg.errors import ModelError
 from fishseg.images.resizing import at_size
 from fishseg.prediction.model import from_levels, to_levels
-from fishseg.prediction.onnx_model import DECODER, METADATA_KEY, WHOLE, ModelFacts, OnnxSegmenter
-
-FACTS = ModelFacts(
-    part=WHOLE,
-    fit="aspect",
-    image_size=56,
-    megapixels=0.0042,
-    patch_multiple=14,
-    threshold=0.3,
-    card={"decoder": "?"},
-)
-
-
-def red_model(path: Path, metadata: dict[str, str]) -> Path:
-    """A model to whom the share of red is the probability of fish."""
-    nodes = [
-        helper.make_node("Gather", ["image", "red"], ["level"], axis=3),
-        helper.make_node("Cast", ["level"], ["float"], to=TensorProto.FLOAT),
-        helper.make_node("Div", ["float", "white"], ["probability"]),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "red",
-        [helper.make_tensor_value_info("image", TensorProto.UINT8, ["b", "h", "w", 3])],
-        [helper.make_tensor_value_info("probability", TensorProto.FLOAT, ["b", "h", "w"])],
-        [
-            helper.make_tensor("red", TensorProto.INT64, [], [0]),
-            helper.make_tensor("white", TensorProto.FLOAT, [], [255.0]),
-        ],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-    helper.set_model_props(model, metadata)
-    onnx.save(model, path)
-    return path
+from fishseg.prediction.onnx_model import DECODER, METADATA_KEY, OnnxSegmenter
 
 
 @pytest.fixture

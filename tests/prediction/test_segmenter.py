@@ -9,9 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from fishseg import devices, splits, tables
-from fishseg.audit.inventory import build_inventory
-from fishseg.backbones import load_backbone
+from fishseg import splits, tables
 from fishseg.decoders.files import (
     CARD_NAME,
     check_origin,
@@ -22,12 +20,11 @@ from fishseg.decoders.files import (
 )
 from fishseg.errors import BackboneError, CacheError
 from fishseg.evaluation import files, predicting, scoring
-from fishseg.features.extraction import extract
 from fishseg.features.shards import FeatureCache
 from fishseg.images.decoding import read_image
 from fishseg.images.masks import read_mask
 from fishseg.metrics.familiarity import Familiarity
-from fishseg.params import EvaluateParams, FeaturesParams, SplitParams, TrainParams
+from fishseg.params import EvaluateParams, SplitParams, TrainParams
 from fishseg.prediction import tta
 from fishseg.prediction.fine import FineModel
 from fishseg.prediction.pooled import Pooled
@@ -40,32 +37,8 @@ EVALUATE = EvaluateParams(threshold=0.5, bootstrap_samples=50, seed=0)
 
 
 @pytest.fixture
-def inventory(fish_folder: Path) -> pd.DataFrame:
-    return build_inventory(Path("data/raw"), max_broken_share=0).table
-
-
-@pytest.fixture
-def manifest(inventory: pd.DataFrame) -> pd.DataFrame:
-    params = SplitParams(
-        strategy="grouped",
-        val_fraction=0.25,
-        test_fraction=0.25,
-        folds=0,
-        fold=0,
-        held_out_class="",
-        train_photos_per_class=0,
-        seed=0,
-    )
-    return splits.make_manifest(inventory, params)
-
-
-@pytest.fixture
-def cache(
-    inventory: pd.DataFrame, tiny_backbone: Path, features_params: FeaturesParams
-) -> FeatureCache:
-    backbone = load_backbone(tiny_backbone, (-1,), devices.precision(CPU))
-    extract(inventory, backbone, features_params, Path("features"), CPU)
-    return FeatureCache(Path("features"))
+def manifest(inventory: pd.DataFrame, split_params: SplitParams) -> pd.DataFrame:
+    return splits.make_manifest(inventory, split_params)
 
 
 @pytest.fixture

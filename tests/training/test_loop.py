@@ -40,21 +40,11 @@ def cache(
 
 
 @pytest.fixture
-def manifest(cache: FeatureCache) -> pd.DataFrame:
+def manifest(cache: FeatureCache, split_params: SplitParams) -> pd.DataFrame:
     samples = [name for shard in cache.index.shards for name in shard.sample_ids]
     table = pd.DataFrame({"sample_id": samples, "group_id": samples, "mask_status": "ok"})
     table["class_name"] = table["sample_id"].str.split("/").str[0]
-    params = SplitParams(
-        strategy="grouped",
-        val_fraction=0.25,
-        test_fraction=0,
-        folds=0,
-        fold=0,
-        held_out_class="",
-        train_photos_per_class=0,
-        seed=0,
-    )
-    return splits.make_manifest(table, params)
+    return splits.make_manifest(table, split_params.model_copy(update={"test_fraction": 0}))
 
 
 TRAIN = """

@@ -1,40 +1,19 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from fishseg import devices
-from fishseg.audit.inventory import build_inventory
-from fishseg.backbones import load_backbone
-from fishseg.features.extraction import extract
 from fishseg.features.shards import FeatureCache
 from fishseg.metrics.familiarity import Seen
-from fishseg.params import FeaturesParams, TrainParams
+from fishseg.params import TrainParams
 from fishseg.prediction.instances import find_fish
 from fishseg.training import familiarity as familiarity_of_training
 from fishseg.training import loop
 from fishseg.training.familiarity import fit_familiarity
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture
-def inventory(fish_folder: Path) -> pd.DataFrame:
-    assert fish_folder.is_dir()
-    return build_inventory(Path("data/raw"), max_broken_share=0).table
-
-
-@pytest.fixture
-def cache(
-    inventory: pd.DataFrame, tiny_backbone: Path, features_params: FeaturesParams
-) -> FeatureCache:
-    backbone = load_backbone(tiny_backbone, (-1,), devices.precision(CPU))
-    extract(inventory, backbone, features_params, Path("features"), CPU)
-    return FeatureCache(Path("features"))
 
 
 def test_training_fish_are_familiar_and_other_features_are_not(
