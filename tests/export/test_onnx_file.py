@@ -150,14 +150,15 @@ def test_pictures_of_every_shape_get_what_torch_gives(
     assert_same_answers(model_file, segmenter)
 
 
-def test_the_file_runs_elsewhere_too(model_file: Path) -> None:
+def test_the_file_runs_elsewhere_too(model_file: Path, segmenter: Segmenter) -> None:
     elsewhere, in_use = open_session(model_file), OnnxSegmenter.load(model_file)
     images = np.stack([picture((56, 84), seed) for seed in range(2)])
     (found,) = elsewhere.run(None, {"image": images})
-    assert (
-        np.abs(found - in_use.network(images)["probability"]).max()
-        < onnx_file.MAX_DIFFERENCE["float16"]
-    )
+    used = in_use.network(images)["probability"]
+    assert np.abs(found - used).max() < onnx_file.MAX_DIFFERENCE["float16"]
+    # The graph itself is exact: what more OpenVINO differs by is its own arithmetic.
+    expected = np.stack([segmenter.working_probability(image) for image in images])
+    assert np.abs(found - expected).max() < 1e-4
 
 
 def test_the_answers_are_worth_comparing(segmenter: Segmenter) -> None:
@@ -252,9 +253,9 @@ def test_bfloat16_is_another_model_by_little_and_that_is_said(tmp_path: Path) ->
         float(np.abs(in_bf16.working_probability(image) - exact.working_probability(image)).max())
         for image in PICTURES
     )
-    assert expected > found.agreement.max_difference
-    bound = onnx_file.MAX_DIFFERENCE["float16"]
-    assert found.in_bf16.max_difference == pytest.approx(expected, abs=bound)
+    off = found.agreement.max_difference
+    assert expected > 10 * off
+    assert found.in_bf16.max_difference == pytest.approx(expected, abs=off)
     lines = list(agreement_lines(found))
     assert lines[1].startswith(f"computing in bfloat16, on {len(PICTURES)} pictures")
 
