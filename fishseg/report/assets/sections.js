@@ -91,7 +91,7 @@ function showSpecies({ species, species_classes: classes, class_names: names }) 
     ? ` A species that was left out is told from the others with an AUROC of ${decimal(unknown.auroc, 2)} [${decimal(unknown.auroc_ci_low, 2)}, ${decimal(unknown.auroc_ci_high, 2)}] on val.`
     : "";
   const leftOut = Object.keys(species.left_out);
-  const short = (name, split) => [name, element("span", { class: `key ${split}` }, split)];
+  const short = (name, split) => [`${name} `, element("span", { class: `key ${split}` }, split)];
   section(
     "species",
     "Species",
