@@ -3,8 +3,8 @@
 Draws as many photographs and copies as that set has, at its size and with 3% wrong masks, and runs
 every stage at full size in a clean clone of this commit with a store of its own, one after the
 other. Writes into docs/performance.md what each stage took (time, core-seconds, peak memory of its
-processes together, disk afterwards), the numbers by split, and how many wrong masks were found. A
-smaller run is printed and not written; parameters can be changed as in `benchmarks.verify`::
+processes together, disk afterwards), the numbers by split, how many wrong masks were found, and
+which parameters were changed. A run of fewer pictures is printed and not written::
 
     python -m benchmarks.rehearsal --photographs 18 --copies 5 train.epochs=2
 """
@@ -12,6 +12,7 @@ smaller run is printed and not written; parameters can be changed as in `benchma
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import resource
@@ -58,8 +59,9 @@ def main() -> None:
         f"data.wrong_mask_share={WRONG_MASK_SHARE}",
         *options.changes,
     ]
-    with tempfile.TemporaryDirectory(dir=options.folder) as name:
-        clone = Path(name) / "run" / "clone"
+    with contextlib.ExitStack() as stack:
+        folder = options.folder or stack.enter_context(tempfile.TemporaryDirectory())
+        clone = Path(folder) / "run" / "clone"
         environment = make_clone(clone, changes)
         stages = yaml.safe_load((clone / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
         taken = []
@@ -67,9 +69,11 @@ def main() -> None:
             taken.append(run_stage(stage, clone, environment))
             print(_row(taken[-1]), flush=True)
         lines = [*tabulate(taken), "", *_numbers(clone), "", *_found(clone, taken)]
+        if options.changes:
+            changed = ", ".join(f"`{change}`" for change in options.changes)
+            lines += ["", f"Parameters changed: {changed}."]
     print("\n".join(lines))
-    full = (options.photographs, options.copies, options.changes) == (PHOTOGRAPHS, COPIES, [])
-    if full:
+    if (options.photographs, options.copies) == (PHOTOGRAPHS, COPIES):
         write_between_marks("rehearsal: python -m benchmarks.rehearsal", lines, PAGE)
 
 
@@ -77,7 +81,7 @@ def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("--photographs", type=int, default=PHOTOGRAPHS, help="a multiple of 9")
     parser.add_argument("--copies", type=int, default=COPIES, help="of each photograph")
-    parser.add_argument("--folder", type=Path, help="for the clone, which is removed at the end")
+    parser.add_argument("--folder", type=Path, help="where the clone shall be, and stay")
     parser.add_argument("changes", nargs="*", metavar="section.key=value")
     options = parser.parse_args()
     if options.photographs < CLASSES or options.photographs % CLASSES:

@@ -40,6 +40,8 @@ class DecoderCard:
         megapixels: area of the working size where they are not.
         dtype: what features are stored in; prediction rounds them as the cache does.
         temperature: what the logits are divided by.
+        certainty: what the surest pixel of a part of the mask must reach, see
+            `fishseg.metrics.hysteresis`; 0 where nothing is asked.
         trained_on: how many images of each class it was trained on; empty where nobody has said.
         trained_from: the SHA-256 of the ``features`` and of the ``split`` it was trained on; empty
             where nobody has said.
@@ -57,6 +59,7 @@ class DecoderCard:
     megapixels: float
     dtype: str
     temperature: float
+    certainty: float = 0.0
     trained_on: dict[str, int] = dataclasses.field(default_factory=dict)
     trained_from: dict[str, str] = dataclasses.field(default_factory=dict)
     weights_sha256: str = ""

@@ -11,6 +11,7 @@ import pandas as pd
 
 from fishseg.decoders.inference import decode
 from fishseg.images.decoding import read_image
+from fishseg.metrics.hysteresis import keep_certain
 from fishseg.prediction.model import to_levels
 from fishseg.prediction.stored import Predicted
 from fishseg.prediction.tta import average, view_id
@@ -93,7 +94,7 @@ def predict_cached(
     sample: Any
     for sample in samples.itertuples(index=False):
         maps = average(functools.partial(one_view, sample.sample_id), tta)
-        yield Predicted.of(sample, to_levels(maps))
+        yield Predicted.of(sample, to_levels(keep_certain(maps, card.certainty)))
 
 
 def predict_files(samples: pd.DataFrame, segmenter: Segmenter) -> Iterator[Predicted]:

@@ -195,6 +195,14 @@ def _use(exported: Exported) -> list[str]:
         if facts.fit == "aspect"
         else f"a square of {facts.image_size} px"
     )
+    certainty = (
+        [
+            f"Not inside: parts of the mask (connected, from 0.5 on) without one pixel of "
+            f"{facts.certainty:g} are no fish. `fishseg` leaves them out."
+        ]
+        if facts.certainty
+        else []
+    )
     return [
         "## Use",
         "",
@@ -211,6 +219,7 @@ def _use(exported: Exported) -> list[str]:
         "",
         f"Working size: {size}, both sides rounded to {multiple}. "
         "Images are resized to it (bilinear, antialiased), probabilities back.",
+        *certainty,
         "",
     ]
 
@@ -260,8 +269,8 @@ def _numbers(run: _Run) -> list[str]:
     lines = [
         "## Numbers",
         "",
-        "At the images' own resolution; intervals: 95%, bootstrap over photographs. The epoch and "
-        "the temperature were chosen on val, nothing on test.",
+        "At the images' own resolution; intervals: 95%, bootstrap over photographs. The epoch, "
+        "the temperature and what parts of a mask must reach were chosen on val, nothing on test.",
         "",
         f"| | {' | '.join(splits)} |",
         f"|---|{'---|' * len(splits)}",

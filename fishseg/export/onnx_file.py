@@ -34,6 +34,7 @@ from fishseg.features.compute import features_of
 from fishseg.features.quantisation import rounded
 from fishseg.images.decoding import read_image
 from fishseg.images.resizing import at_size, to_pixels, working_size
+from fishseg.metrics.hysteresis import keep_certain
 from fishseg.metrics.masks import iou, overlap_counts
 from fishseg.prediction.model import from_levels, to_levels
 from fishseg.prediction.onnx_model import (
@@ -418,7 +419,7 @@ def _compare(
         for number, picture in enumerate(members):
             maps = np.stack([found[name][number] for name in MAPS if name in found])
             differences.append(float(np.abs(maps - segmenter.working_maps(picture)).max()))
-            kept = from_levels(to_levels(maps[0]))
+            kept = from_levels(to_levels(keep_certain(maps, facts.certainty)[0]))
             mask = at_size(kept, picture.shape[:2]) >= facts.threshold
             said = segmenter.answer(picture)
             theirs = said.probability >= segmenter.threshold

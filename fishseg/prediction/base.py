@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from fishseg.images.resizing import at_size
 from fishseg.metrics.familiarity import Familiarity, Seen
+from fishseg.metrics.hysteresis import keep_certain
 from fishseg.prediction.model import THRESHOLD, Answer, from_levels, to_levels
 from fishseg.prediction.species import SpeciesClassifier
 from fishseg.prediction.tta import average, turn
@@ -24,12 +25,15 @@ class BaseSegmenter(abc.ABC):
     Attributes:
         tta: over how many flipped and turned views it averages: 1, 2, 4 or 8.
         threshold: the probability from which a pixel is fish.
+        certainty: what the surest pixel of a part of the mask must reach, see
+            `fishseg.metrics.hysteresis`.
         familiarity: what it remembers of its training pictures; None where it does not.
         classifier: what names species; None where there is nothing.
     """
 
     tta: int = 1
     threshold: float = THRESHOLD
+    certainty: float = 0.0
     familiarity: Familiarity | None = None
     classifier: SpeciesClassifier | None = None
 
@@ -43,7 +47,10 @@ class BaseSegmenter(abc.ABC):
         """
 
     def working_maps(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """What the decoder says ``(n_maps, H, W)`` at the working size, of ``(H0, W0, 3)`` RGB."""
+        """What the decoder says ``(n_maps, H, W)`` at the working size, of ``(H0, W0, 3)`` RGB.
+
+        Parts that are nowhere certain are still among it.
+        """
         return average(
             lambda view: self._one_view(turn(image, view), with_features=False)[0], self.tta
         )
@@ -54,8 +61,8 @@ class BaseSegmenter(abc.ABC):
         return first
 
     def working_levels(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """`working_maps` as they are stored, ``(n_maps, H, W)`` uint8 from 0 to 255."""
-        return to_levels(self.working_maps(image))
+        """What is certain of `working_maps`, as stored: ``(n_maps, H, W)`` uint8, 0 to 255."""
+        return to_levels(keep_certain(self.working_maps(image), self.certainty))
 
     def probability(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """How probably each pixel ``(H0, W0)`` of an RGB image ``(H0, W0, 3)`` is fish, 0 to 1."""
@@ -73,7 +80,7 @@ class BaseSegmenter(abc.ABC):
             own.append(features)
             return maps
 
-        levels = to_levels(average(one_view, self.tta))
+        levels = to_levels(keep_certain(average(one_view, self.tta), self.certainty))
         features = own[0]  # of view 0, which comes first
         return Answer.of_levels(
             levels,

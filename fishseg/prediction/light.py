@@ -91,6 +91,7 @@ def load_light(
         facts=facts,
         tta=tta,
         threshold=facts.threshold if threshold is None else threshold,
+        certainty=facts.certainty,
         familiarity=Familiarity.load(folder),
     )
 

@@ -58,6 +58,11 @@ class ModelFacts:
     threshold: float
     card: Mapping[str, Any]
 
+    @property
+    def certainty(self) -> float:
+        """What the surest pixel of a part of the mask must reach; the graph does not see to it."""
+        return float(self.card.get("certainty", 0.0))
+
     def to_metadata(self) -> dict[str, str]:
         """The facts as the metadata of an ONNX model."""
         return {METADATA_KEY: json.dumps({"format": FORMAT, **dataclasses.asdict(self)})}
@@ -128,6 +133,7 @@ class OnnxSegmenter(BaseSegmenter):
             facts=facts,
             tta=tta,
             threshold=facts.threshold if threshold is None else threshold,
+            certainty=facts.certainty,
             classifier=_classifier_of(model, path),
         )
 

@@ -77,6 +77,7 @@ class Segmenter(BaseSegmenter):
             device=device,
             tta=tta,
             threshold=threshold,
+            certainty=card.certainty,
             familiarity=Familiarity.load(decoder_folder),
         )
 

@@ -23,10 +23,12 @@ from tqdm import tqdm
 
 from fishseg import decoders, devices, store
 from fishseg.decoders.files import WEIGHTS_NAME, DecoderCard, load_decoder, origin
+from fishseg.decoders.inference import calibrated
 from fishseg.errors import ParameterError, TrainingError
 from fishseg.features.loading import Loader
 from fishseg.features.shards import Batch, FeatureCache
 from fishseg.metrics.calibration import LogitHistogram
+from fishseg.metrics.hysteresis import CertaintySearch
 from fishseg.metrics.masks import batch_counts
 from fishseg.params import TrainParams, choose, typed_path
 from fishseg.tables import write_csv
@@ -224,7 +226,10 @@ def train(
     decoder = progress.average
     decoder.load_state_dict(progress.best_state)
     checkpoint.remove()
-    return _result(run, manifest, progress, _count_logits(run, decoder))
+    logits = _count_logits(run, decoder)
+    temperature = logits.fit_temperature()
+    certainty = _find_certainty(run, decoder, temperature)
+    return _result(run, manifest, progress, logits, temperature=temperature, certainty=certainty)
 
 
 def _no_numbers(instances: str) -> ParameterError:
@@ -419,6 +424,20 @@ def _count_logits(run: Run, decoder: nn.Module) -> LogitHistogram:
     return histogram
 
 
+def _find_certainty(run: Run, decoder: nn.Module, temperature: float) -> float:
+    """What val asks of a part's surest pixel."""
+    search = CertaintySearch()
+    with torch.inference_mode():
+        for batch in run.loaders["val"].batches():
+            logits = decoder(batch.features.float(), batch.pixels)[:, :1]
+            probabilities = calibrated(logits.float(), temperature).sigmoid().cpu().numpy()
+            truths, counted = batch.target().cpu().numpy() > 0, batch.counted()
+            for number, (probability,) in enumerate(probabilities):
+                valid = None if counted is None else counted[number, 0].cpu().numpy()
+                search.add(probability, truths[number, 0], valid)
+    return search.best()
+
+
 def learning_rate(step: int, n_steps: int, params: TrainParams) -> float:
     """The rate of a step counted from 0: linear warm-up, then constant or half a cosine to zero."""
     n_warmup = round(params.warmup_fraction * n_steps)
@@ -481,9 +500,14 @@ def _record(
 
 
 def _result(
-    run: Run, manifest: pd.DataFrame, progress: Progress, logits: LogitHistogram
+    run: Run,
+    manifest: pd.DataFrame,
+    progress: Progress,
+    logits: LogitHistogram,
+    *,
+    temperature: float,
+    certainty: float,
 ) -> TrainingResult:
-    temperature = logits.fit_temperature()
     epochs = pd.DataFrame(progress.epochs)
     last = run.params.keep == "last"
     kept = len(epochs) - 1 if last else int(epochs["val_iou"].to_numpy().argmax())
@@ -497,6 +521,7 @@ def _result(
             for key in ("train_loss", "val_loss", "train_iou", "val_iou")
         },
         "temperature": temperature,
+        "certainty": certainty,
         "val_ece": round(logits.ece(temperature), 6),
         "val_ece_uncalibrated": round(logits.ece(1.0), 6),
         "n_train": len(run.sample_ids["train"]),
@@ -514,6 +539,7 @@ def _result(
         megapixels=index.megapixels,
         dtype=index.dtype,
         temperature=temperature,
+        certainty=certainty,
         instances=run.params.instances,
         # A sample is called CLASS/STEM.
         trained_on=dict(sorted(Counter(map(_class_of, run.sample_ids["train"])).items())),

@@ -80,7 +80,8 @@ def test_an_experiment_runs_what_its_parameter_touches(finished: Path) -> None:
 
 def test_a_queue_of_four_runs_two_at_a_time(finished: Path) -> None:
     rates = "0.0001,0.0003,0.003,0.01"
-    in_clone(finished, "dvc", "exp", "run", "--queue", "-S", f"train.learning_rate={rates}")
+    changed = ("-S", f"train.learning_rate={rates}")
+    in_clone(finished, "dvc", "exp", "run", "--queue", *changed, "evaluate")
     with queue_workers(finished, 2):
         for _ in range(900):
             status = in_clone(finished, "dvc", "queue", "status").stdout

@@ -50,14 +50,17 @@ def decoder_folder(
     return workspace / "decoder"
 
 
-@pytest.mark.parametrize("threshold", [0.5, 0.45])
+@pytest.mark.parametrize(("threshold", "certainty"), [(0.5, 0.0), (0.45, 0.0), (0.5, 0.7)])
 def test_a_file_and_its_cached_features_give_the_same_mask(
     threshold: float,
+    certainty: float,
     inventory: pd.DataFrame,
     cache: FeatureCache,
     decoder_folder: Path,
     tiny_backbone: Path,
 ) -> None:
+    card = json.loads((decoder_folder / CARD_NAME).read_text())
+    (decoder_folder / CARD_NAME).write_text(json.dumps({**card, "certainty": certainty}))
     segmenter = Segmenter.load(decoder_folder, tiny_backbone, CPU, threshold=threshold)
     cached = predicting.predict_cached(inventory, cache, segmenter.decoder, segmenter.card, CPU)
     for predicted, path in zip(cached, inventory["image_path"], strict=True):

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -18,10 +19,12 @@ from fishseg import __version__, splits, store
 from fishseg.audit.inventory import build_inventory
 from fishseg.backbones import load_backbone
 from fishseg.decoders.files import WEIGHTS_NAME, load_decoder, save_decoder
+from fishseg.decoders.inference import decode
 from fishseg.errors import CacheError, ParameterError, StorageError, TrainingError
 from fishseg.features.extraction import extract
 from fishseg.features.shards import FeatureCache
-from fishseg.metrics.masks import batch_counts
+from fishseg.metrics.hysteresis import CANDIDATES, keep_certain
+from fishseg.metrics.masks import batch_counts, iou, overlap_counts
 from fishseg.params import FeaturesParams, SplitParams, TrainParams
 from fishseg.training import loop, losses
 
@@ -248,6 +251,30 @@ def test_the_start_keeps_its_share_of_the_weights(
         logits = partly.decoder.eval()(batch.features.float(), batch.pixels)
     intersection, union = batch_counts(logits, batch.target())
     assert partly.epochs["val_iou"].iloc[-1] == pytest.approx(float((intersection / union).mean()))
+
+
+def test_what_val_asks_of_parts_does_not_lower_its_iou(
+    cache: FeatureCache, manifest: pd.DataFrame, train_params: TrainParams
+) -> None:
+    result = loop.train(cache, manifest, train_params, CPU)
+    assert result.summary["certainty"] == result.card.certainty
+    assert result.card.certainty in CANDIDATES
+    means = {}
+    for certainty in (0.0, result.card.certainty):
+        ious = []
+        for sample_id in manifest.loc[manifest["split"] == "val", "sample_id"]:
+            batch = cache.batch([sample_id])
+            maps = decode(
+                result.decoder,
+                batch.features,
+                batch.pixels,
+                CPU,
+                temperature=result.card.temperature,
+            )
+            mask = keep_certain(maps[0].numpy(), certainty)[0] >= 0.5
+            ious.append(iou(overlap_counts(mask, batch.target()[0, 0].numpy() > 0)))
+        means[certainty] = np.mean(ious)
+    assert means[result.card.certainty] >= means[0.0]
 
 
 def test_the_temperature_lowers_the_loss_on_val(
