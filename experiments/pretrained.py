@@ -127,7 +127,7 @@ def pretrain(recipe: Recipe, out: Path, *, trained: Path | None = None) -> None:
             decoder, card = result.decoder, result.card
         familiarity = fit_familiarity(decoder, card, cache, manifest, device)
         threshold = params.load(params.EvaluateParams, parameters).threshold
-        answers = predict_cached(val, cache, decoder.eval(), card, device)
+        answers = predict_cached(val, cache, decoder.eval(), card, device, threshold=threshold)
         predictions = list(answers)
     scores = score(predictions, len(val), threshold=threshold).table
     draw_examples(predictions, scores, threshold)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
@@ -26,7 +27,6 @@ from fishseg.prediction.loading import Loaded, load_model
 from fishseg.prediction.model import Answer, answer_of
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterable, Iterator, Sequence
 
     Photograph: TypeAlias = "str | os.PathLike[str] | Image.Image | NDArray[np.uint8]"
@@ -56,6 +56,7 @@ def load(
         fine: look a second time, closer, at each fish that was found: for small ones.
 
     Raises:
+        ValueError: ``threshold`` or ``tta`` is none that there is.
         FishsegError: the model is missing or damaged, cannot be fetched, or needs what is not
             installed; its text says what to do.
     """
@@ -95,7 +96,7 @@ class Model:
                 of them, of any sizes, for a list of results in the same order.
 
         Raises:
-            DataError: a picture cannot be read. `stream` tells which, and keeps what was before.
+            DataError: a picture cannot be read; the message names it.
         """
         if isinstance(images, (list, tuple)):
             return list(self.stream(images))
@@ -114,12 +115,14 @@ class Model:
         Raises:
             DataError: a picture cannot be read.
         """
+        if isinstance(images, (str, os.PathLike)):
+            images = [images]  # else each of its letters would be taken for a path
         for image in ordered_map(_pixels, images, ahead=_AHEAD):
             answer = answer_of(self._model, image)
             yield Result(image=image, answer=answer, threshold=self.threshold)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Result:
     """What a model finds in a picture.
 
@@ -181,7 +184,7 @@ class Result:
         return measured_overlay(self.image, self.mask, self.fish)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Fish(Measurement):
     """A fish, measured in pixels of its picture; see docs/measurements.md.
 
@@ -199,13 +202,20 @@ class Fish(Measurement):
 def _pixels(image: Any) -> NDArray[np.uint8]:
     if isinstance(image, Image.Image):
         return rgb_of(image)
-    if not isinstance(image, np.ndarray):
+    if isinstance(image, (str, os.PathLike)):
         return read_image(Path(image))
+    if not isinstance(image, np.ndarray):
+        raise DataError(
+            f"this is no picture but {type(image).__name__}",
+            expected="a path, a Pillow image or an array (H, W, 3) uint8; or a list of them",
+            remedy="of bytes or an open file PIL.Image.open(io.BytesIO(data)); of an iterator "
+            "model.stream(pictures)",
+        )
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise DataError(
             f"the array is {image.shape} {image.dtype}",
             expected="(H, W, 3) uint8, red, green and blue",
-            remedy="for OpenCV's order of colours image[..., ::-1]; for anything else "
-            "PIL.Image.fromarray(image)",
+            remedy="of one picture at a time: of grey or transparent uint8 "
+            "PIL.Image.fromarray(image); of 0 to 1 as floats np.uint8(np.rint(255 * image))",
         )
     return np.ascontiguousarray(image)

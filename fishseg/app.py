@@ -249,7 +249,7 @@ def serve(
     except ModuleNotFoundError as error:
         raise ModelError(
             f"the page needs {error.name}, which is not installed",
-            remedy="pip install '.[app]'",
+            remedy="pip install '.[app]' in a copy of the repository",
         ) from None
     try:
         page.launch(server_name=host, server_port=port, inbrowser=open_browser, **launch_options())

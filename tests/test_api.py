@@ -7,6 +7,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -189,6 +190,29 @@ def test_options_are_handed_on(photo: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_missing_model_is_said(workspace: Path) -> None:
     with pytest.raises(ModelError, match="no such file"):
         fishseg.load("model.onnx")
+
+
+@pytest.mark.parametrize("thing", [None, 3, b"bytes", iter([])])
+def test_what_is_no_picture_is_said(model: fishseg.Model, thing: Any) -> None:
+    with pytest.raises(fishseg.FishsegError, match=type(thing).__name__) as caught:
+        model(thing)
+    assert "model.stream" in str(caught.value)
+
+
+def test_one_path_is_not_taken_for_its_letters(model: fishseg.Model, photo: Path) -> None:
+    assert len(list(model.stream(str(photo)))) == len(list(model.stream([photo]))) == 1
+
+
+def test_results_are_told_apart_by_what_they_are(model: fishseg.Model, photo: Path) -> None:
+    one, other = model([photo, photo])
+    assert (one == other, one == one) == (False, True)
+    assert len({one, other, one.fish[0], other.fish[0]}) == 4
+    assert "axis" not in repr(one.fish[0])
+
+
+def test_a_folder_that_is_not_there_is_said(workspace: Path) -> None:
+    with pytest.raises(fishseg.FishsegError, match="no such file or folder"):
+        fishseg.load("data/decodre")
 
 
 def test_threads_may_share_a_model(model: fishseg.Model, photo: Path) -> None:

@@ -216,8 +216,16 @@ def read_lone_mask(path: Path, size: tuple[int, int]) -> NDArray[np.bool_]:
     Raises:
         DataError: it cannot be read, or can be in several ways.
     """
-    choice = "save it as 0 and 255, by the rule {}"
-    rule = resolve_rule([read_values(path)], [path.name], AUTO, choice=choice)
+    values = read_values(path)
+    try:
+        rule = resolve_rule([values], [path.name], AUTO, choice="{}")
+    except DataError as error:
+        raise DataError(
+            f"which of this mask's values are fish is not plain: {error.what}",
+            where=path,
+            expected="white (255) on fish and black (0) elsewhere, with next to no greys between",
+            remedy="make it black and white in the paint program, and save it as a PNG",
+        ) from None
     return read_mask(path, size, rule)
 
 

@@ -142,6 +142,8 @@ def _pip_download(wheel: OpenWheel, partial: Path, kept: Path) -> None:
     )
     options = ["--no-deps", "--require-hashes", "--only-binary=:all:", "--no-input"]
     options += ["--disable-pip-version-check", "--dest", str(partial)]
+    if not sys.stderr.isatty():
+        options += ["--quiet"]  # nobody watches the progress
     pip = [sys.executable, "-m", "pip", "download", *options, "--requirement", str(requirements)]
     # pip shows its progress on stdout, which belongs to results here: send it to stderr.
     done = subprocess.run(pip, stdout=2, stderr=subprocess.PIPE, text=True, check=False)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
+import threading
 import warnings
 from pathlib import Path
 from queue import SimpleQueue
@@ -24,9 +25,17 @@ REPORTER = "openvino_telemetry"
 BF16, F32 = "bf16", "f32"  # what OpenVINO calls the types that matrix products are computed in
 
 
+_importing = threading.Lock()
+
+
 @functools.cache
 def openvino() -> Any:
     """The library, or None where it is not installed."""
+    with _importing:
+        return _imported()
+
+
+def _imported() -> Any:
     # It imports this where it can, and has a stub of its own where it cannot.
     sys.modules[REPORTER] = None  # type: ignore[assignment]
     try:
@@ -35,6 +44,9 @@ def openvino() -> Any:
             import openvino as library  # noqa: PLC0415 (slow to import, and may be absent)
     except ImportError:
         return None
+    # The first call makes a table of types. Two threads that make it at once wait for each other
+    # for ever: one for the other's table, the other for Python's lock, which the first one holds.
+    library.Type.u8.to_dtype()
     return library
 
 

@@ -47,7 +47,7 @@ def wanted_of(options: argparse.Namespace) -> tuple[Wanted, Scales]:
         raise ParameterError(
             "a sheet needs openpyxl, which is not installed",
             where="--excel",
-            remedy="pip install '.[excel]'",
+            remedy="pip install '.[excel]' in a copy of the repository, or pip install openpyxl",
         )
     wanted = Wanted(
         model="",

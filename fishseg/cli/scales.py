@@ -181,7 +181,9 @@ def _text(path: Path) -> str:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise _bad_table(path, f"it cannot be read: {error.strerror}") from None
+        raise _bad_table(
+            path, f"it cannot be read: {error.strerror}", remedy="check the name of the file"
+        ) from None
     try:
         return content.decode("utf-8-sig")  # spreadsheets put a byte order mark in front
     except UnicodeDecodeError:

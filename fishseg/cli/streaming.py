@@ -245,7 +245,10 @@ def _remark(job: _Job, record: Record, wanted: Wanted) -> str:
     if not wanted.ruler or searched is None or job.picture.path in wanted.scales:
         return job.remark
     search = Search.of_record(searched)
-    said = [job.remark, f"no scale: {search.doubt}" if search.doubt else search.remark]
+    doubt = f"no scale: {search.doubt}"
+    if search.doubt and record.get("mm_per_px") is not None:
+        doubt = f"{search.doubt}; it keeps the scale of before, from {record['scale_from']}"
+    said = [job.remark, doubt if search.doubt else search.remark]
     return "; ".join(filter(None, said))
 
 

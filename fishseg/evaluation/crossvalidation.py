@@ -127,7 +127,9 @@ def train_and_score(
     val = manifest.loc[manifest["split"] == "val", ["sample_id"]]
     samples = val.merge(inventory, on="sample_id", validate="1:1")
     decoder = result.decoder.eval()
-    predictions = predict_cached(samples, cache, decoder, result.card, device, tta=tta)
+    predictions = predict_cached(
+        samples, cache, decoder, result.card, device, tta=tta, threshold=threshold
+    )
     return score(predictions, len(samples), threshold=threshold).table
 
 

@@ -65,7 +65,9 @@ def evaluate_cached(
     Returns:
         What ``metrics/evaluate.json`` says.
     """
-    said = predicting.predict_cached(samples, cache, decoder, card, device)
+    said = predicting.predict_cached(
+        samples, cache, decoder, card, device, threshold=params.threshold
+    )
     about = {**describe(card, params.threshold), "decoder_sha256": decoder_sha256}
     write_predictions(said, predictions, about)
     pool_features(Predictions(predictions), cache, params.threshold).write(pooled)

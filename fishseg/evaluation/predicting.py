@@ -12,7 +12,7 @@ import pandas as pd
 from fishseg.decoders.inference import decode
 from fishseg.images.decoding import read_image
 from fishseg.metrics.hysteresis import keep_certain
-from fishseg.prediction.model import to_levels
+from fishseg.prediction.model import THRESHOLD, to_levels
 from fishseg.prediction.stored import Predicted
 from fishseg.prediction.tta import average, view_id
 
@@ -67,6 +67,7 @@ def predict_cached(
     device: torch.device,
     *,
     tta: int = 1,
+    threshold: float = THRESHOLD,
 ) -> Iterator[Predicted]:
     """The decoder's answer to every sample, in the order given, from cached features.
 
@@ -78,6 +79,7 @@ def predict_cached(
         card: what it was trained with.
         device: where to compute.
         tta: 1, or 2, 4 or 8 flipped and turned views to average over.
+        threshold: the probability from which a pixel is fish.
 
     Raises:
         CacheError: a sample without features.
@@ -94,7 +96,7 @@ def predict_cached(
     sample: Any
     for sample in samples.itertuples(index=False):
         maps = average(functools.partial(one_view, sample.sample_id), tta)
-        yield Predicted.of(sample, to_levels(keep_certain(maps, card.certainty)))
+        yield Predicted.of(sample, to_levels(keep_certain(maps, card.certainty, threshold)))
 
 
 def predict_files(samples: pd.DataFrame, segmenter: Segmenter) -> Iterator[Predicted]:

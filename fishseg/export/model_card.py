@@ -197,8 +197,9 @@ def _use(exported: Exported) -> list[str]:
     )
     certainty = (
         [
-            f"Not inside: parts of the mask (connected, from 0.5 on) without one pixel of "
-            f"{facts.certainty:g} are no fish. `fishseg` leaves them out."
+            f"Not inside: connected parts (over corners, too) of what is {facts.threshold:g} or "
+            f"more, at the working size, are no fish unless one of their pixels reaches "
+            f"{facts.certainty:g}. `fishseg` multiplies their probability by {facts.threshold:g}."
         ]
         if facts.certainty
         else []
@@ -270,7 +271,7 @@ def _numbers(run: _Run) -> list[str]:
         "## Numbers",
         "",
         "At the images' own resolution; intervals: 95%, bootstrap over photographs. The epoch, "
-        "the temperature and what parts of a mask must reach were chosen on val, nothing on test.",
+        "the temperature and what is asked of parts of a mask were chosen on val, nothing on test.",
         "",
         f"| | {' | '.join(splits)} |",
         f"|---|{'---|' * len(splits)}",

@@ -291,7 +291,8 @@ def _require(*packages: str) -> None:
     missing = [name for name in packages if importlib.util.find_spec(name) is None]
     if missing:
         raise ModelError(
-            f"{' and '.join(missing)} is not installed", remedy="pip install '.[train]'"
+            f"{' and '.join(missing)} is not installed",
+            remedy="pip install '.[train]' in a copy of the repository",
         )
 
 
@@ -419,7 +420,8 @@ def _compare(
         for number, picture in enumerate(members):
             maps = np.stack([found[name][number] for name in MAPS if name in found])
             differences.append(float(np.abs(maps - segmenter.working_maps(picture)).max()))
-            kept = from_levels(to_levels(keep_certain(maps, facts.certainty)[0]))
+            certain = keep_certain(maps, facts.certainty, facts.threshold)
+            kept = from_levels(to_levels(certain[0]))
             mask = at_size(kept, picture.shape[:2]) >= facts.threshold
             said = segmenter.answer(picture)
             theirs = said.probability >= segmenter.threshold

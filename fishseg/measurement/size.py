@@ -73,7 +73,7 @@ _CHORDS = 17
 _TUKEY_SHARE = 0.5  # of the inscribed radius: a middle farther off than this is a fin's doing
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Measurement:
     """The size and place of one fish, in pixels of its image.
 
@@ -96,7 +96,7 @@ class Measurement:
     orientation_degrees: float
     box: tuple[int, int, int, int]
     centroid: tuple[float, float]
-    axis: Floats
+    axis: Floats = dataclasses.field(repr=False)
 
 
 def measure(mask: Mask, *, origin: tuple[int, int] = (0, 0)) -> Measurement:

@@ -44,7 +44,13 @@ def reasons_of(
     parts = n_parts(mask)
     size = (mask.shape[0], mask.shape[1])
     return [
-        reasons(its_size, size, parts, unlike_training=one.unlike_training)
+        reasons(
+            its_size,
+            size,
+            parts,
+            unlike_training=one.unlike_training,
+            confidence=one.confidence,
+        )
         for one, its_size in zip(fish, measured, strict=True)
     ]
 

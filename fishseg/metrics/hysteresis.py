@@ -16,30 +16,35 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Where parts begin: what is as likely fish as not.
-EVEN = 0.5
+# Where parts begin while val is asked: what is as likely fish as not.
+_EVEN = 0.5
 # What may be asked of a part's surest pixel; 0 is to ask nothing.
 CANDIDATES = (0.0, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95)
 
 
-def keep_certain(maps: NDArray[np.float32], certainty: float) -> NDArray[np.float32]:
+def keep_certain(
+    maps: NDArray[np.float32], certainty: float, threshold: float
+) -> NDArray[np.float32]:
     """Maps in which parts that are nowhere certain are no fish any more.
 
-    Their probability is halved, which brings it below one half and keeps what was surer than what.
+    Their probability is multiplied by the threshold, which brings it below that, and keeps what was
+    surer than what.
 
     Args:
         maps: ``(n_maps, H, W)``, the first of them probabilities of fish; others stay as they are.
         certainty: what the surest pixel of a part must reach; 0 keeps all.
+        threshold: the probability from which a pixel is fish, above 0 and below 1. Parts are what
+            is connected from there on, over corners, too.
     """
     if not certainty:
         return maps
-    labels, peaks = _parts(maps[0])
+    labels, peaks = _parts(maps[0], threshold)
     unsure = peaks < certainty
     unsure[0] = False  # what lies outside of all parts
     if not unsure.any():
         return maps
     kept = maps.copy()
-    kept[0][unsure[labels]] /= 2
+    kept[0][unsure[labels]] *= np.float32(threshold)
     return kept
 
 
@@ -62,7 +67,7 @@ class CertaintySearch:
             truth: which pixels are fish, ``(H, W)``.
             valid: those that count, ``(H, W)``; all if not given.
         """
-        labels, peaks = _parts(probability)
+        labels, peaks = _parts(probability, _EVEN)
         counts = np.ones(labels.shape, np.float64) if valid is None else valid.astype(np.float64)
         areas, hits = (
             np.bincount(labels.ravel(), weights=weights.ravel(), minlength=len(peaks))
@@ -89,13 +94,13 @@ class CertaintySearch:
 
 
 def _parts(
-    probability: NDArray[np.float32],
+    probability: NDArray[np.float32], threshold: float
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """The part each pixel belongs to, from 1, ``(H, W)``, and each part's highest probability.
 
     Part 0 is what lies outside of all.
     """
-    n_parts, labels = cv2.connectedComponents((probability >= EVEN).astype(np.uint8))
+    n_parts, labels = cv2.connectedComponents((probability >= threshold).astype(np.uint8))
     peaks = np.zeros(n_parts, np.float32)
     np.maximum.at(peaks, labels.ravel(), probability.ravel())
     return np.asarray(labels, np.int32), peaks

@@ -60,9 +60,12 @@ class BaseSegmenter(abc.ABC):
         first: NDArray[np.float32] = self.working_maps(image)[0]
         return first
 
+    def _certain(self, maps: NDArray[np.float32]) -> NDArray[np.float32]:
+        return keep_certain(maps, self.certainty, self.threshold)
+
     def working_levels(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """What is certain of `working_maps`, as stored: ``(n_maps, H, W)`` uint8, 0 to 255."""
-        return to_levels(keep_certain(self.working_maps(image), self.certainty))
+        return to_levels(self._certain(self.working_maps(image)))
 
     def probability(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """How probably each pixel ``(H0, W0)`` of an RGB image ``(H0, W0, 3)`` is fish, 0 to 1."""
@@ -80,7 +83,7 @@ class BaseSegmenter(abc.ABC):
             own.append(features)
             return maps
 
-        levels = to_levels(keep_certain(average(one_view, self.tta), self.certainty))
+        levels = to_levels(self._certain(average(one_view, self.tta)))
         features = own[0]  # of view 0, which comes first
         return Answer.of_levels(
             levels,

@@ -9,7 +9,7 @@ import logging
 import os
 from typing import TYPE_CHECKING, Any
 
-from fishseg.errors import ModelError
+from fishseg.errors import CacheError, ModelError
 from fishseg.prediction.fine import FineModel
 from fishseg.prediction.light import DECODER_FILE, PRETRAINED, load_light
 from fishseg.prediction.model import THRESHOLD
@@ -106,13 +106,22 @@ def _without_torch(model: OnnxSegmenter, file: Path) -> Loaded:
 
 
 def _with_torch(decoder: Path, backbone: Path | None, tta: int, threshold: float | None) -> Loaded:
+    if not decoder.exists():
+        raise CacheError(
+            "there is no such file or folder",
+            where=decoder,
+            expected="a model.onnx that fishseg export wrote, or a folder with a decoder",
+            remedy="check the name; in a project, dvc repro train trains a decoder",
+        )
     try:
         from fishseg import devices  # noqa: PLC0415 - may be absent, and is slow to import
         from fishseg.prediction.segmenter import Segmenter  # noqa: PLC0415
         from fishseg.prediction.shipped import locate  # noqa: PLC0415
     except ModuleNotFoundError as error:
+        # Whatever is missed first: who lacks torch lacks all that training needs.
+        missing = "torch" if importlib.util.find_spec("torch") is None else error.name
         raise ModelError(
-            f"a decoder that was trained here needs {error.name}, which is not installed",
+            f"a decoder that was trained here needs {missing}, which is not installed",
             where=decoder,
             remedy="pip install '.[train]' in a copy of the repository; or export it where it was "
             "trained, and name the file: --model model.onnx",

@@ -198,3 +198,30 @@ def test_nothing_is_reported_even_where_the_package_that_reports_is_installed(
     assert done.stdout.splitlines() == ["OpenVinoBackbone"], done.stderr
     # Without the precaution it would have been.
     assert "the package that reports is imported" in control.stdout
+
+
+@pytest.mark.parametrize("first", ["main", "threads"])
+def test_threads_that_compute_at_once_do_not_wait_for_each_other_for_ever(first: str) -> None:
+    """Python's lock was held by a thread that waited for one that waited for Python's lock."""
+    program = f"""
+import sys, threading
+from fishseg.backbones import runtime
+
+if {first!r} == "main":
+    runtime.openvino()
+sys.setswitchinterval(1e-6)
+ready = False
+
+def use():
+    while not ready:
+        pass
+    runtime.openvino().Type.u8.to_dtype()
+
+threads = [threading.Thread(target=use) for _ in range(8)]
+for thread in threads:
+    thread.start()
+ready = True
+for thread in threads:
+    thread.join()
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

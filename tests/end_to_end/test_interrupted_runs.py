@@ -42,9 +42,10 @@ def test_a_killed_run_finishes_with_the_bits_of_an_undisturbed_one(
         time.sleep(0.001)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    in_clone(clone, "dvc", "repro")
+    in_clone(clone, "dvc", "repro", "evaluate")
     # The lock lists stages in the order of their first run, which is another one here.
     killed, undisturbed = (
-        yaml.safe_load((run / "dvc.lock").read_text()) for run in (clone, finished)
+        yaml.safe_load((run / "dvc.lock").read_text())["stages"] for run in (clone, finished)
     )
-    assert killed == undisturbed
+    ran = {"download", "backbone", "audit", "split", "features", "train", "evaluate"}
+    assert killed == {name: undisturbed[name] for name in ran}

@@ -72,3 +72,11 @@ def test_a_fish_unlike_the_training_pictures_says_so_first() -> None:
     mask = drawn((400, 300, 150, 145))
     found = reasons(measure(mask), SIZE, n_parts(mask), unlike_training=True)
     assert found == ["unlike the training pictures", "too deep for a fish"]
+
+
+@pytest.mark.parametrize(
+    ("confidence", "expected"), [(0.69, ["unsure outline"]), (0.7, []), (None, [])]
+)
+def test_an_unsure_outline_is_said(confidence: float | None, expected: list[str]) -> None:
+    mask = drawn((400, 300, 200, 60))
+    assert reasons(measure(mask), SIZE, n_parts(mask), confidence=confidence) == expected

@@ -24,7 +24,7 @@ def picture(*parts: tuple[slice, float]) -> np.ndarray:
 def test_a_part_without_a_certain_pixel_is_taken_back_and_another_stays() -> None:
     fish, glare = slice(2, 12), slice(16, 26)
     maps = picture((fish, 0.99), (glare, 0.7))[None]
-    kept = keep_certain(maps, 0.9)
+    kept = keep_certain(maps, 0.9, 0.5)
     assert np.array_equal(kept[0, :, fish], maps[0, :, fish])
     assert (kept[0, :, glare] < 0.5).all()
     assert kept[0, 4, 21] == np.float32(0.35), "what was surer stays surer"
@@ -34,17 +34,17 @@ def test_a_part_without_a_certain_pixel_is_taken_back_and_another_stays() -> Non
 def test_parts_that_touch_at_a_corner_are_one() -> None:
     maps = np.zeros((1, 4, 4), np.float32)
     maps[0, :2, :2], maps[0, 2:, 2:] = 0.95, 0.6
-    assert np.array_equal(keep_certain(maps, 0.9), maps)
+    assert np.array_equal(keep_certain(maps, 0.9, 0.5), maps)
 
 
 def test_nothing_is_asked_of_a_certainty_of_0() -> None:
     maps = picture((slice(2, 12), 0.6))[None]
-    assert keep_certain(maps, 0.0) is maps
+    assert keep_certain(maps, 0.0, 0.5) is maps
 
 
 def test_a_second_map_stays_as_it_is() -> None:
     maps = np.stack([picture((slice(2, 12), 0.6)), picture((slice(2, 12), 0.7))])
-    kept = keep_certain(maps, 0.9)
+    kept = keep_certain(maps, 0.9, 0.5)
     assert not (kept[0] >= 0.5).any()
     assert np.array_equal(kept[1], maps[1])
 
@@ -52,14 +52,18 @@ def test_a_second_map_stays_as_it_is() -> None:
 @given(
     arrays(np.float32, (6, 7), elements=st.floats(0, 1, width=16)),
     st.sampled_from(CANDIDATES),
+    st.sampled_from([0.125, 0.3, 0.5, 0.75]),
 )
-def test_what_is_left_is_what_scipy_says(probability: np.ndarray, certainty: float) -> None:
-    labels, n_parts = ndimage.label(probability >= 0.5, structure=np.ones((3, 3)))
+def test_a_part_is_kept_whole_or_left_out_whole_at_any_threshold(
+    probability: np.ndarray, certainty: float, threshold: float
+) -> None:
+    labels, n_parts = ndimage.label(probability >= np.float32(threshold), structure=np.ones((3, 3)))
     expected = np.zeros(probability.shape, bool)
     for part in range(1, n_parts + 1):
         inside = labels == part
         expected |= inside & (probability[inside].max() >= certainty)
-    assert np.array_equal(keep_certain(probability[None], certainty)[0] >= 0.5, expected)
+    kept = keep_certain(probability[None], certainty, threshold)[0]
+    assert np.array_equal(kept >= np.float32(threshold), expected)
 
 
 def test_val_asks_for_what_tells_fish_from_glare() -> None:
@@ -110,7 +114,7 @@ def test_the_best_is_the_best_of_masks_cut_one_by_one(
     for certainty in CANDIDATES:
         ious = []
         for probability, truth in pictures:
-            mask = keep_certain(probability[None], certainty)[0] >= 0.5
+            mask = keep_certain(probability[None], certainty, 0.5)[0] >= 0.5
             union = (mask | truth).sum()
             ious.append((mask & truth).sum() / union if union else 1.0)
         means.append(np.mean(ious))

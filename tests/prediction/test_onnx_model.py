@@ -41,12 +41,12 @@ def test_the_file_alone_says_how_it_is_used(model_file: Path) -> None:
 def test_a_part_that_is_nowhere_certain_is_no_fish(tmp_path: Path) -> None:
     card = {**FACTS.card, "certainty": 0.9}
     metadata = dataclasses.replace(FACTS, card=card).to_metadata()
-    strict = OnnxSegmenter.load(red_model(tmp_path / "strict.onnx", metadata))
+    strict = OnnxSegmenter.load(red_model(tmp_path / "strict.onnx", metadata), threshold=0.3)
     image = np.zeros((56, 70, 3), np.uint8)  # of working size: nothing is resampled
     image[10:40, 5:25, 0], image[10:40, 40:60, 0] = 255, 204
     expected = np.zeros((56, 70), bool)
     expected[10:40, 5:25] = True
-    assert np.array_equal(strict.probability(image) >= 0.5, expected)
+    assert np.array_equal(strict.probability(image) >= strict.threshold, expected)
     assert np.array_equal(strict.answer(image).probability, strict.probability(image))
     assert strict.working_probability(image)[20, 50] == pytest.approx(0.8)
 

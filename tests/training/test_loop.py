@@ -271,7 +271,7 @@ def test_what_val_asks_of_parts_does_not_lower_its_iou(
                 CPU,
                 temperature=result.card.temperature,
             )
-            mask = keep_certain(maps[0].numpy(), certainty)[0] >= 0.5
+            mask = keep_certain(maps[0].numpy(), certainty, 0.5)[0] >= 0.5
             ious.append(iou(overlap_counts(mask, batch.target()[0, 0].numpy() > 0)))
         means[certainty] = np.mean(ious)
     assert means[result.card.certainty] >= means[0.0]
