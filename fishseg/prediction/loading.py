@@ -118,10 +118,9 @@ def _with_torch(decoder: Path, backbone: Path | None, tta: int, threshold: float
         from fishseg.prediction.segmenter import Segmenter  # noqa: PLC0415
         from fishseg.prediction.shipped import locate  # noqa: PLC0415
     except ModuleNotFoundError as error:
-        # Whatever is missed first: who lacks torch lacks all that training needs.
-        missing = "torch" if importlib.util.find_spec("torch") is None else error.name
         raise ModelError(
-            f"a decoder that was trained here needs {missing}, which is not installed",
+            "a decoder that was trained here needs torch and what belongs to it, of which "
+            f"{error.name} is not installed",
             where=decoder,
             remedy="pip install '.[train]' in a copy of the repository; or export it where it was "
             "trained, and name the file: --model model.onnx",

@@ -1,4 +1,7 @@
-"""The pipeline as a newcomer runs it: real `dvc` commands in a fresh clone."""
+"""The pipeline as a newcomer runs it: real `dvc` commands in a fresh clone.
+
+All in one file, so that one clone in which the pipeline has run does for all of them.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,9 @@ import contextlib
 import json
 import re
 import shutil
+import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +20,7 @@ import pandas as pd
 import psutil
 import pytest
 import torch
+import yaml
 from clones import BEHIND_TRAIN, commit, environment, in_clone, stages_run
 from transformers import DINOv3ConvNextConfig, DINOv3ConvNextModel
 
@@ -198,3 +204,38 @@ def test_a_saved_run_comes_back_whatever_the_committed_lock_names(
     assert "up to date" in in_clone(clone, "dvc", "status").stdout
     again = in_clone(clone, "dvc", "exp", "save", "-n", "mine", check=False)
     assert again.returncode != 0, "a name that is taken replaces nothing"
+
+
+@pytest.mark.parametrize("stage", ["features", "train"])
+def test_a_killed_run_finishes_with_the_bits_of_an_undisturbed_one(
+    finished: Path, tmp_path: Path, stage: str
+) -> None:
+    clone = tmp_path / "killed"
+    in_clone(finished, "git", "clone", "--quiet", str(finished), str(clone))
+    (clone / "dvc.lock").unlink()
+    in_clone(clone, "dvc", "repro", {"features": "split", "train": "features"}[stage])
+    if stage == "features":
+        in_clone(clone, "dvc", "repro", "backbone")
+    process = subprocess.Popen(
+        [sys.executable, "-m", f"stages.{stage}"],
+        cwd=clone,
+        env=environment(clone),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    store = clone.parent / "killed-store"
+    finished_files = {"features": "shards/*.safetensors", "train": "training/*/state.pt"}[stage]
+    # All shards of masks and two of features; or one checkpoint.
+    n_shards = len(json.loads((finished / "data/features/index.json").read_text())["shards"])
+    wanted = {"features": n_shards + 2, "train": 1}[stage]
+    while process.poll() is None and len(list(store.glob(finished_files))) < wanted:
+        time.sleep(0.001)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    in_clone(clone, "dvc", "repro", "evaluate")
+    # The lock lists stages in the order of their first run, which is another one here.
+    killed, undisturbed = (
+        yaml.safe_load((run / "dvc.lock").read_text())["stages"] for run in (clone, finished)
+    )
+    ran = {"download", "backbone", "audit", "split", "features", "train", "evaluate"}
+    assert killed == {name: undisturbed[name] for name in ran}

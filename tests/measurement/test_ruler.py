@@ -10,7 +10,8 @@ import pytest
 
 from benchmarks.drawn_rulers import DECOYS, Drawing, Ruler, any_decoy, draw_ruler
 from fishseg.measurement.ruler import CONFIDENT, Search, find_ruler
-from fishseg.measurement.ruler.ticks import Projective
+from fishseg.measurement.ruler.joins import join
+from fishseg.measurement.ruler.ticks import Projective, Ticks
 from fishseg.measurement.ruler.units import PATTERNS, tell_unit
 
 
@@ -77,8 +78,13 @@ def test_what_is_ticked_and_no_ruler_has_no_scale(kind: str) -> None:
     assert search.doubt
 
 
-def test_a_tape_that_curves_is_named() -> None:
-    assert "not straight" in find_ruler(any_decoy("curved tape", np.random.default_rng(1))).doubt
+@pytest.mark.parametrize("seed", [1, [3158, 11, 7]], ids=["all of it", "a piece is about straight"])
+def test_a_tape_that_curves_is_named(seed: Any) -> None:
+    assert "not straight" in find_ruler(any_decoy("curved tape", np.random.default_rng(seed))).doubt
+
+
+def test_marks_half_of_which_are_as_long_as_on_a_scale_are_none() -> None:
+    assert find_ruler(any_decoy("net", np.random.default_rng([3122, 3, 7]))).mm_per_px is None
 
 
 def test_an_empty_picture_has_no_ruler() -> None:
@@ -145,6 +151,88 @@ def test_each_pattern_is_told_from_the_others(pattern: object) -> None:
     assert unit.whole
     assert unit.margin > 8
     assert unit.explained > 0.8
+
+
+def inches(parts: int, n: int, first: int) -> tuple[Any, Any]:
+    """Numbers and lengths of ticks of an inch that is halved down to so many parts."""
+    pattern = next(one for one in PATTERNS if one.name == f"1/{parts} inch")
+    index = np.arange(first, first + n)
+    return index, 20 * 1.3 ** -np.array([float(pattern.rank(k)) for k in index.tolist()])
+
+
+def test_a_tick_without_a_length_at_the_end_changes_no_unit() -> None:
+    index, lengths = inches(16, 42, 5)
+    lengths[[0, -1]] = 0
+    unit = tell_unit(index, lengths)
+    assert unit is not None
+    assert unit.pattern.name == "1/16 inch"
+    assert unit.whole
+    assert unit.margin > 8
+    assert unit.fitting == pytest.approx(40 / 42)
+    assert tell_unit(index, np.zeros(len(index))) is None
+
+
+@pytest.mark.parametrize("n", [41, 60])
+def test_one_inch_of_a_finer_scale_is_not_taken_for_a_coarser_one(n: int) -> None:
+    index, lengths = inches(32, n, 1)
+    unit = tell_unit(index, lengths)
+    assert unit is not None
+    assert not unit.whole or unit.margin < 8
+
+
+def row(index: Any, slant: float = 0.0, *, up: float = 0.0, shift: float = 0.0) -> Ticks:
+    """Ticks by their true numbers on a line that leans, seen aslant; they are numbered from 0."""
+    number = index + shift
+    scale = Projective(a=9.0, b=0.0, c=slant, middle=0, half=1)
+    direction, inwards = np.array([0.8, 0.6]), np.array([-0.6, 0.8])
+    places = 400 + scale.at(number)[:, None] * direction + up * inwards
+    return Ticks(
+        index=index - index[0],
+        places=places,
+        lengths_px=np.full(len(index), 20.0),
+        tips=places + 20 * inwards,
+        steps_px=scale.step(number),
+        misfit=0.01,
+        seen=1.0,
+        bend=0.02,
+        parts=1,
+    )
+
+
+@pytest.mark.parametrize("slant", [0.0, 0.001, -0.0008])
+def test_rows_on_both_sides_of_what_is_hidden_are_one(slant: float) -> None:
+    left, right = np.arange(3, 30), np.arange(64, 90)
+    for one, other in ((left, right), (right, left)):
+        joined = join(row(one, slant), row(other, slant))
+        assert joined is not None
+        assert joined.index.tolist() == [*range(27), *range(61, 87)]
+        assert joined.steps_px[0] == pytest.approx(row(left, slant).steps_px[0], rel=2e-3)
+        assert joined.steps_px[-1] == pytest.approx(row(right, slant).steps_px[-1], rel=2e-3)
+        assert joined.seen == pytest.approx(53 / 87)
+
+
+def test_rows_that_are_not_of_one_scale_are_not_joined() -> None:
+    left, right = np.arange(27), np.arange(60, 90)
+    assert join(row(left), row(right, up=30)) is None
+    assert join(row(left), row(right, shift=0.5)) is None
+    assert join(row(left), row(np.arange(20, 60))) is None
+
+
+def test_a_unit_that_neither_side_of_what_is_hidden_tells_is_told_by_both() -> None:
+    ruler = Ruler(edges=("inch/16", None))
+    drawing = drawn(ruler, px_per_mm=6, hidden=0.45, slant_degrees=10.0)
+    search = find_ruler(drawing.picture)
+    assert search.doubt == ""
+    assert abs(error(drawing, search)) < 0.01
+
+
+def test_every_third_tick_is_no_second_ruler() -> None:
+    # Every third tick of a scale by tens is long where every tick of one would be.
+    ruler = Ruler(edges=("half mm", None), tick_mm=2.8, growth=1.3)
+    drawing = drawn(ruler, px_per_mm=8.3, size=(1000, 1000), degrees=3.7)
+    search = find_ruler(drawing.picture)
+    assert search.doubt == ""
+    assert abs(error(drawing, search)) < 0.01
 
 
 def test_lengths_at_random_have_no_unit() -> None:

@@ -6,7 +6,8 @@ neither has a ruler that leaves doubt: a wrong scale is worse than none.
 
 1. `combs`: rows of parallel strokes at equal distances, at several sizes of the picture.
 2. `ticks`: where each of a row's ticks is, to a fraction of a pixel, and how long it is.
-3. `units`: millimetres or inches, from the pattern of the lengths.
+3. `joins`: rows that are one ruler, with something lying on it.
+4. `units`: millimetres or inches, from the pattern of the lengths.
 
 Coordinates are ``(x, y)`` in pixels from the image's top left corner; a pixel is an area.
 """
@@ -14,6 +15,7 @@ Coordinates are ``(x, y)`` in pixels from the image's top left corner; a pixel i
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +25,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from fishseg.measurement.ruler.combs import Floats, find_combs
+from fishseg.measurement.ruler.joins import join
 from fishseg.measurement.ruler.ticks import Ticks, measure_ticks
 from fishseg.measurement.ruler.units import Unit, tell_unit
 
@@ -39,10 +42,14 @@ _SIDES_PX = (1600, 3200)  # the picture is searched small first: most ticks are 
 _DISAGREE = 0.02
 _ACROSS = 0.15  # by which a slant may make the edges of one ruler differ
 _CLEAR_DEPTH = 4
+_BENT = "what is ticked is not straight, a tape perhaps: it gives no scale"
+_ANY_UNIT = "the ruler's ticks do not tell millimetres from inches"
 _HALVES = "the ruler's longest ticks may be inches or halves of one"
 _MOST_BENT = 0.6  # steps that a row of ticks may leave a straight line
+_BENT_SEEN = 0.8  # share of a bent row's ticks without which it is no row
 _MARGIN = 8.0  # nats between two units
 _EXPLAINED = 0.4  # of the variance of the ticks' lengths
+_FITTING = 0.7  # of the ticks; half of those whose lengths are ragged fit some pattern
 _SLANT = 0.05  # a scale that changes by more is worth a remark
 _SPREAD = 0.5  # a scale that changes by more along the ruler says little of the fish
 
@@ -138,7 +145,7 @@ def find_ruler(image: NDArray[np.uint8]) -> Search:
     tried: list[_Reading] = []
     search: Search | None = None
     for factor in factors:
-        tried += _read_all(grey, factor)
+        tried = _without_parts(tried + _read_all(grey, factor))
         before, search = search, _agreed([one for one in tried if not one.doubt])
         # Once more, closer: a second ruler may be finer than the first.
         if before is not None and search is not None:
@@ -157,6 +164,8 @@ class _Reading:
     ruler: Ruler | None
     doubt: str
     stage: int  # how far it came
+    explained: float = 0.0  # share of the variance of the ticks' lengths
+    joined: bool = False  # of two rows with a gap between them
     depth: int = 0  # how often the ticks halve the longest distance; 0 where they count by tens
 
 
@@ -170,8 +179,15 @@ def _read_all(grey: NDArray[np.uint8], factor: float) -> list[_Reading]:
     for comb in find_combs(sized.astype(np.uint8), factor):
         of_inks = [_read(ticks) for ticks in measure_ticks(grey, comb)]
         if of_inks:
-            readings.append(max(of_inks, key=_merit))
-    return readings
+            # Between ticks of one ink there are ticks of the other, whose lengths say less.
+            readings.append(max(of_inks, key=lambda one: (one.ruler is not None, one.explained)))
+    joined = [
+        dataclasses.replace(_read(ticks), joined=True)
+        for one, other in itertools.combinations(readings, 2)
+        if (ticks := join(one.ticks, other.ticks)) is not None
+    ]
+    # Where the whole leaves doubt, so much as each part says is left.
+    return [one for one in joined if not one.doubt] + readings
 
 
 def _merit(one: _Reading) -> tuple[int, float, int]:
@@ -183,10 +199,10 @@ def _merit(one: _Reading) -> tuple[int, float, int]:
 
 def _read(ticks: Ticks) -> _Reading:
     if ticks.bend > _MOST_BENT:
-        return _Reading(ticks=ticks, ruler=None, stage=2, doubt=(
-            "what is ticked is not straight, a tape perhaps: it gives no scale"
-        ))  # fmt: skip
-    unit = tell_unit(ticks.index, ticks.lengths_px)
+        return _Reading(ticks=ticks, ruler=None, stage=2, doubt=_BENT)
+    # What is farther away is smaller: across the slant by the root of what the steps are.
+    far = np.sqrt(ticks.steps_px / np.median(ticks.steps_px))
+    unit = tell_unit(ticks.index, ticks.lengths_px / far)
     if unit is None or ticks.parts > 1:
         return _Reading(ticks=ticks, ruler=None, stage=0, doubt=(
             "no ruler was found: what is evenly ticked has no long and short ticks as of a scale"
@@ -194,8 +210,8 @@ def _read(ticks: Ticks) -> _Reading:
     ruler = _ruler(ticks, unit)
     if not unit.whole:
         doubt = "too little of the ruler can be seen to tell its unit"
-    elif unit.margin < _MARGIN or unit.explained < _EXPLAINED:
-        doubt = "the ruler's ticks do not tell millimetres from inches"
+    elif unit.margin < _MARGIN or unit.explained < _EXPLAINED or unit.fitting < _FITTING:
+        doubt = _ANY_UNIT
     elif ruler.spread > _SPREAD:
         doubt = (
             f"the ruler's scale changes by {ruler.spread:.0%} along it: the camera is too aslant"
@@ -205,7 +221,14 @@ def _read(ticks: Ticks) -> _Reading:
     else:
         doubt = ""
     depth = int(math.log2(unit.pattern.period)) if unit.pattern.name.endswith("inch") else 0
-    return _Reading(ticks=ticks, ruler=ruler, stage=2 + (not doubt), doubt=doubt, depth=depth)
+    return _Reading(
+        ticks=ticks,
+        ruler=ruler,
+        stage=2 + (not doubt),
+        doubt=doubt,
+        explained=unit.explained,
+        depth=depth,
+    )
 
 
 def _ruler(ticks: Ticks, unit: Unit) -> Ruler:
@@ -240,28 +263,82 @@ def _share_ticks(best: Ruler, other: Ruler) -> bool:
     return bool(np.mean(gap < step_px) > 0.5)
 
 
+def _without_parts(readings: list[_Reading]) -> list[_Reading]:
+    """The same, with doubt of each row that is a part of another one.
+
+    Every third tick of a scale by tens is as long as the pattern says of the next one, and a short
+    piece of a tape that curves is about straight.
+    """
+    checked = []
+    for one in readings:
+        doubt = one.doubt
+        if not doubt and any(_is_part(one, other) for other in readings):
+            doubt = _ANY_UNIT
+        if not doubt and any(_is_bent_further_on(one, other) for other in readings):
+            doubt = _BENT
+        checked.append(
+            dataclasses.replace(one, stage=2, doubt=doubt) if doubt != one.doubt else one
+        )
+    return checked
+
+
+def _is_bent_further_on(one: _Reading, other: _Reading) -> bool:
+    """Whether most ticks are those of a row that is bent."""
+    of_all, of_part = other.ticks, one.ticks
+    if of_all.bend <= _MOST_BENT or of_all.seen < _BENT_SEEN:
+        return False
+    step_px = float(np.median(of_all.steps_px))
+    if abs(float(np.median(of_part.steps_px)) / step_px - 1) > 0.1:
+        return False
+    gap, _ = cKDTree(of_all.tips).query(of_part.tips)
+    return bool(np.mean(gap < step_px) > 0.5)
+
+
+def _is_part(one: _Reading, other: _Reading) -> bool:
+    if one.ruler is None or other.ruler is None or other.ruler.confidence < CONFIDENT:
+        return False
+    ratio = float(np.median(one.ticks.steps_px) / np.median(other.ticks.steps_px))
+    times = round(ratio)
+    if times < 2 or abs(ratio / times - 1) > 0.1:
+        return False
+    return _on_one_line(one.ticks, other.ticks)
+
+
+def _on_one_line(one: Ticks, other: Ticks) -> bool:
+    """Whether most of a row's ticks stand where another row's do."""
+    way = other.places[-1] - other.places[0]
+    length = max(float(np.hypot(*way)), 1e-9)
+    offset = one.places - other.places[0]
+    along = offset @ way / length
+    across = offset @ np.array([-way[1], way[0]]) / length
+    reach = max(float(np.percentile(ticks.lengths_px, 90)) for ticks in (one, other))
+    return bool(np.mean((along > 0) & (along < length) & (np.abs(across) < reach)) > 0.5)
+
+
 def _agreed(good: list[_Reading]) -> Search | None:
     """The scale that all readings agree on; None where they leave it open.
 
     On many rulers the half of an inch is marked as long as the whole. Ticks that halve three times
     may thus be eighths or sixteenths: only a metric scale beside them tells.
     """
-    readings = sorted(good, key=lambda one: (one.depth > 0, -_merit(one)[1]))
+    readings = sorted(good, key=lambda one: (one.depth > 0, not one.joined, -_merit(one)[1]))
     if not readings or 0 < readings[0].depth < _CLEAR_DEPTH:
         return None
     best = readings[0].ruler
     assert best is not None  # noqa: S101 - without doubt there is one
     for one in readings[1:]:
         other = one.ruler
-        if other is None or _share_ticks(best, other):  # the same ruler, less well read
-            continue
+        assert other is not None  # noqa: S101
         most = _DISAGREE + 0.5 * (best.spread + other.spread)
-        across = _are_edges(best, other)
+        same = _share_ticks(best, other)
+        across = not same and _are_edges(best, other)
         if across:
             most = max(most, _ACROSS)
         factors = (1.0, 0.5) if one.depth else (1.0,)
         off = min(abs(math.log(factor * other.mm_per_px / best.mm_per_px)) for factor in factors)
         if off > most:
+            if same:
+                return Search(ruler=best, doubt=_ANY_UNIT)
             two = f"{best.mm_per_px:.4g} and {other.mm_per_px:.4g}"
             return Search(ruler=best, doubt=f"two rulers disagree: {two} mm in a pixel")
         if across:

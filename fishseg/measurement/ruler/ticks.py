@@ -391,7 +391,7 @@ class _Strip:
         folded = np.roll(folded, -round(self.phase * s) - s // 2)
         fine = np.interp(np.arange(0, s, s / 120), np.arange(s + 1), np.append(folded, folded[0]))
         best = 1
-        for parts in (2, 4, 5, 8, 10):
+        for parts in (2, 3, 4, 5, 6, 7, 8, 10):
             places = np.arange(parts) * 120 // parts
             ticks = fine[places[1:]]
             gaps = fine[(places + 60 // parts) % 120]

@@ -20,8 +20,12 @@ INCH_MM = 25.4
 _EVEN = 0.06  # lengths of equal ticks differ by so much, as a logarithm
 _DISTINCT = 0.08  # and those of unequal ones by more
 _NESTED = 5.0  # nats
+_NESTED_LONE = 7.0  # nats: a number that touches its tick may lengthen one
 _LONE = 10.0  # nats
 _FITS = 0.15
+_LOW = 0.7  # below the median, as a logarithm, is what is hidden
+_PHASES = 4  # that are tried of each pattern
+_FEW = 4  # ticks, whose median one that is hidden may spoil
 _CAP = 0.3  # what hides or lengthens a tick counts for no more
 
 
@@ -95,7 +99,7 @@ class _Fit:
     cost: float
     residual: float
     fitting: float
-    counts: tuple[int, ...]  # of ticks by their rank
+    counts: tuple[int, ...]  # of ticks by their rank, without those of another length
 
     @property
     def whole(self) -> bool:
@@ -105,7 +109,11 @@ class _Fit:
 
 def tell_unit(index: NDArray[np.int_], lengths: Floats) -> Unit | None:
     """The unit of ticks by their numbers and lengths; None where no pattern fits at all."""
-    logs = np.log(np.maximum(lengths, 1e-3))
+    # A tick at the border, or half hidden, may have no length that could be told.
+    told = lengths > 0
+    if not told.any():
+        return None
+    index, logs = index[told], np.log(lengths[told])
     fits = [fit for pattern in PATTERNS if (fit := _fit(pattern, index, logs)) is not None]
     if not fits:
         return None
@@ -113,16 +121,17 @@ def tell_unit(index: NDArray[np.int_], lengths: Floats) -> Unit | None:
     best = min(fits, key=lambda fit: fit.cost + (0 if fit.whole else _LONE))
     total = _spread(logs, float(np.median(logs)))
     alone = _cost(total, len(logs), 1)
-    # A coarser inch is a part of a finer one, which only a few long ticks tell apart.
-    others = [
-        fit.cost + (_NESTED if _are_inches(fit.pattern, best.pattern) else 0)
-        for fit in fits
-        if fit.whole and fit.pattern.tick_mm != best.pattern.tick_mm
-    ]
+    # A coarser inch is a part of a finer one, which only a few long ticks tell apart: be it one.
+    others = []
+    for fit in fits:
+        nested = _are_inches(fit.pattern, best.pattern)
+        finer = nested and fit.pattern.period > best.pattern.period
+        if (fit.whole or finer) and fit.pattern.tick_mm != best.pattern.tick_mm:
+            others.append(fit.cost + ((_NESTED if fit.whole else _NESTED_LONE) if nested else 0))
     return Unit(
         pattern=best.pattern,
         explained=1 - best.residual / max(total, 1e-9),
-        fitting=best.fitting,
+        fitting=best.fitting * float(np.mean(told)),
         margin=min([alone, *others]) - best.cost,
         whole=best.whole,
     )
@@ -138,8 +147,9 @@ def _fit(pattern: Pattern, index: NDArray[np.int_], logs: Floats) -> _Fit | None
     n_ranks = int(table.max()) + 1
     phases = np.arange(pattern.period)[:, None]
     ranks = table[(index[None, :] - phases) % pattern.period]
-    # One tick that is hidden must not decide.
-    tame = np.clip(logs, *np.percentile(logs, [2, 98]))
+    # One tick that is hidden must not decide: the shortest are at least half as long as most.
+    low, high = np.percentile(logs, [2, 98])
+    tame = np.clip(logs, max(low, float(np.median(logs)) - _LOW), high)
     cells = (ranks + n_ranks * phases).ravel()
     counts = np.bincount(cells, minlength=n_ranks * pattern.period).reshape(-1, n_ranks)
     sums = np.bincount(
@@ -149,21 +159,31 @@ def _fit(pattern: Pattern, index: NDArray[np.int_], logs: Floats) -> _Fit | None
     gain = (counts * means**2).sum(axis=1)
     gain[(counts == 0).any(axis=1)] = -math.inf
     best: _Fit | None = None
-    for phase in np.argsort(-gain)[:3]:
+    for phase in np.argsort(-gain)[:_PHASES]:
         if not math.isfinite(gain[phase]):
             break
         groups = [logs[ranks[phase] == n] for n in range(n_ranks)]
-        levels = [float(np.median(group)) for group in groups]
+        levels = [_level(group) for group in groups]
         if min(np.subtract(levels[:-1], levels[1:])) < _DISTINCT:
             continue
         residual = sum(_spread(g, level) for g, level in zip(groups, levels, strict=True))
         cost = _cost(residual, len(logs), n_ranks)
         if best is None or cost < best.cost:
             off = [np.abs(g - level) for g, level in zip(groups, levels, strict=True)]
-            fitting = float(np.mean(np.concatenate(off) < _FITS))
-            seen = tuple(int(n) for n in counts[phase])
-            best = _Fit(pattern=pattern, cost=cost, residual=residual, fitting=fitting, counts=seen)
+            best = _Fit(
+                pattern=pattern,
+                cost=cost,
+                residual=residual,
+                fitting=float(np.mean(np.concatenate(off) < _FITS)),
+                counts=tuple(int(np.sum(of_rank < _DISTINCT)) for of_rank in off),
+            )
     return best
+
+
+def _level(logs: Floats) -> float:
+    """The length of ticks of one rank; where few differ, that of the longest: others are hidden."""
+    tried = np.append(np.median(logs), np.sort(logs)[::-1] if len(logs) <= _FEW else [])
+    return float(tried[int(np.argmin([_spread(logs, float(level)) for level in tried]))])
 
 
 def _spread(logs: Floats, level: float) -> float:
