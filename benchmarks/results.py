@@ -28,6 +28,7 @@ HEAD = [
     "| the same, raw masks | IoU in batches of 8 | boundary IoU | Command |",
     "|---|---|---|---|---|---|---|---|",
 ]
+RESULTS = "results: python -m benchmarks.results"
 RUNS = (
     ("Defaults", "grouped", None, "`make repro`"),
     ("`cnn3` instead of `detail`", "grouped", "cnn3", "`make cnn3`"),
@@ -62,10 +63,10 @@ def main() -> None:
                 scored = score(options.real, revision, tta)
                 rows.append(row(name, pictures, scored, f"`{scorer}`"))
     if options.defaults:
-        text = NUMBERS.read_text(encoding="utf-8")
-        old = text.split("<!-- results")[1].split("<!-- /results")[0].splitlines()[1:]
-        rows += [line for line in old if line not in HEAD and not line.startswith("| Defaults |")]
-    write_between_marks("results: python -m benchmarks.results", [*HEAD, *rows], NUMBERS)
+        _, before, _ = _parted(RESULTS, NUMBERS)
+        others = tuple(f"| {name} |" for name, *_ in RUNS[1:])
+        rows += [line for line in before.splitlines() if line.startswith(others)]
+    write_between_marks(RESULTS, [*HEAD, *rows], NUMBERS)
     if options.defaults:
         return
     write_between_marks("folds: python -m experiments decoders", folds(), NUMBERS)
@@ -132,11 +133,16 @@ def row(name: str, split: str, metrics: dict[str, Any], command: str) -> str:
 
 def write_between_marks(name: str, lines: list[str], page: Path = README) -> None:
     """Replace what stands in a page between the marks ``name`` and its first word."""
+    before, _, after = _parted(name, page)
+    page.write_text(before + "\n".join(["", *lines, ""]) + after, encoding="utf-8")
+
+
+def _parted(name: str, page: Path) -> tuple[str, str, str]:
+    """A page: up to the mark ``name`` and with it, what stands between, and the rest."""
     begin, end = f"<!-- {name} -->", f"<!-- /{name.partition(':')[0]} -->"
-    text = page.read_text(encoding="utf-8")
-    before, rest = text.split(begin)
-    after = rest.split(end)[1]
-    page.write_text(before + "\n".join([begin, *lines, end]) + after, encoding="utf-8")
+    before, rest = page.read_text(encoding="utf-8").split(begin)
+    between, after = rest.split(end)
+    return before + begin, between, end + after
 
 
 if __name__ == "__main__":

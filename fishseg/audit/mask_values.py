@@ -221,7 +221,7 @@ def read_lone_mask(path: Path, size: tuple[int, int]) -> NDArray[np.bool_]:
         rule = resolve_rule([values], [path.name], AUTO, choice="{}")
     except DataError as error:
         raise DataError(
-            f"which of this mask's values are fish is not plain: {error.what}",
+            error.what,
             where=path,
             expected="white (255) on fish and black (0) elsewhere, with next to no greys between",
             remedy="make it black and white in the paint program, and save it as a PNG",

@@ -245,11 +245,12 @@ def _remark(job: _Job, record: Record, wanted: Wanted) -> str:
     if not wanted.ruler or searched is None or job.picture.path in wanted.scales:
         return job.remark
     search = Search.of_record(searched)
-    doubt = f"no scale: {search.doubt}"
+    said = search.remark
     if search.doubt and record.get("mm_per_px") is not None:
-        doubt = f"{search.doubt}; it keeps the scale of before, from {record['scale_from']}"
-    said = [job.remark, doubt if search.doubt else search.remark]
-    return "; ".join(filter(None, said))
+        said = f"{search.doubt}; it keeps the scale of before, from {record['scale_from']}"
+    elif search.doubt:
+        said = f"no scale: {search.doubt}"
+    return "; ".join(filter(None, [job.remark, said]))
 
 
 def _strokes(searched: Record | None) -> tuple[NDArray[np.float64], bool] | None:

@@ -25,17 +25,19 @@ class BaseSegmenter(abc.ABC):
     Attributes:
         tta: over how many flipped and turned views it averages: 1, 2, 4 or 8.
         threshold: the probability from which a pixel is fish.
-        certainty: what the surest pixel of a part of the mask must reach, see
-            `fishseg.metrics.hysteresis`.
         familiarity: what it remembers of its training pictures; None where it does not.
         classifier: what names species; None where there is nothing.
     """
 
     tta: int = 1
     threshold: float = THRESHOLD
-    certainty: float = 0.0
     familiarity: Familiarity | None = None
     classifier: SpeciesClassifier | None = None
+
+    @property
+    @abc.abstractmethod
+    def certainty(self) -> float:
+        """What the surest pixel of a part must reach, see `fishseg.metrics.hysteresis`."""
 
     @abc.abstractmethod
     def _one_view(

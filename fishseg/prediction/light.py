@@ -91,7 +91,6 @@ def load_light(
         facts=facts,
         tta=tta,
         threshold=facts.threshold if threshold is None else threshold,
-        certainty=facts.certainty,
         familiarity=Familiarity.load(folder),
     )
 

@@ -133,9 +133,13 @@ class OnnxSegmenter(BaseSegmenter):
             facts=facts,
             tta=tta,
             threshold=facts.threshold if threshold is None else threshold,
-            certainty=facts.certainty,
             classifier=_classifier_of(model, path),
         )
+
+    @property
+    def certainty(self) -> float:
+        """What the surest pixel of a part must reach, as the file says."""
+        return self.facts.certainty
 
     def _one_view(
         self, image: NDArray[np.uint8], *, with_features: bool

@@ -77,9 +77,13 @@ class Segmenter(BaseSegmenter):
             device=device,
             tta=tta,
             threshold=threshold,
-            certainty=card.certainty,
             familiarity=Familiarity.load(decoder_folder),
         )
+
+    @property
+    def certainty(self) -> float:
+        """What the surest pixel of a part must reach, as the card says."""
+        return self.card.certainty
 
     def _one_view(
         self, image: NDArray[np.uint8], *, with_features: bool

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from fishseg import decoders, devices, store
 from fishseg.decoders.files import WEIGHTS_NAME, DecoderCard, load_decoder, origin
-from fishseg.decoders.inference import calibrated
+from fishseg.decoders.inference import decode
 from fishseg.errors import ParameterError, TrainingError
 from fishseg.features.loading import Loader
 from fishseg.features.shards import Batch, FeatureCache
@@ -427,14 +427,12 @@ def _count_logits(run: Run, decoder: nn.Module) -> LogitHistogram:
 def _find_certainty(run: Run, decoder: nn.Module, temperature: float) -> float:
     """What val asks of a part's surest pixel."""
     search = CertaintySearch()
-    with torch.inference_mode():
-        for batch in run.loaders["val"].batches():
-            logits = decoder(batch.features.float(), batch.pixels)[:, :1]
-            probabilities = calibrated(logits.float(), temperature).sigmoid().cpu().numpy()
-            truths, counted = batch.target().cpu().numpy() > 0, batch.counted()
-            for number, (probability,) in enumerate(probabilities):
-                valid = None if counted is None else counted[number, 0].cpu().numpy()
-                search.add(probability, truths[number, 0], valid)
+    for batch in run.loaders["val"].batches():
+        maps = decode(decoder, batch.features, batch.pixels, run.device, temperature=temperature)
+        truths, counted = batch.target().cpu().numpy() > 0, batch.counted()
+        for number, (probability, *_) in enumerate(maps.numpy()):
+            valid = None if counted is None else counted[number, 0].cpu().numpy()
+            search.add(probability, truths[number, 0], valid)
     return search.best()
 
 

@@ -8,7 +8,6 @@ import pytest
 import torch
 from PIL import Image
 
-from fishseg.audit.inventory import build_inventory
 from fishseg.backbones import load_backbone
 from fishseg.errors import DataError
 from fishseg.evaluation import crossvalidation
@@ -20,19 +19,6 @@ from fishseg.splits import leaking_groups
 from fishseg.training import loop
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture
-def inventory(fish_folder: Path) -> pd.DataFrame:
-    return build_inventory(Path("data/raw"), max_broken_share=0).table
-
-
-@pytest.fixture
-def cache(
-    inventory: pd.DataFrame, tiny_backbone: Path, features_params: FeaturesParams
-) -> FeatureCache:
-    extract(inventory, load_backbone(tiny_backbone, (-1,)), features_params, Path("features"), CPU)
-    return FeatureCache(Path("features"))
 
 
 @pytest.fixture

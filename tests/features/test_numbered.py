@@ -44,15 +44,6 @@ def inventory(fish_folder: Path) -> pd.DataFrame:
 
 
 @pytest.fixture
-def cache(
-    inventory: pd.DataFrame, tiny_backbone: Path, features_params: FeaturesParams
-) -> FeatureCache:
-    backbone = load_backbone(tiny_backbone, (-1,))
-    extract(inventory, backbone, features_params, Path("features"), CPU)
-    return FeatureCache(Path("features"))
-
-
-@pytest.fixture
 def manifest(inventory: pd.DataFrame) -> pd.DataFrame:
     columns = inventory[["sample_id", "class_name", "group_id"]]
     return columns.assign(split=["train", "train", "train", "val"] * 2)

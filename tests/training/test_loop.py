@@ -16,30 +16,16 @@ import pytest
 import torch
 
 from fishseg import __version__, splits, store
-from fishseg.audit.inventory import build_inventory
-from fishseg.backbones import load_backbone
 from fishseg.decoders.files import WEIGHTS_NAME, load_decoder, save_decoder
 from fishseg.decoders.inference import decode
 from fishseg.errors import CacheError, ParameterError, StorageError, TrainingError
-from fishseg.features.extraction import extract
 from fishseg.features.shards import FeatureCache
 from fishseg.metrics.hysteresis import CANDIDATES, keep_certain
 from fishseg.metrics.masks import batch_counts, iou, overlap_counts
-from fishseg.params import FeaturesParams, SplitParams, TrainParams
+from fishseg.params import SplitParams, TrainParams
 from fishseg.training import loop, losses
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture
-def cache(
-    fish_folder: Path,
-    tiny_backbone: Path,
-    features_params: FeaturesParams,
-) -> FeatureCache:
-    inventory = build_inventory(Path("data/raw"), max_broken_share=0).table
-    extract(inventory, load_backbone(tiny_backbone, (-1,)), features_params, Path("features"), CPU)
-    return FeatureCache(Path("features"))
 
 
 @pytest.fixture
