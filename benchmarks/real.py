@@ -116,7 +116,9 @@ def _parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--tta", type=int, choices=(1, 2, 4, 8), default=1)
     parser.add_argument(
-        "--fine", action="store_true", help="also with a second look, as predict --fine"
+        "--fine",
+        action="store_true",
+        help="those of --decoder also with a second look, which the one that ships has anyway",
     )
     parser.add_argument("--peer", type=Path, metavar="FILE", help="another model, as ONNX")
     parser.add_argument("--peer-size", type=int, default=1024, help="side of its input")
@@ -151,7 +153,10 @@ def _models(options: argparse.Namespace) -> dict[str, ProbabilityModel]:
         name: Segmenter.load(*locate(folder, options.backbone), device, tta=options.tta)
         for name, folder in decoders.items()
     }
-    if options.fine:
+    if not options.decoder and PRETRAINED in decoders.values():
+        name = "decoder that ships"  # as it is used
+        models[name] = FineModel(model=models[name])
+    elif options.fine:
         models |= {f"{name}, fine": FineModel(model=model) for name, model in models.items()}
     if options.peer:
         models[options.peer.stem] = Peer.load(

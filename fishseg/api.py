@@ -24,10 +24,13 @@ from fishseg.parallel import ordered_map
 from fishseg.plots.measured import measured_overlay
 from fishseg.prediction.instances import fish_in
 from fishseg.prediction.loading import Loaded, load_model
-from fishseg.prediction.model import Answer, answer_of
+from fishseg.prediction.model import Answer, answer_of, classifier_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+
+    from fishseg.prediction.instances import Instance
+    from fishseg.prediction.species import Species, SpeciesClassifier
 
     Photograph: TypeAlias = "str | os.PathLike[str] | Image.Image | NDArray[np.uint8]"
 
@@ -41,7 +44,7 @@ def load(
     backbone: str | os.PathLike[str] | None = None,
     threshold: float | None = None,
     tta: int = 1,
-    fine: bool = False,
+    fine: bool | None = None,
 ) -> Model:
     """A model that finds fish.
 
@@ -53,7 +56,8 @@ def load(
         threshold: the probability from which a pixel is fish, above 0 and below 1; unless given,
             the model's own.
         tta: test-time augmentation: average over 1, 2, 4 or 8 flipped and turned views.
-        fine: look a second time, closer, at each fish that was found: for small ones.
+        fine: look a second time, closer, at each fish that was found, which takes twice as long;
+            unless given, only the decoder that ships does.
 
     Raises:
         ValueError: ``threshold`` or ``tta`` is none that there is.
@@ -119,7 +123,12 @@ class Model:
             images = [images]  # else each of its letters would be taken for a path
         for image in ordered_map(_pixels, images, ahead=_AHEAD):
             answer = answer_of(self._model, image)
-            yield Result(image=image, answer=answer, threshold=self.threshold)
+            yield Result(
+                image=image,
+                answer=answer,
+                threshold=self.threshold,
+                classifier=classifier_of(self._model),
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -130,11 +139,13 @@ class Result:
         image: the picture, ``(H, W, 3)`` uint8 RGB, upright.
         answer: all that the model says of it.
         threshold: the probability from which a pixel is fish.
+        classifier: what names the species; None where the model does not.
     """
 
     image: NDArray[np.uint8] = dataclasses.field(repr=False)
     answer: Answer = dataclasses.field(repr=False)
     threshold: float
+    classifier: SpeciesClassifier | None = dataclasses.field(default=None, repr=False)
 
     @property
     def probability(self) -> NDArray[np.float32]:
@@ -163,17 +174,25 @@ class Result:
         """
         found = fish_in(self.answer, self.threshold)
         measured = [measure(one.mask, origin=one.origin) for one in found]
+        species = [self._species(one) or (None, None) for one in found]
         return tuple(
             Fish(
                 **{field.name: getattr(its, field.name) for field in dataclasses.fields(its)},
                 confidence=float(one.confidence or 0),
                 cut_off=one.cut_off,
                 check=tuple(check),
+                species=name,
+                species_probability=probability,
             )
-            for one, its, check in zip(
-                found, measured, reasons_of(found, measured, self.mask), strict=True
+            for one, its, check, (name, probability) in zip(
+                found, measured, reasons_of(found, measured, self.mask), species, strict=True
             )
         )
+
+    def _species(self, one: Instance) -> Species | None:
+        if self.classifier is None or self.answer.features is None:
+            return None
+        return self.classifier.name_fish(self.answer.features, one, self.mask.shape)
 
     def overlay(self) -> NDArray[np.uint8]:
         """The picture with its fish outlined and the line each was measured along.
@@ -192,11 +211,15 @@ class Fish(Measurement):
         confidence: how sure its outline is, 0 to 1.
         cut_off: it touches the picture's border, so that some of it may lie beyond.
         check: reasons to look at it before its numbers are believed; empty where nothing is odd.
+        species: one that the model was trained on, or ``unknown``; None where it names none.
+        species_probability: of that species among those; None where there is none, or unknown.
     """
 
     confidence: float
     cut_off: bool
     check: tuple[str, ...]
+    species: str | None = None
+    species_probability: float | None = None
 
 
 def _pixels(image: Any) -> NDArray[np.uint8]:

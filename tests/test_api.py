@@ -179,7 +179,7 @@ def test_options_are_handed_on(photo: Path, monkeypatch: pytest.MonkeyPatch) -> 
     fishseg.load(Path("decoder"), backbone="backbone")
     assert asked == [
         ((Path("a.onnx"), None), {"tta": 2, "fine": True, "threshold": 0.25}),
-        ((Path("decoder"), Path("backbone")), {"tta": 1, "fine": False, "threshold": None}),
+        ((Path("decoder"), Path("backbone")), {"tta": 1, "fine": None, "threshold": None}),
     ]
     with pytest.raises(ValueError, match="threshold"):
         fishseg.load(threshold=1)

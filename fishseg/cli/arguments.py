@@ -64,6 +64,16 @@ def add_tta(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_fine(command: argparse.ArgumentParser) -> None:
+    """``--fine`` and ``--no-fine``: whether to look twice, see `fishseg.prediction.fine`."""
+    command.add_argument(
+        "--fine",
+        action=argparse.BooleanOptionalAction,
+        help="look a second time, closer, at each fish that was found: better for small ones; a "
+        "picture takes twice as long or longer (default: only the decoder that ships does)",
+    )
+
+
 def add_mask_values(command: argparse.ArgumentParser) -> None:
     """``--mask-values``: which values of the masks are fish."""
     command.add_argument(
@@ -127,9 +137,9 @@ def add_results(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--scale",
-        choices=("ruler",),
-        help="the scale of each picture that has no other: from the ruler in it, where there is "
-        "one that leaves no doubt",
+        choices=("ruler", "none"),
+        help="ruler: the scale of each picture that has no other, from the ruler in it where there "
+        "is one that leaves no doubt; none: forget the scales that earlier runs gave",
     )
     command.add_argument(
         "--excel", action="store_true", help="also write measurements.xlsx, a sheet for Excel"

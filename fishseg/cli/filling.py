@@ -57,7 +57,8 @@ def wanted_of(options: argparse.Namespace) -> tuple[Wanted, Scales]:
         excel=options.excel,
         min_confidence=0,
         scales={},
-        ruler=options.scale is not None,
+        ruler=options.scale == "ruler",
+        forget_scales=options.scale == "none",
     )
     return wanted, scales_of(options)
 

@@ -19,24 +19,22 @@ CARD_NAME = "decoder.json"  # what makes a folder that of a decoder
 __all__ = ["Loaded", "about", "load_model"]
 
 
-def load_model(options: argparse.Namespace, *, tta: int = 1, fine: bool = False) -> Loaded:
+def load_model(options: argparse.Namespace, *, tta: int = 1, fine: bool | None = None) -> Loaded:
     """The model of ``--model``, or else of ``--decoder`` and ``--backbone``.
 
     Args:
         options: of the command line, with ``threshold``.
         tta: how many views of a picture to average over.
-        fine: whether to look a second time at each fish that was found.
+        fine: whether to look a second time at each fish that was found; unless given, only the
+            model that ships does.
 
     Raises:
         FishsegError: as `fishseg.prediction.loading.load_model`.
     """
-    loaded = _load(options, tta)
-    return loading.looking_twice(loaded) if fine else loaded
-
-
-def _load(options: argparse.Namespace, tta: int) -> Loaded:
     source = options.model or options.decoder
     if source is None:
         source = DECODER if (DECODER / CARD_NAME).is_file() else None
         log.info("decoder: %s", source or "the one that ships")
-    return loading.load_model(source, options.backbone, tta=tta, threshold=options.threshold)
+    return loading.load_model(
+        source, options.backbone, tta=tta, threshold=options.threshold, fine=fine
+    )

@@ -11,6 +11,7 @@ from pathlib import Path
 from fishseg.cli.arguments import (
     Commands,
     add_command,
+    add_fine,
     add_model,
     add_results,
     add_threshold,
@@ -42,7 +43,7 @@ EXAMPLES = """\
   fishseg predict 'trip/**/*.jpg' --out fish --reference-px 812 --reference-mm 300
   fishseg predict photos --out fish --coco --probabilities 16
   fishseg predict photos --out fish --tta 8
-  fishseg predict photos --out fish --fine
+  fishseg predict photos --out fish --no-fine            in half the time
   fishseg predict photos --out fish --model model.onnx
 """
 
@@ -77,12 +78,7 @@ def add_parser(commands: Commands) -> None:
         metavar="C",
         help="leave fish of less confidence, 0 to 1, out of the table (default: %(default)s)",
     )
-    predict.add_argument(
-        "--fine",
-        action="store_true",
-        help="look a second time, closer, at each fish that was found: for small ones; a picture "
-        "takes twice as long or longer",
-    )
+    add_fine(predict)
     add_tta(predict)
     add_threshold(predict, of_model=True)
     add_model(predict)

@@ -70,6 +70,7 @@ class Wanted:
         min_confidence: fish of less are left out of the table.
         scales: of the pictures that have one; the others keep what an earlier run gave them.
         ruler: whether those that have none get that of the ruler in them.
+        forget_scales: whether what an earlier run gave is forgotten.
         mask_rule: which values of masks that are given are fish (`fishseg.images.mask_rule`).
     """
 
@@ -81,6 +82,7 @@ class Wanted:
     min_confidence: float
     scales: Mapping[Path, Scale]
     ruler: bool = False
+    forget_scales: bool = False
     mask_rule: str = ""
 
     def made_with(self, mask_from: str, given: str = "") -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from fishseg.cli.arguments import (
     Commands,
     add_command,
+    add_fine,
     add_mask_values,
     add_model,
     add_threshold,
@@ -59,6 +60,7 @@ def add_parser(commands: Commands) -> None:
         help="also draw the best, random and worst pictures",
     )
     add_mask_values(score)
+    add_fine(score)
     add_tta(score)
     add_threshold(score)
     add_model(score)
@@ -76,8 +78,9 @@ def run(options: argparse.Namespace) -> int:
     from fishseg.evaluation.scoring import score
     from fishseg.images.folders import mark_results
     from fishseg.metrics.masks import summarise
+    from fishseg.prediction.fine import FineModel
     from fishseg.prediction.segmenter import Segmenter
-    from fishseg.prediction.shipped import locate
+    from fishseg.prediction.shipped import PRETRAINED, locate
     from fishseg.prediction.stored import Predictions, write_predictions
     from fishseg.report.figures import draw_galleries
 
@@ -85,13 +88,14 @@ def run(options: argparse.Namespace) -> int:
     if options.galleries:
         # Better now than after all the work.
         options.galleries.mkdir(parents=True, exist_ok=True)
+    folders = locate(options.decoder, options.backbone)
     segmenter = Segmenter.load(
-        *locate(options.decoder, options.backbone),
-        devices.select(),
-        tta=options.tta,
-        threshold=options.threshold,
+        *folders, devices.select(), tta=options.tta, threshold=options.threshold
     )
     threshold = segmenter.threshold
+    # As the one that ships is used.
+    fine = folders[0] == PRETRAINED if options.fine is None else options.fine
+    model = FineModel(model=segmenter) if fine else segmenter
     with opened(options.folder) as folder, tempfile.TemporaryDirectory() as kept:
         told = Path(kept) / "predictions"
         # Whatever is broken is left out and listed, but never ends the run.
@@ -99,9 +103,7 @@ def run(options: argparse.Namespace) -> int:
         samples = group_copies(
             inventory.table, folder, min_likeness=MIN_LIKENESS, kept_in=Path(kept)
         )
-        write_predictions(
-            predict_files(samples, segmenter), told, describe(segmenter.card, threshold)
-        )
+        write_predictions(predict_files(samples, model), told, describe(segmenter.card, threshold))
         predictions = Predictions(told)
         scores = score(predictions, len(samples), threshold=threshold).table
         summary = summarise(scores, bootstrap_samples=BOOTSTRAP_SAMPLES, seed=SEED)

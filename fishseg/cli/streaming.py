@@ -270,6 +270,8 @@ def _circumstances(job: _Job, results: Results, wanted: Wanted, searched: Record
     known = [job.before.get(name) for name in names]
     if job.before.get("scale_from") == RULER and searched is not job.before.get("ruler"):
         known = [None] * len(names)  # another picture lies there now
+    if wanted.forget_scales:
+        known = [None] * len(names)
     values = known if scale is None else (scale.mm_per_px, scale.source, scale.confidence)
     return {
         "source": job.picture.source,
@@ -358,10 +360,7 @@ def _with_species(
         return rows
     named = []
     for row, one in zip(rows, fish, strict=True):
-        whole = np.zeros(size, np.bool_)
-        whole[one.box] = one.mask
-        species = job.classifier.name(features, whole)
-        name, probability = (None, None) if species is None else species
+        name, probability = job.classifier.name_fish(features, one, size) or (None, None)
         named.append({**row, "species": name, "species_probability": probability})
     return named
 

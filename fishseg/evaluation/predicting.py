@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from fishseg.decoders.files import DecoderCard
     from fishseg.features.shards import FeatureCache
+    from fishseg.prediction.fine import FineModel
     from fishseg.prediction.segmenter import Segmenter
 
 # What predicting and scoring take of the inventory, and what tells the files apart; the rest is not
@@ -99,8 +100,8 @@ def predict_cached(
         yield Predicted.of(sample, to_levels(keep_certain(maps, card.certainty, threshold)))
 
 
-def predict_files(samples: pd.DataFrame, segmenter: Segmenter) -> Iterator[Predicted]:
-    """The segmenter's answer to every sample, in the order given, from the image files.
+def predict_files(samples: pd.DataFrame, model: Segmenter | FineModel) -> Iterator[Predicted]:
+    """A model's answer to every sample, in the order given, from the image files.
 
     Raises:
         DataError: a file that can no longer be read.
@@ -108,4 +109,4 @@ def predict_files(samples: pd.DataFrame, segmenter: Segmenter) -> Iterator[Predi
     sample: Any
     for sample in samples.itertuples(index=False):
         image = read_image(Path(sample.image_path))
-        yield Predicted.of(sample, segmenter.working_levels(image))
+        yield Predicted.of(sample, model.working_levels(image))

@@ -46,7 +46,7 @@ def load_model(
     *,
     tta: int = 1,
     threshold: float | None = None,
-    fine: bool = False,
+    fine: bool | None = None,
 ) -> Loaded:
     """The model that lies somewhere.
 
@@ -56,7 +56,8 @@ def load_model(
         backbone: the folder of a decoder's backbone, where it is not the usual one.
         tta: how many views of a picture to average over: 1, 2, 4 or 8.
         threshold: the probability from which a pixel is fish; unless given, the model's own.
-        fine: whether to look a second time at each fish that was found.
+        fine: whether to look a second time at each fish that was found; unless given, only the one
+            that ships does, whose numbers are of both looks (docs/real-pictures.md).
 
     Raises:
         ModelError: the exported model cannot be used, or torch is missing.
@@ -72,6 +73,8 @@ def load_model(
         loaded = _without_torch(exported, source)
     else:
         loaded = _with_torch(source or PRETRAINED, backbone, tta, threshold)
+    if fine is None:
+        fine = source is None
     return looking_twice(loaded) if fine else loaded
 
 

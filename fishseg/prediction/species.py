@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from fishseg.prediction.instances import Instance
+
 log = logging.getLogger(__name__)
 
 WEIGHTS_NAME = "classifier.safetensors"
@@ -137,6 +139,14 @@ class SpeciesClassifier:
         probabilities = self.regression.probabilities(pooled)[0]
         best = int(probabilities.argmax())
         return Species(self.classes[best], round(float(probabilities[best]), 4))
+
+    def name_fish(
+        self, features: NDArray[np.floating], one: Instance, size: tuple[int, ...]
+    ) -> Species | None:
+        """The same of one of the fish of a picture of ``size``, (height, width)."""
+        whole = np.zeros(size, np.bool_)
+        whole[one.box] = one.mask
+        return self.name(features, whole)
 
     def is_unknown(self, pooled: NDArray[np.floating]) -> NDArray[np.bool_]:
         """Which of ``(N, C)`` are farther from all species than the threshold, ``(N,)``."""

@@ -16,10 +16,12 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from PIL import Image
 
+import fishseg
 from fishseg import cli
 from fishseg.cli import models
 from fishseg.cli.models import Loaded
 from fishseg.cli.results import DiskFullError, Results
+from fishseg.prediction import loading
 from fishseg.prediction.model import Answer
 from fishseg.prediction.species import Distance, Regression, SpeciesClassifier
 
@@ -39,7 +41,10 @@ class BrightModel:
 
 def use(monkeypatch: pytest.MonkeyPatch, model: BrightModel, identity: str) -> None:
     loaded = Loaded(model=model, identity=identity, about="trained on what is bright")
-    monkeypatch.setattr(models, "_load", lambda options, tta: loaded)
+    twice = loading.looking_twice(loaded)
+    monkeypatch.setattr(
+        loading, "load_model", lambda *_, fine=None, **__: twice if fine else loaded
+    )
 
 
 @pytest.fixture
@@ -146,6 +151,10 @@ def test_each_fish_is_named_by_what_lies_under_it(naming: NamingModel) -> None:
     assert run("a.png", "--out", "out") == 0
     rows = sorted(table(), key=lambda row: int(row["area_px"]))
     assert [row["species"] for row in rows] == ["bass", "bream", "unknown"]
+    found = fishseg.Model(Loaded(model=naming, identity="", about=""))("a.png").fish
+    assert [(fish.species, str(fish.species_probability or "")) for fish in found][::-1] == [
+        (row["species"], row["species_probability"]) for row in rows
+    ]
     assert [float(row["species_probability"]) > 0.7 for row in rows[:2]] == [True, True]
     assert rows[2]["species_probability"] == ""
 

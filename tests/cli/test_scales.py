@@ -65,6 +65,17 @@ def test_the_others_have_the_scale_of_all() -> None:
     assert scales()["day1/IMG_1.jpg"] == ("0.5", "--mm-per-px")
 
 
+def test_a_mistyped_scale_is_taken_back() -> None:
+    assert measured("image,mm_per_px\nIMG_2.jpg,0.21\n", "--mm-per-px", "50") == 0
+    assert run("in", "drawn", "--out", "out") == 0
+    assert scales()["day1/IMG_1.jpg"] == ("50.0", "--mm-per-px")
+    assert run("in", "drawn", "--out", "out", "--scale", "none") == 0
+    assert set(table()[0]) & {"mm_per_px", "length_mm"} == set()
+    assert measured("image,mm_per_px\nIMG_2.jpg,0.21\n", "--scale", "none") == 0
+    assert scales()["day2/IMG_2.jpg"] == ("0.21", "scales.csv")
+    assert scales()["day1/IMG_1.jpg"] == ("", "")
+
+
 def test_lines_of_no_use_are_named(caplog: pytest.LogCaptureFixture) -> None:
     assert measured("image,mm_per_px\nIMG_1.jpg,0.21\nnone.jpg,1\nIMG_2.jpg,3\n") == 1
     last = caplog.records[-1].getMessage()

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fishseg import cli
-from fishseg.cli import models
 from fishseg.cli.models import Loaded
 from fishseg.metrics.familiarity import Familiarity, Seen
+from fishseg.prediction import loading
 from fishseg.prediction.model import Answer
 
 pycocotools = pytest.importorskip("pycocotools.coco", reason="pip install 'fishseg[dev]'")
@@ -86,7 +86,7 @@ def photos(
 
 def use(monkeypatch: pytest.MonkeyPatch, model: BlindModel) -> None:
     loaded = Loaded(model=model, identity="bright", about="trained on what is bright")
-    monkeypatch.setattr(models, "_load", lambda options, tta: loaded)
+    monkeypatch.setattr(loading, "load_model", lambda *_, **__: loaded)
 
 
 def run(*arguments: object) -> int | str | None:

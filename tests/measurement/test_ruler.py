@@ -87,6 +87,15 @@ def test_marks_half_of_which_are_as_long_as_on_a_scale_are_none() -> None:
     assert find_ruler(any_decoy("net", np.random.default_rng([3122, 3, 7]))).mm_per_px is None
 
 
+def test_rows_of_ticks_side_by_side_are_a_net() -> None:
+    strip = drawn(MM, size=(260, 900)).picture
+    four, nine = (find_ruler(np.concatenate(n * [strip])) for n in (4, 9))
+    assert four.doubt == ""
+    assert "more rows side by side" in nine.doubt
+    scales = any_decoy("fish scales", np.random.default_rng([2024, 64, 0]))
+    assert "more rows side by side" in find_ruler(scales).doubt
+
+
 def test_an_empty_picture_has_no_ruler() -> None:
     search = find_ruler(np.full((300, 400, 3), 128, np.uint8))
     assert search == Search(ruler=None, doubt="no ruler was found")

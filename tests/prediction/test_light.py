@@ -23,6 +23,7 @@ from fishseg.errors import BackboneError, CacheError, ModelError
 from fishseg.export import light as export_light
 from fishseg.images.resizing import to_pixels, working_size
 from fishseg.prediction import light, loading
+from fishseg.prediction.fine import FineModel
 from fishseg.prediction.light import DECODER_FILE, PRETRAINED, load_light
 from fishseg.prediction.onnx_model import OnnxSegmenter, compiled, facts_of
 from fishseg.prediction.segmenter import Segmenter
@@ -250,6 +251,9 @@ def test_the_one_that_ships_is_loaded_where_nothing_is_named(
     monkeypatch.setattr(loading, "PRETRAINED", ships)
     light_one = loading.load_model(None, tiny_backbone)
     with_torch = loading.load_model(ships, tiny_backbone)
+    assert isinstance(light_one.model, FineModel)
+    assert isinstance(loading.load_model(None, tiny_backbone, fine=False).model, OnnxSegmenter)
+    assert isinstance(with_torch.model, Segmenter)
     assert light_one.about == with_torch.about == loading.about({"trained_on": {"Noise": 5}})
     assert light_one.identity != with_torch.identity
     twice = loading.load_model(None, tiny_backbone, fine=True, tta=2)
@@ -279,7 +283,7 @@ def test_the_one_that_ships_gives_what_it_gives_with_torch(
     """Needs a package index."""
     monkeypatch.setenv("FISHSEG_STORE", str(tmp_path / "store"))
     monkeypatch.setenv("FISHSEG_DEVICE", "cpu")
-    found = loading.load_model().model
+    found = loading.load_model(fine=False).model
     assert isinstance(found, OnnxSegmenter)
     with_torch = loading.load_model(PRETRAINED).model
     assert isinstance(with_torch, Segmenter)

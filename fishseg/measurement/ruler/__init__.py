@@ -44,7 +44,10 @@ _ACROSS = 0.15  # by which a slant may make the edges of one ruler differ
 _CLEAR_DEPTH = 4
 _BENT = "what is ticked is not straight, a tape perhaps: it gives no scale"
 _ANY_UNIT = "the ruler's ticks do not tell millimetres from inches"
+_NET = "what is ticked lies in more rows side by side than rulers have: a net or scales, perhaps"
 _HALVES = "the ruler's longest ticks may be inches or halves of one"
+_MOST_READ = 8  # combs; the others only tell a net
+_MOST_ROWS = 8  # of two rulers, side by side: the ticks of each edge begin and end in a row
 _MOST_BENT = 0.6  # steps that a row of ticks may leave a straight line
 _BENT_SEEN = 0.8  # share of a bent row's ticks without which it is no row
 _MARGIN = 8.0  # nats between two units
@@ -175,19 +178,25 @@ def _read_all(grey: NDArray[np.uint8], factor: float) -> list[_Reading]:
         sized = np.asarray(cv2.resize(grey, None, fx=factor, fy=factor, interpolation=how))
     else:
         sized = grey
-    readings = []
-    for comb in find_combs(sized.astype(np.uint8), factor):
+    readings, nets = [], []
+    combs = find_combs(sized.astype(np.uint8), factor)
+    for comb in combs[:_MOST_READ]:
         of_inks = [_read(ticks) for ticks in measure_ticks(grey, comb)]
-        if of_inks:
-            # Between ticks of one ink there are ticks of the other, whose lengths say less.
-            readings.append(max(of_inks, key=lambda one: (one.ruler is not None, one.explained)))
+        if not of_inks:
+            continue
+        # Between ticks of one ink there are ticks of the other, whose lengths say less.
+        best = max(of_inks, key=lambda one: (one.ruler is not None, one.explained))
+        if sum(comb.has_rows_like(other) for other in combs) > _MOST_ROWS:
+            nets.append(_Reading(ticks=best.ticks, ruler=None, stage=1, doubt=_NET))
+        else:
+            readings.append(best)
     joined = [
         dataclasses.replace(_read(ticks), joined=True)
         for one, other in itertools.combinations(readings, 2)
         if (ticks := join(one.ticks, other.ticks)) is not None
     ]
     # Where the whole leaves doubt, so much as each part says is left.
-    return [one for one in joined if not one.doubt] + readings
+    return [one for one in joined if not one.doubt] + readings + nets
 
 
 def _merit(one: _Reading) -> tuple[int, float, int]:

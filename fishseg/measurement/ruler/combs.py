@@ -23,8 +23,9 @@ _WIDEST_STEP_PX = 160.0
 _NEIGHBOURS = 10
 _COS_TURNED = np.cos(np.radians(8.0))  # between neighbours
 _MOST_TRIED = 8000  # steps in a picture that is full of texture
-_MOST_COMBS = 8
+_MOST_COMBS = 24
 _MOST_MISSING = 3  # in a row
+_SAME_STEP = 0.1  # by which equal steps may differ
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,6 +49,13 @@ class Comb:
         """Distance between two strokes."""
         run = np.hypot(*(self.feet[-1] - self.feet[0]))
         return float(run / (self.index[-1] - self.index[0]))
+
+    def has_rows_like(self, other: Comb) -> bool:
+        """Whether another comb runs the same way at the same step, as rows of a net do."""
+        ways = [one.feet[-1] - one.feet[0] for one in (self, other)]
+        along, other_way = (way / np.hypot(*way) for way in ways)
+        even = abs(other.step_px / self.step_px - 1) < _SAME_STEP
+        return bool(even and abs(along @ other_way) > _COS_TURNED)
 
 
 def find_combs(grey: NDArray[np.uint8], factor: float) -> list[Comb]:
@@ -183,7 +191,7 @@ def _grow(tree: cKDTree, feet: Floats, across: Floats, start: int, step: Floats)
 
 def _is_same(comb: Comb, other: Comb, tree: cKDTree) -> bool:
     """Whether two combs are one: most of the shorter one's feet lie among the other's."""
-    if abs(comb.step_px / other.step_px - 1) > 0.1:
+    if abs(comb.step_px / other.step_px - 1) > _SAME_STEP:
         return False
     gap, _ = tree.query(comb.feet)
     return float(np.mean(gap < 1.2 * other.step_px)) > 0.5
