@@ -3,20 +3,27 @@
 In the inventory ``mask_path`` is the mask to use and ``raw_mask_path`` the one that came with the
 image. They differ where the audit has repaired a mask. ``mask_rule`` and ``raw_mask_rule`` say
 which of their values are fish (see `fishseg.images.mask_rule`).
+
+A table of more than `MOST_CSV_ROWS` rows is a Parquet file in a folder that DVC keeps. In its place
+as CSV is a summary, which names that file and its SHA-256: it stands for it in `dvc.yaml` and git.
 """
 
 from __future__ import annotations
 
 import csv
+import os
 import re
 import unicodedata
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 
-from fishseg.errors import DataError
-from fishseg.store import write_whole
+from fishseg.errors import DataError, StorageError
+from fishseg.store import file_sha256, make_folder, write_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 COLUMNS = {
     "sample_id": "str",
@@ -44,6 +51,9 @@ SPLITS = ("train", "val", "test")
 # What nothing is learned from: only there what was learned can be held against it.
 UNSEEN_SPLITS = ("val", "test")
 MANIFEST_COLUMNS = ["sample_id", "class_name", "group_id", "split"]
+MOST_CSV_ROWS = 50_000  # of more rows git keeps a summary
+_PLACE = ["table", "sha256"]  # of the Parquet file, in a summary
+_NO_PYARROW = "pip install '.[parquet]' in a copy of the repository, or pip install pyarrow"
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
@@ -60,13 +70,89 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
         table.to_csv(new, index=False, lineterminator="\n", encoding="utf-8", quoting=quoting)
 
 
-def write_inventory(table: pd.DataFrame, path: Path) -> None:
-    """Write the samples as CSV with the columns `COLUMNS`, a missing value as nothing.
+def write_table(
+    table: pd.DataFrame,
+    path: Path,
+    whole: Path | None = None,
+    *,
+    by: Sequence[str],
+    means: Sequence[str] = (),
+) -> None:
+    """Write a table as CSV; of more than `MOST_CSV_ROWS` rows a summary, and all of it as Parquet.
+
+    Args:
+        table: what to write.
+        path: the CSV.
+        whole: the Parquet file, beside the CSV unless given; removed where the CSV holds all.
+        by: columns; the summary counts the rows of each combination, as ``n``.
+        means: columns of numbers whose mean is in the summary.
 
     Raises:
-        StorageError: the disk is full, or the folder cannot be written.
+        StorageError: the disk is full, the folder cannot be written, or pyarrow is missing.
     """
-    write_csv(table[list(COLUMNS)], path)
+    whole = whole or path.with_suffix(".parquet")
+    whole.unlink(missing_ok=True)
+    if len(table) <= MOST_CSV_ROWS:
+        write_csv(table, path)
+        return
+    make_folder(whole.parent)
+    with write_whole(whole) as new:
+        try:
+            table.to_parquet(new, index=False)
+        except ImportError:
+            raise StorageError(
+                f"a table of more than {MOST_CSV_ROWS} rows needs pyarrow, which is not installed",
+                where=whole,
+                remedy=_NO_PYARROW,
+            ) from None
+    groups = table.groupby(list(by))
+    summary = groups.size().rename("n").to_frame().join(groups[list(means)].mean()).reset_index()
+    place = Path(os.path.relpath(whole, path.parent)).as_posix()
+    write_csv(summary.round(6).assign(table=place, sha256=file_sha256(whole)), path)
+
+
+def is_summary(table: pd.DataFrame) -> bool:
+    """Whether a CSV that was read is the summary of a larger table."""
+    return set(_PLACE) <= set(table.columns)
+
+
+def whole_of(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """The table that a CSV at ``path`` is the summary of; the same where it is none.
+
+    Raises:
+        DataError: that table is missing or another one.
+    """
+    if not is_summary(table):
+        return table
+    place, sha256 = table[_PLACE].iloc[0]
+    whole = path.parent / place
+    try:
+        if file_sha256(whole) != sha256:
+            raise DataError(
+                "the table is not the one of its summary", where=whole, expected=f"that of {path}",
+                remedy="dvc checkout",
+            )  # fmt: skip
+        return pd.read_parquet(whole)
+    except OSError as error:
+        raise DataError(
+            f"the table cannot be read: {error.strerror}",
+            where=whole,
+            expected=f"the one that {path} names",
+            remedy="dvc pull, or dvc repro",
+        ) from None
+    except ImportError:
+        raise DataError(
+            "the table cannot be read without pyarrow", where=whole, remedy=_NO_PYARROW
+        ) from None
+
+
+def write_inventory(table: pd.DataFrame, path: Path, whole: Path | None = None) -> None:
+    """Write the samples with the columns `COLUMNS`, a missing value as nothing; see `write_table`.
+
+    Raises:
+        StorageError: see `write_table`.
+    """
+    write_table(table[list(COLUMNS)], path, whole, by=["class_name", "mask_status"])
 
 
 def read_inventory(path: Path) -> pd.DataFrame:
@@ -83,6 +169,7 @@ def read_inventory(path: Path) -> pd.DataFrame:
         raise _bad_inventory(path, f"cannot be read: {error.strerror}") from None
     except ValueError as error:
         raise _bad_inventory(path, f"is damaged: {error}") from None
+    texts = whole_of(texts, path)
     if list(texts.columns) != list(COLUMNS):
         raise _bad_inventory(path, f"has the columns {', '.join(texts.columns)}")
     texts[OPTIONAL_COLUMNS] = texts[OPTIONAL_COLUMNS].replace("", None)
@@ -111,9 +198,9 @@ def _bad_inventory(path: Path, what: str) -> DataError:
     )
 
 
-def write_manifest(manifest: pd.DataFrame, path: Path) -> None:
-    """Write the manifest as CSV, sorted by ``sample_id``."""
-    write_csv(manifest, path)
+def write_manifest(manifest: pd.DataFrame, path: Path, whole: Path | None = None) -> None:
+    """Write the manifest, sorted by ``sample_id``; see `write_table`."""
+    write_table(manifest, path, whole, by=["class_name", "split"])
 
 
 def read_manifest(path: Path) -> pd.DataFrame:
@@ -129,6 +216,7 @@ def read_manifest(path: Path) -> pd.DataFrame:
         raise DataError(
             f"the manifest cannot be read: {error}", where=path, remedy="dvc repro split"
         ) from None
+    manifest = whole_of(manifest, path)
     if list(manifest.columns) != MANIFEST_COLUMNS or not manifest["split"].isin(SPLITS).all():
         raise DataError(
             "this is no manifest",

@@ -26,7 +26,7 @@ def main() -> None:
     found.require_fish()
     log.info("%s", use_listed(*found.use()))
     audited = audit(found.table, RAW, wanted, AUDIT / "masks")
-    write_inventory(audited.table, INVENTORY)
+    write_inventory(audited.table, INVENTORY, AUDIT / "inventory.parquet")
     write_tables(audited, AUDIT)
     problems = [dataclasses.asdict(problem) for problem in found.problems + audited.problems]
     write_metrics("problems", {"problems": problems})

@@ -1,7 +1,7 @@
 """Stage ``split``: ``data/inventory.csv`` to ``data/manifest.csv`` and ``metrics/split.json``."""
 
 from fishseg import params, splits, tables
-from stages import INVENTORY, MANIFEST, run, write_metrics
+from stages import INVENTORY, MANIFEST, SPLIT, run, write_metrics
 
 
 def main() -> None:
@@ -9,7 +9,8 @@ def main() -> None:
     manifest = splits.make_manifest(
         tables.read_inventory(INVENTORY), params.load(params.SplitParams)
     )
-    tables.write_manifest(manifest, MANIFEST)
+    SPLIT.mkdir(parents=True, exist_ok=True)
+    tables.write_manifest(manifest, MANIFEST, SPLIT / "manifest.parquet")
     write_metrics("split", splits.summary(manifest))
 
 

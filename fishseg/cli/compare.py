@@ -118,6 +118,8 @@ def read_scores(root: Path, revision: str) -> pd.DataFrame | None:
     """A row an image, by its ``sample_id``; None where the revision has no such table."""
     import pandas as pd
 
+    from fishseg.tables import is_summary
+
     try:
         text = read_text(root, IMAGES, revision)
     except DataError:
@@ -127,6 +129,8 @@ def read_scores(root: Path, revision: str) -> pd.DataFrame | None:
         table = pd.read_csv(
             io.StringIO(text), dtype=dict.fromkeys(NAMES, str), keep_default_na=False
         )
+        if is_summary(table):
+            return None
         table = table[table["mask_status"] != "rejected"].set_index("sample_id")
         scores = table[list(PAIRED.values())].astype(float)
         if not table.index.is_unique or scores.isna().to_numpy().any():

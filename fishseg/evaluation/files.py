@@ -17,7 +17,7 @@ from fishseg.prediction.pooled import Pooled
 from fishseg.prediction.species import feature_facts, pool
 from fishseg.prediction.stored import Predictions, write_predictions
 from fishseg.store import make_folder
-from fishseg.tables import UNSEEN_SPLITS, write_csv
+from fishseg.tables import UNSEEN_SPLITS, write_csv, write_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -83,13 +83,19 @@ def evaluate_cached(
         summary[split]["instances"] = {
             way: summarise_instances(images) for way, images in sorted(ways.items())
         }
+    make_folder(tables)
+    write_table(
+        scores.table.round(6),
+        tables / "images.csv",
+        predictions / "images.parquet",
+        by=["class_name", "split", "mask_status"],
+        means=["iou", "boundary_iou"],
+    )
     written = {
-        "images": scores.table,
         "per_class": tabulate_classes(kept[kept["split"] == "val"]),
         "reliability": tabulate_reliability(levels),
         "risk_coverage": tabulate_risk_coverage(kept),
     }
-    make_folder(tables)
     for name, table in written.items():
         write_csv(table.round(6), tables / f"{name}.csv")
     return {**summary, "decoder": provenance(card)}

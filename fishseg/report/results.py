@@ -9,6 +9,7 @@ import pandas as pd
 
 from fishseg.errors import DataError
 from fishseg.report.image_files import as_records
+from fishseg.tables import whole_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,6 +35,7 @@ def read_scores(path: Path) -> pd.DataFrame:
         keep_default_na=False,
         na_values={name: [""] for name in numbers},
     )
+    table = whole_of(table, path)
     missing = [name for name in (*_TEXTS, *_NUMBERS) if name not in table]
     if missing:
         raise DataError(
