@@ -40,8 +40,9 @@ from fishseg.images.mask_rule import ZERO_255
 from fishseg.images.masks import read_mask
 from fishseg.metrics.confidence import stability
 from fishseg.metrics.familiarity import patches_of
+from fishseg.prediction.fine import FineModel
 from fishseg.prediction.segmenter import Segmenter
-from fishseg.prediction.shipped import locate
+from fishseg.prediction.shipped import PRETRAINED, locate
 from fishseg.robustness.corruptions import CORRUPTIONS, corrupt
 
 if TYPE_CHECKING:
@@ -73,13 +74,13 @@ class Sample:
 def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--decoder", type=Path, metavar="FOLDER", help="(default: as in predict)")
+    parser.add_argument("--decoder", type=Path, metavar="FOLDER", help="(default: the one that ships)")
     parser.add_argument("--backbone", type=Path, metavar="FOLDER")
     parser.add_argument("--page", type=Path, default=PAGE, help="(default: %(default)s)")
     options = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     try:
-        folders = locate(options.decoder, options.backbone)
+        folders = locate(options.decoder or PRETRAINED, options.backbone)
         segmenter = Segmenter.load(*folders, devices.select())
         if segmenter.familiarity is None:
             raise CacheError(
@@ -87,7 +88,9 @@ def main() -> None:
                 where=folders[0],
                 remedy="dvc repro train",
             )
-        judged = [judge(sample, segmenter) for sample in tqdm(list(samples()), unit="image")]
+        # As predict has it.
+        model = segmenter if options.decoder else FineModel(model=segmenter)
+        judged = [judge(sample, model) for sample in tqdm(list(samples()), unit="image")]
     except FishsegError as error:
         raise SystemExit(f"ERROR: {error}") from None
     table = pd.DataFrame(judged)
@@ -135,12 +138,12 @@ def real_samples(folder: Path) -> Iterator[Sample]:
             )
 
 
-def judge(sample: Sample, segmenter: Segmenter) -> dict[str, Any]:
+def judge(sample: Sample, model: Segmenter | FineModel) -> dict[str, Any]:
     """The IoU of a picture's whole mask, and what was thought of it."""
-    answer = segmenter.answer(sample.image)
+    answer = model.answer(sample.image)
     probability, seen = answer.probability, answer.seen
     assert seen is not None  # noqa: S101 - main() has asked
-    mask = probability >= segmenter.threshold
+    mask = probability >= model.threshold
     row: dict[str, Any] = {
         "set": sample.set_name,
         "photograph": sample.photograph,
@@ -150,7 +153,7 @@ def judge(sample: Sample, segmenter: Segmenter) -> dict[str, Any]:
     if not mask.any():
         return row
     patches = patches_of(mask, seen.embedding)
-    confidence = stability(probability, segmenter.threshold)
+    confidence = stability(probability, model.threshold)
     unlike = seen.familiarity.is_unlike(patches)
     return {
         **row,
