@@ -240,9 +240,9 @@ def model_card(
             "## Numbers",
             "",
             f"On {len(scores)} drawn pictures of another seed ({recipe.val.seed}), at their own "
-            "resolution, a mean over pictures. Val chose the temperature, "
-            "and how certain parts of a mask must be somewhere. What it is worth on photographs: "
-            "`make real`, docs/real-pictures.md.",
+            "resolution, a mean over pictures, of one look (`--no-fine`). Val chose the "
+            "temperature, and how certain parts of a mask must be somewhere. With the second look "
+            "that it has by default, and on photographs: `make real`, docs/real-pictures.md.",
             "",
             "| place | mean IoU | boundary IoU |",
             "|---|--:|--:|",

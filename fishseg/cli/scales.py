@@ -98,7 +98,7 @@ def scales_of(options: argparse.Namespace) -> Scales:
         DataError: the table cannot be used.
     """
     of_all = scale(options.mm_per_px, options.reference_px, options.reference_mm)
-    if of_all is not None and options.scale is not None:
+    if of_all is not None and options.scale == "ruler":
         raise ParameterError(
             "the scale is not clear",
             where=f"--scale {options.scale}, {of_all.source}",

@@ -71,6 +71,8 @@ def test_a_mistyped_scale_is_taken_back() -> None:
     assert scales()["day1/IMG_1.jpg"] == ("50.0", "--mm-per-px")
     assert run("in", "drawn", "--out", "out", "--scale", "none") == 0
     assert set(table()[0]) & {"mm_per_px", "length_mm"} == set()
+    assert run("in", "drawn", "--out", "out", "--scale", "none", "--mm-per-px", "5") == 0
+    assert scales()["day1/IMG_1.jpg"] == ("5.0", "--mm-per-px")
     assert measured("image,mm_per_px\nIMG_2.jpg,0.21\n", "--scale", "none") == 0
     assert scales()["day2/IMG_2.jpg"] == ("0.21", "scales.csv")
     assert scales()["day1/IMG_1.jpg"] == ("", "")
