@@ -74,7 +74,9 @@ class Sample:
 def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--decoder", type=Path, metavar="FOLDER", help="(default: the one that ships)")
+    parser.add_argument(
+        "--decoder", type=Path, metavar="FOLDER", help="(default: the one that ships)"
+    )
     parser.add_argument("--backbone", type=Path, metavar="FOLDER")
     parser.add_argument("--page", type=Path, default=PAGE, help="(default: %(default)s)")
     options = parser.parse_args()

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fishseg.errors import DataError
+from fishseg.errors import DataError, FishsegError
 from fishseg.images.decoding import read_image, rgb_of
 from fishseg.measurement.size import Measurement, measure
 from fishseg.measurement.table import reasons_of
@@ -27,7 +27,7 @@ from fishseg.prediction.loading import Loaded, load_model
 from fishseg.prediction.model import Answer, answer_of, classifier_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from fishseg.prediction.instances import Instance
     from fishseg.prediction.species import Species, SpeciesClassifier
@@ -107,7 +107,12 @@ class Model:
         (result,) = self.stream([images])  # type: ignore[list-item]
         return result
 
-    def stream(self, images: Iterable[Photograph]) -> Iterator[Result]:
+    def stream(
+        self,
+        images: Iterable[Photograph],
+        *,
+        on_error: Callable[[Photograph, FishsegError], object] | None = None,
+    ) -> Iterator[Result]:
         """The fish in each picture, as they are found: for more pictures than memory holds.
 
         Threads decode a few pictures ahead; the network takes one at a time with all cores, which
@@ -115,13 +120,20 @@ class Model:
 
         Args:
             images: as of a call.
+            on_error: called with a picture that cannot be read and with what is wrong with it; the
+                picture then has no result, and the others follow.
 
         Raises:
-            DataError: a picture cannot be read.
+            DataError: a picture cannot be read, and there is no ``on_error``.
         """
         if isinstance(images, (str, os.PathLike)):
             images = [images]  # else each of its letters would be taken for a path
-        for image in ordered_map(_pixels, images, ahead=_AHEAD):
+        for given, image in ordered_map(_read, images, ahead=_AHEAD):
+            if isinstance(image, FishsegError):
+                if on_error is None:
+                    raise image
+                on_error(given, image)
+                continue
             answer = answer_of(self._model, image)
             yield Result(
                 image=image,
@@ -220,6 +232,13 @@ class Fish(Measurement):
     check: tuple[str, ...]
     species: str | None = None
     species_probability: float | None = None
+
+
+def _read(image: Photograph) -> tuple[Photograph, NDArray[np.uint8] | FishsegError]:
+    try:
+        return image, _pixels(image)
+    except FishsegError as error:
+        return image, error
 
 
 def _pixels(image: Any) -> NDArray[np.uint8]:
