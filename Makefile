@@ -49,7 +49,7 @@ format: setup  ## put the code into shape
 
 BASELINE := -S features.fit=stretch -S features.image_size=448 -S 'features.layers=[-1]' \
   -S train.decoder=cnn3 -S train.loss=bce -S train.batch_size=8 -S train.learning_rate=1e-3 \
-  -S train.weight_decay=0.01 -S train.schedule=constant -S train.warmup_fraction=0 -S train.epochs=20 -S train.ema_decay=0 \
+  -S train.weight_decay=0.01 -S train.schedule=constant -S train.warmup_fraction=0 -S train.epochs=20 -S train.ema_decay=0 -S train.guided_radius=0 \
   -S split.strategy=random -S split.val_fraction=0.2 -S split.test_fraction=0 -S split.folds=0
 
 cnn3: setup  ## the defaults with the baseline's decoder, as an experiment

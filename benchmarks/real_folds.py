@@ -55,6 +55,7 @@ RECIPES = {
         "train.warmup_fraction=0",
         "train.epochs=20",
         "train.ema_decay=0",
+        "train.guided_radius=0",
     ],
 }
 STRATEGIES = ("grouped", "random")

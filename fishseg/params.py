@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import pydantic
-from annotated_types import Ge, Gt, Le, Lt
+from annotated_types import Ge, Gt, Le, Lt, MultipleOf
 from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic.fields import FieldInfo
 from ruamel.yaml import YAML
@@ -319,6 +319,13 @@ class TrainParams(_Section):
         description="WiSE-FT: share of the fine-tuned weights in those that are kept, the rest are "
         "those of init_from; 1 is fine-tuned alone, 0.5 half and half, for few pictures",
     )
+    guided_radius: Int = Field(
+        ge=0,
+        le=64,
+        multiple_of=4,
+        description="radius, in pixels of the working size, of the guided filter that fits what "
+        "the decoder says to the edges of the picture; 0 for none",
+    )
     seed: Seed = Field(description="seed of the weights and of the order of samples")
 
 
@@ -595,4 +602,6 @@ def _allowed(field: FieldInfo) -> str:
                 bounds.append(f"at most {value}")
             case Lt(lt=value):
                 bounds.append(f"below {value}")
+            case MultipleOf(multiple_of=value):
+                bounds.append(f"a multiple of {value}")
     return " ".join([kind, " and ".join(bounds)]).strip()

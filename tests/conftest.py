@@ -124,6 +124,7 @@ def train_params() -> TrainParams:
         keep="best",
         init_from="",
         wise_ft_alpha=1,
+        guided_radius=8,
         seed=1,
     )
 

@@ -40,6 +40,8 @@ class DecoderCard:
         megapixels: area of the working size where they are not.
         dtype: what features are stored in; prediction rounds them as the cache does.
         temperature: what the logits are divided by.
+        guided_radius: of the filter that fits masks to the edges of the picture, in pixels, see
+            `fishseg.decoders.guided`; 0 where there is none.
         certainty: what the surest pixel of a part of the mask must reach, see
             `fishseg.metrics.hysteresis`; 0 where nothing is asked.
         trained_on: how many images of each class it was trained on; empty where nobody has said.
@@ -59,6 +61,7 @@ class DecoderCard:
     megapixels: float
     dtype: str
     temperature: float
+    guided_radius: int = 0
     certainty: float = 0.0
     trained_on: dict[str, int] = dataclasses.field(default_factory=dict)
     trained_from: dict[str, str] = dataclasses.field(default_factory=dict)

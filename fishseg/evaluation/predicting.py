@@ -90,7 +90,12 @@ def predict_cached(
         # One at a time, as prediction does it: the same sums in the same order.
         batch = cache.batch([view_id(sample_id, view)])
         working = decode(
-            decoder, batch.features, batch.pixels, device, temperature=card.temperature
+            decoder,
+            batch.features,
+            batch.pixels,
+            device,
+            temperature=card.temperature,
+            guided_radius=card.guided_radius,
         )
         return working[0].numpy()
 

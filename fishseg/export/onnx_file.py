@@ -28,7 +28,7 @@ from fishseg.backbones.runtime import read_model
 from fishseg.datasets.sample import SPECIES
 from fishseg.datasets.sample.photo import render_photo
 from fishseg.decoders import NONE
-from fishseg.decoders.inference import calibrated
+from fishseg.decoders.inference import calibrated, filtered
 from fishseg.errors import ModelError
 from fishseg.features.compute import features_of
 from fishseg.features.quantisation import rounded
@@ -52,6 +52,7 @@ from fishseg.tables import read_inventory, read_manifest
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from fishseg.decoders.files import DecoderCard
     from fishseg.prediction.segmenter import Segmenter
     from fishseg.prediction.species import SpeciesClassifier
 
@@ -90,10 +91,10 @@ class WholeModel(nn.Module):
 class Head(nn.Module):
     """The decoder and what follows it, down to what the file gives."""
 
-    def __init__(self, decoder: nn.Module, temperature: float) -> None:
+    def __init__(self, decoder: nn.Module, card: DecoderCard) -> None:
         super().__init__()
         self.decoder = decoder
-        self.temperature = temperature
+        self.card = card
 
     def forward(self, features: Tensor, pixels: Tensor) -> tuple[Tensor, ...]:
         """Probabilities ``(B, H, W)`` float32; of a decoder with a second map, that map besides.
@@ -103,7 +104,8 @@ class Head(nn.Module):
             pixels: ``(B, 3, H, W)`` uint8, RGB.
         """
         logits: Tensor = self.decoder(features, pixels)
-        maps = calibrated(logits, self.temperature).sigmoid()
+        logits = filtered(logits, pixels, self.card.guided_radius)
+        maps = calibrated(logits, self.card.temperature).sigmoid()
         return tuple(maps[:, number] for number in range(maps.shape[1]))
 
 
@@ -174,7 +176,7 @@ def export(
     _require("onnxscript")
     if not isinstance(segmenter.backbone, TorchBackbone):
         raise TypeError("only torch can export: load the backbone with load_torch_backbone")
-    head = Head(segmenter.decoder, segmenter.card.temperature)
+    head = Head(segmenter.decoder, segmenter.card)
     model = (
         WholeModel(
             segmenter.backbone,

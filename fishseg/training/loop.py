@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from fishseg import decoders, devices, store
 from fishseg.decoders.files import WEIGHTS_NAME, DecoderCard, load_decoder, origin
-from fishseg.decoders.inference import decode
+from fishseg.decoders.inference import decode, filtered
 from fishseg.errors import ParameterError, TrainingError
 from fishseg.features.loading import Loader
 from fishseg.features.shards import Batch, FeatureCache
@@ -420,6 +420,7 @@ def _count_logits(run: Run, decoder: nn.Module) -> LogitHistogram:
     with torch.inference_mode():
         for batch in run.loaders["val"].batches():
             logits = decoder(batch.features.float(), batch.pixels)
+            logits = filtered(logits, batch.pixels, run.params.guided_radius)
             histogram.add(logits[:, :1], batch.target(), batch.counted())
     return histogram
 
@@ -428,7 +429,14 @@ def _find_certainty(run: Run, decoder: nn.Module, temperature: float) -> float:
     """What val asks of a part's surest pixel."""
     search = CertaintySearch()
     for batch in run.loaders["val"].batches():
-        maps = decode(decoder, batch.features, batch.pixels, run.device, temperature=temperature)
+        maps = decode(
+            decoder,
+            batch.features,
+            batch.pixels,
+            run.device,
+            temperature=temperature,
+            guided_radius=run.params.guided_radius,
+        )
         truths, counted = batch.target().cpu().numpy() > 0, batch.counted()
         for number, (probability, *_) in enumerate(maps.numpy()):
             valid = None if counted is None else counted[number, 0].cpu().numpy()
@@ -537,6 +545,7 @@ def _result(
         megapixels=index.megapixels,
         dtype=index.dtype,
         temperature=temperature,
+        guided_radius=run.params.guided_radius,
         certainty=certainty,
         instances=run.params.instances,
         # A sample is called CLASS/STEM.
