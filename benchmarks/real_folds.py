@@ -39,6 +39,7 @@ OUT = Path("tmp/real-folds")
 FOLDS = 5
 RECIPES = {
     "defaults": [],
+    "defaults, from the decoder that ships": ["train.init_from=fishseg/pretrained"],
     "560 px": ["features.megapixels=0.418"],
     "742 px": ["features.megapixels=0.734"],
     # As the Makefile has it for `make baseline`.
