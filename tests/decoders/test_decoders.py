@@ -11,6 +11,8 @@ from fishseg.decoders.inference import decode
 from fishseg.decoders.upsampling import upsample
 from fishseg.errors import ParameterError
 
+CPU = torch.device("cpu")
+
 
 @pytest.mark.parametrize("size", [(448, 588), (28, 37), (5, 3), (17, 40)])
 def test_upsampling_is_torch_s_bilinear(size: tuple[int, int]) -> None:
@@ -144,7 +146,7 @@ def test_probabilities_and_their_size() -> None:
     decoder = decoders.build("linear", 4).eval()
     pixels = torch.zeros(1, 3, 28, 42, dtype=torch.uint8)
     features = torch.randn(1, 4, 2, 3, dtype=torch.float16)
-    probability = decode(decoder, features, pixels, torch.device("cpu"), temperature=1.0)
+    probability = decode(decoder, features, pixels, CPU, temperature=1.0, guided_radius=0)
     assert probability.shape == (1, 1, 28, 42)
     assert ((probability >= 0) & (probability <= 1)).all()
 
@@ -154,8 +156,7 @@ def test_the_temperature_is_that_of_the_mask_alone() -> None:
     for parameter in decoder.parameters():
         torch.nn.init.normal_(parameter)
     features, pixels = torch.randn(1, 4, 3, 5), torch.zeros(1, 3, 42, 70, dtype=torch.uint8)
-    cpu = torch.device("cpu")
     logits = decoder(features, pixels).detach()
-    found = decode(decoder, features.half(), pixels, cpu, temperature=2.0)
+    found = decode(decoder, features.half(), pixels, CPU, temperature=2.0, guided_radius=0)
     torch.testing.assert_close(found[:, 0], (logits[:, 0] / 2).sigmoid(), atol=1e-3, rtol=1e-3)
     torch.testing.assert_close(found[:, 1], logits[:, 1].sigmoid(), atol=1e-3, rtol=1e-3)

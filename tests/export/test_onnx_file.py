@@ -70,6 +70,7 @@ def build_segmenter(
     decoder: str,
     layers: tuple[int, ...] = (1, -1),
     instances: str = "none",
+    guided_radius: int = 0,  # what is drawn here is too small to have edges left
 ) -> Segmenter:
     """A segmenter of random weights, as the stages leave it in ``folder``."""
     torch.manual_seed(0)
@@ -89,6 +90,7 @@ def build_segmenter(
         megapixels=0.0042,
         dtype="float16",
         temperature=2.5,
+        guided_radius=guided_radius,
         instances=instances,
     )
     (folder / "decoder").mkdir()
@@ -174,21 +176,23 @@ def test_the_answers_are_worth_comparing(segmenter: Segmenter) -> None:
 def test_every_backbone_gives_what_torch_gives(
     architecture: str, opset: int, tmp_path: Path
 ) -> None:
-    segmenter = build_segmenter(tmp_path, architecture, "cnn3")
+    segmenter = build_segmenter(tmp_path, architecture, "cnn3", guided_radius=8)
     exported = onnx_file.export(segmenter, part=WHOLE, opset=opset, pictures=PICTURES)
     onnx_file.write(exported, tmp_path / "model.onnx", model_card="")
     assert_same_answers(tmp_path / "model.onnx", segmenter)
 
 
 def test_the_decoder_alone(tmp_path: Path) -> None:
-    segmenter = build_segmenter(tmp_path, "dinov3_convnext", "cnn3", layers=(2, 4))
+    segmenter = build_segmenter(tmp_path, "dinov3_convnext", "cnn3", layers=(2, 4), guided_radius=8)
     exported = onnx_file.export(segmenter, part=DECODER, opset=18, pictures=PICTURES[:1])
     session = open_session(exported.graph.SerializeToString())
     for n_images, grid in ((1, (9, 4)), (3, (2, 12))):
         # Stage 2 has stride 8, and the deepest stage 32.
         features = torch.randn(n_images, segmenter.backbone.channels, 4 * grid[0], 4 * grid[1])
         pixels = torch.randint(0, 256, (n_images, 3, 32 * grid[0], 32 * grid[1])).byte()
-        expected = decode(segmenter.decoder, features, pixels, CPU, temperature=2.5)[:, 0]
+        expected = decode(
+            segmenter.decoder, features, pixels, CPU, temperature=2.5, guided_radius=8
+        )[:, 0]
         (found,) = session.run(None, {"features": features.numpy(), "pixels": pixels.numpy()})
         assert np.abs(found - expected.numpy()).max() < 1e-4
 

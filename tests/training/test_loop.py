@@ -256,6 +256,7 @@ def test_what_val_asks_of_parts_does_not_lower_its_iou(
                 batch.pixels,
                 CPU,
                 temperature=result.card.temperature,
+                guided_radius=result.card.guided_radius,
             )
             mask = keep_certain(maps[0].numpy(), certainty, 0.5)[0] >= 0.5
             ious.append(iou(overlap_counts(mask, batch.target()[0, 0].numpy() > 0)))
