@@ -35,7 +35,8 @@ def guided_filter(answer: Tensor, pixels: Tensor, radius: int) -> Tensor:
     cells = _pooled(torch.cat([guide, answer], dim=1))
     lines = upsample(_lines(cells[:, :3], cells[:, 3:], radius // CELL), _whole(height, width))
     slopes, offset = lines[..., :height, :width].split([3, 1], dim=1)
-    return ((slopes * guide).sum(dim=1, keepdim=True) + offset).clamp(0, 1)
+    filtered: Tensor = (slopes * guide).sum(dim=1, keepdim=True) + offset
+    return filtered.clamp(0, 1)
 
 
 def _lines(guide: Tensor, answer: Tensor, radius: int) -> Tensor:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 import torch
+from scipy.special import expit, logit
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -115,7 +116,8 @@ class Agreement:
 
     Attributes:
         n_pictures: pictures that both were run on.
-        max_difference: of two values of one pixel at the working size.
+        max_difference: of two values of one pixel at the working size, before any temperature
+            above 1.
         max_species_difference: of two probabilities of a species; 0 where none are named.
         min_iou: of two masks of one picture at its own size.
     """
@@ -393,6 +395,16 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
+def _without_spread(maps: NDArray[np.float32], temperature: float) -> NDArray[np.float64]:
+    """The same with the first map as before a temperature above 1.
+
+    Such a temperature multiplies the least difference of probabilities near 0 and 1.
+    """
+    widened = maps.astype(np.float64)
+    widened[0] = expit(max(1.0, temperature) * logit(widened[0]))
+    return widened
+
+
 def _compare(
     graph: onnx.ModelProto,
     segmenter: Segmenter,
@@ -421,7 +433,11 @@ def _compare(
         found = network.named(*(tensor.numpy() for tensor in inputs.values()))
         for number, picture in enumerate(members):
             maps = np.stack([found[name][number] for name in MAPS if name in found])
-            differences.append(float(np.abs(maps - segmenter.working_maps(picture)).max()))
+            both_maps = [
+                _without_spread(one, segmenter.card.temperature)
+                for one in (maps, segmenter.working_maps(picture))
+            ]
+            differences.append(float(np.abs(both_maps[0] - both_maps[1]).max()))
             certain = keep_certain(maps, facts.certainty, facts.threshold)
             kept = from_levels(to_levels(certain[0]))
             mask = at_size(kept, picture.shape[:2]) >= facts.threshold

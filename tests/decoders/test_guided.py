@@ -26,7 +26,7 @@ def fish_on(ground: tuple[int, int, int], colour: tuple[int, int, int]) -> tuple
     mask = ((x - 60) / 41) ** 2 + ((y - 44) / 23) ** 2 < 1
     colours = [torch.tensor(one, dtype=torch.float32)[:, None, None] for one in (colour, ground)]
     noise = 6 * torch.randn(3, 90, 123, generator=torch.Generator().manual_seed(1))
-    shown = (torch.where(mask, *colours) + noise).clamp(0, 255).to(torch.uint8)
+    shown = (torch.where(mask, colours[0], colours[1]) + noise).clamp(0, 255).to(torch.uint8)
     return shown[None], mask
 
 
