@@ -64,6 +64,7 @@ MAX_BYTES = 2**31  # of one protobuf message, and so of one ONNX file
 MAX_DIFFERENCE = {"float16": 1e-3, "int8": 3e-2}
 MIN_IOU = 0.999
 N_PICTURES = 4
+_SUREST = 1e-5  # nearer to 0 and 1, float32 does not tell logits apart
 
 
 class WholeModel(nn.Module):
@@ -116,8 +117,7 @@ class Agreement:
 
     Attributes:
         n_pictures: pictures that both were run on.
-        max_difference: of two values of one pixel at the working size, before any temperature
-            above 1.
+        max_difference: of two values of one pixel at the working size, before the temperature.
         max_species_difference: of two probabilities of a species; 0 where none are named.
         min_iou: of two masks of one picture at its own size.
     """
@@ -395,14 +395,11 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _without_spread(maps: NDArray[np.float32], temperature: float) -> NDArray[np.float64]:
-    """The same with the first map as before a temperature above 1.
-
-    Such a temperature multiplies the least difference of probabilities near 0 and 1.
-    """
-    widened = maps.astype(np.float64)
-    widened[0] = expit(max(1.0, temperature) * logit(widened[0]))
-    return widened
+def _before_temperature(maps: NDArray[np.float32], temperature: float) -> NDArray[np.float64]:
+    """The same with the first map as before the temperature, which may enlarge any difference."""
+    before = maps.astype(np.float64)
+    before[0] = expit(temperature * logit(before[0].clip(_SUREST, 1 - _SUREST)))
+    return before
 
 
 def _compare(
@@ -434,7 +431,7 @@ def _compare(
         for number, picture in enumerate(members):
             maps = np.stack([found[name][number] for name in MAPS if name in found])
             both_maps = [
-                _without_spread(one, segmenter.card.temperature)
+                _before_temperature(one, segmenter.card.temperature)
                 for one in (maps, segmenter.working_maps(picture))
             ]
             differences.append(float(np.abs(both_maps[0] - both_maps[1]).max()))
