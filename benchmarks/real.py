@@ -44,7 +44,7 @@ from fishseg.plots.galleries import GalleryItem, gallery
 from fishseg.prediction.fine import FineModel
 from fishseg.prediction.instances import Instance, find_fish
 from fishseg.prediction.segmenter import Segmenter
-from fishseg.prediction.shipped import DECODER, PRETRAINED, locate
+from fishseg.prediction.shipped import DECODER, PRETRAINED, as_used, locate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -149,14 +149,11 @@ def _models(options: argparse.Namespace) -> dict[str, ProbabilityModel]:
         candidates = {"decoder at hand": DECODER, "decoder that ships": PRETRAINED}
         decoders = {n: folder for n, folder in candidates.items() if (folder / CARD_NAME).exists()}
     device = devices.select()
-    models: dict[str, ProbabilityModel] = {
-        name: Segmenter.load(*locate(folder, options.backbone), device, tta=options.tta)
-        for name, folder in decoders.items()
-    }
-    if not options.decoder and PRETRAINED in decoders.values():
-        name = "decoder that ships"  # as it is used
-        models[name] = FineModel(model=models[name])
-    elif options.fine:
+    models: dict[str, ProbabilityModel] = {}
+    for name, folder in decoders.items():
+        segmenter = Segmenter.load(*locate(folder, options.backbone), device, tta=options.tta)
+        models[name] = segmenter if options.decoder else as_used(segmenter, folder)
+    if options.decoder and options.fine:
         models |= {f"{name}, fine": FineModel(model=model) for name, model in models.items()}
     if options.peer:
         models[options.peer.stem] = Peer.load(

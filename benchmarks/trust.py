@@ -40,13 +40,14 @@ from fishseg.images.mask_rule import ZERO_255
 from fishseg.images.masks import read_mask
 from fishseg.metrics.confidence import stability
 from fishseg.metrics.familiarity import patches_of
-from fishseg.prediction.fine import FineModel
 from fishseg.prediction.segmenter import Segmenter
-from fishseg.prediction.shipped import PRETRAINED, locate
+from fishseg.prediction.shipped import PRETRAINED, as_used, locate
 from fishseg.robustness.corruptions import CORRUPTIONS, corrupt
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from fishseg.prediction.fine import FineModel
 
 PAGE = Path("docs/measurements.md")
 OUT = Path("tmp/trust.csv")
@@ -90,8 +91,7 @@ def main() -> None:
                 where=folders[0],
                 remedy="dvc repro train",
             )
-        # As predict has it.
-        model = segmenter if options.decoder else FineModel(model=segmenter)
+        model = as_used(segmenter, folders[0])
         judged = [judge(sample, model) for sample in tqdm(list(samples()), unit="image")]
     except FishsegError as error:
         raise SystemExit(f"ERROR: {error}") from None

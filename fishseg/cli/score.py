@@ -78,9 +78,8 @@ def run(options: argparse.Namespace) -> int:
     from fishseg.evaluation.scoring import score
     from fishseg.images.folders import mark_results
     from fishseg.metrics.masks import summarise
-    from fishseg.prediction.fine import FineModel
     from fishseg.prediction.segmenter import Segmenter
-    from fishseg.prediction.shipped import PRETRAINED, locate
+    from fishseg.prediction.shipped import as_used, locate
     from fishseg.prediction.stored import Predictions, write_predictions
     from fishseg.report.figures import draw_galleries
 
@@ -93,9 +92,7 @@ def run(options: argparse.Namespace) -> int:
         *folders, devices.select(), tta=options.tta, threshold=options.threshold
     )
     threshold = segmenter.threshold
-    # As the one that ships is used.
-    fine = folders[0] == PRETRAINED if options.fine is None else options.fine
-    model = FineModel(model=segmenter) if fine else segmenter
+    model = as_used(segmenter, folders[0], fine=options.fine)
     with opened(options.folder) as folder, tempfile.TemporaryDirectory() as kept:
         told = Path(kept) / "predictions"
         # Whatever is broken is left out and listed, but never ends the run.

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
 from fishseg.decoders.guided import guided_filter
+
+if TYPE_CHECKING:
+    from fishseg.decoders.files import DecoderCard
 
 _TINY = 1e-6  # beyond, a probability has no finite logit
 
@@ -14,10 +19,8 @@ def decode(
     decoder: nn.Module,
     features: Tensor,
     pixels: Tensor,
+    card: DecoderCard,
     device: torch.device,
-    *,
-    temperature: float,
-    guided_radius: int,
 ) -> Tensor:
     """What a decoder says ``(B, n_maps, H, W)`` float32, 0 to 1, on the CPU, at the working size.
 
@@ -28,14 +31,18 @@ def decode(
         decoder: in evaluation mode, on ``device``.
         features: ``(B, C, h, w)`` float16.
         pixels: ``(B, 3, H, W)`` uint8.
+        card: of the decoder.
         device: where to compute.
-        temperature: what the logits of fish are divided by (see `fishseg.metrics.calibration`).
-        guided_radius: see `fishseg.decoders.guided`.
     """
     with torch.inference_mode():
         pixels = pixels.to(device)
         logits: Tensor = decoder(features.to(device).float(), pixels).float()
-        return calibrated(filtered(logits, pixels, guided_radius), temperature).sigmoid().cpu()
+        return to_maps(logits, pixels, card).cpu()
+
+
+def to_maps(logits: Tensor, pixels: Tensor, card: DecoderCard) -> Tensor:
+    """What logits ``(B, n_maps, H, W)`` say, 0 to 1, as the card has it."""
+    return calibrated(filtered(logits, pixels, card.guided_radius), card.temperature).sigmoid()
 
 
 def filtered(logits: Tensor, pixels: Tensor, guided_radius: int) -> Tensor:
@@ -48,7 +55,10 @@ def filtered(logits: Tensor, pixels: Tensor, guided_radius: int) -> Tensor:
 
 
 def calibrated(logits: Tensor, temperature: float) -> Tensor:
-    """Logits ``(B, n_maps, H, W)``, the first map of them divided by the temperature."""
+    """Logits ``(B, n_maps, H, W)``, the first map of them divided by the temperature.
+
+    See `fishseg.metrics.calibration`.
+    """
     if logits.shape[1] == 1:
         return logits / temperature
     return torch.cat([logits[:, :1] / temperature, logits[:, 1:]], dim=1)

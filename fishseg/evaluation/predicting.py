@@ -89,14 +89,7 @@ def predict_cached(
     def one_view(sample_id: str, view: int) -> NDArray[np.float32]:
         # One at a time, as prediction does it: the same sums in the same order.
         batch = cache.batch([view_id(sample_id, view)])
-        working = decode(
-            decoder,
-            batch.features,
-            batch.pixels,
-            device,
-            temperature=card.temperature,
-            guided_radius=card.guided_radius,
-        )
+        working = decode(decoder, batch.features, batch.pixels, card, device)
         return working[0].numpy()
 
     sample: Any

@@ -29,7 +29,7 @@ from fishseg.backbones.runtime import read_model
 from fishseg.datasets.sample import SPECIES
 from fishseg.datasets.sample.photo import render_photo
 from fishseg.decoders import NONE
-from fishseg.decoders.inference import calibrated, filtered
+from fishseg.decoders.inference import to_maps
 from fishseg.errors import ModelError
 from fishseg.features.compute import features_of
 from fishseg.features.quantisation import rounded
@@ -106,8 +106,7 @@ class Head(nn.Module):
             pixels: ``(B, 3, H, W)`` uint8, RGB.
         """
         logits: Tensor = self.decoder(features, pixels)
-        logits = filtered(logits, pixels, self.card.guided_radius)
-        maps = calibrated(logits, self.card.temperature).sigmoid()
+        maps = to_maps(logits, pixels, self.card)
         return tuple(maps[:, number] for number in range(maps.shape[1]))
 
 

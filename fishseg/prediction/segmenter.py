@@ -97,14 +97,7 @@ class Segmenter(BaseSegmenter):
         )
         pixels = torch.from_numpy(to_pixels(image, size)).unsqueeze(0)
         features = features_of(pixels, self.backbone, self.device, self.card.dtype)
-        maps = decode(
-            self.decoder,
-            features,
-            pixels,
-            self.device,
-            temperature=self.card.temperature,
-            guided_radius=self.card.guided_radius,
-        )
+        maps = decode(self.decoder, features, pixels, self.card, self.device)
         own = features[0].float().cpu().numpy() if with_features else None
         return maps[0].numpy(), own
 

@@ -17,14 +17,17 @@ from fishseg.backbones.weights import materialise
 from fishseg.decoders.files import CARD_NAME, DecoderCard, read_card
 from fishseg.errors import BackboneError, CacheError
 from fishseg.params import BackboneParams
+from fishseg.prediction.fine import FineModel
 from fishseg.prediction.light import BACKBONE, DECODER, PRETRAINED
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from fishseg.prediction.segmenter import Segmenter
+
 log = logging.getLogger(__name__)
 
-__all__ = ["BACKBONE", "DECODER", "PRETRAINED", "fetched_backbone", "locate"]
+__all__ = ["BACKBONE", "DECODER", "PRETRAINED", "as_used", "fetched_backbone", "locate"]
 
 
 def locate(decoder: Path | None, backbone: Path | None) -> tuple[Path, Path]:
@@ -51,6 +54,22 @@ def locate(decoder: Path | None, backbone: Path | None) -> tuple[Path, Path]:
             )
         log.info("decoder: %s", DECODER if decoder == DECODER else "the one that ships")
     return decoder, backbone or _find_backbone(read_card(decoder))
+
+
+def as_used(
+    segmenter: Segmenter, decoder: Path, *, fine: bool | None = None
+) -> Segmenter | FineModel:
+    """The segmenter of a decoder's folder, looking twice or not.
+
+    Args:
+        segmenter: it, looking once.
+        decoder: the folder.
+        fine: whether it looks twice; unless given, only the one that ships does, as
+            `fishseg.prediction.loading.load_model` has it.
+    """
+    if fine is None:
+        fine = decoder == PRETRAINED
+    return FineModel(model=segmenter) if fine else segmenter
 
 
 def _find_backbone(card: DecoderCard) -> Path:

@@ -133,14 +133,7 @@ def _well_found(
     found = []
     for sample_id in tqdm(sample_ids, desc="familiar", unit="image"):
         batch = cache.batch([sample_id])
-        answer = decode(
-            decoder,
-            batch.features,
-            batch.pixels,
-            device,
-            temperature=card.temperature,
-            guided_radius=card.guided_radius,
-        )
+        answer = decode(decoder, batch.features, batch.pixels, card, device)
         counted = batch.counted()
         valid = None if counted is None else counted[0, 0].numpy()
         mask, truth = answer[0, 0].numpy() >= _THRESHOLD, batch.target()[0, 0].numpy() > 0

@@ -227,9 +227,9 @@ def train(
     decoder.load_state_dict(progress.best_state)
     checkpoint.remove()
     logits = _count_logits(run, decoder)
-    temperature = logits.fit_temperature()
-    certainty = _find_certainty(run, decoder, temperature)
-    return _result(run, manifest, progress, logits, temperature=temperature, certainty=certainty)
+    card = _card(run, manifest, logits.fit_temperature())
+    card = dataclasses.replace(card, certainty=_find_certainty(run, decoder, card))
+    return _result(run, progress, logits, card)
 
 
 def _no_numbers(instances: str) -> ParameterError:
@@ -425,18 +425,11 @@ def _count_logits(run: Run, decoder: nn.Module) -> LogitHistogram:
     return histogram
 
 
-def _find_certainty(run: Run, decoder: nn.Module, temperature: float) -> float:
+def _find_certainty(run: Run, decoder: nn.Module, card: DecoderCard) -> float:
     """What val asks of a part's surest pixel."""
     search = CertaintySearch()
     for batch in run.loaders["val"].batches():
-        maps = decode(
-            decoder,
-            batch.features,
-            batch.pixels,
-            run.device,
-            temperature=temperature,
-            guided_radius=run.params.guided_radius,
-        )
+        maps = decode(decoder, batch.features, batch.pixels, card, run.device)
         truths, counted = batch.target().cpu().numpy() > 0, batch.counted()
         for number, (probability, *_) in enumerate(maps.numpy()):
             valid = None if counted is None else counted[number, 0].cpu().numpy()
@@ -505,14 +498,28 @@ def _record(
     }
 
 
+def _card(run: Run, manifest: pd.DataFrame, temperature: float) -> DecoderCard:
+    index = run.cache.index
+    return DecoderCard(
+        decoder=run.params.decoder,
+        in_channels=index.channels,
+        backbone=dict(index.backbone),
+        layers=index.layers,
+        fit=index.fit,
+        image_size=index.image_size,
+        megapixels=index.megapixels,
+        dtype=index.dtype,
+        temperature=temperature,
+        guided_radius=run.params.guided_radius,
+        instances=run.params.instances,
+        # A sample is called CLASS/STEM.
+        trained_on=dict(sorted(Counter(map(_class_of, run.sample_ids["train"])).items())),
+        trained_from=origin(run.cache, manifest),
+    )
+
+
 def _result(
-    run: Run,
-    manifest: pd.DataFrame,
-    progress: Progress,
-    logits: LogitHistogram,
-    *,
-    temperature: float,
-    certainty: float,
+    run: Run, progress: Progress, logits: LogitHistogram, card: DecoderCard
 ) -> TrainingResult:
     epochs = pd.DataFrame(progress.epochs)
     last = run.params.keep == "last"
@@ -526,32 +533,14 @@ def _result(
             key: round(float(row[key]), 6)
             for key in ("train_loss", "val_loss", "train_iou", "val_iou")
         },
-        "temperature": temperature,
-        "certainty": certainty,
-        "val_ece": round(logits.ece(temperature), 6),
+        "temperature": card.temperature,
+        "certainty": card.certainty,
+        "val_ece": round(logits.ece(card.temperature), 6),
         "val_ece_uncalibrated": round(logits.ece(1.0), 6),
         "n_train": len(run.sample_ids["train"]),
         "n_val": len(run.sample_ids["val"]),
         "n_parameters": sum(parameter.numel() for parameter in progress.decoder.parameters()),
     }
-    index = run.cache.index
-    card = DecoderCard(
-        decoder=run.params.decoder,
-        in_channels=index.channels,
-        backbone=dict(index.backbone),
-        layers=index.layers,
-        fit=index.fit,
-        image_size=index.image_size,
-        megapixels=index.megapixels,
-        dtype=index.dtype,
-        temperature=temperature,
-        guided_radius=run.params.guided_radius,
-        certainty=certainty,
-        instances=run.params.instances,
-        # A sample is called CLASS/STEM.
-        trained_on=dict(sorted(Counter(map(_class_of, run.sample_ids["train"])).items())),
-        trained_from=origin(run.cache, manifest),
-    )
     return TrainingResult(progress.average, card, pd.DataFrame(progress.steps), epochs, summary)
 
 

@@ -7,11 +7,26 @@ from torch import nn
 from torch.nn import functional
 
 from fishseg import decoders
+from fishseg.decoders.files import DecoderCard
 from fishseg.decoders.inference import decode
 from fishseg.decoders.upsampling import upsample
 from fishseg.errors import ParameterError
 
 CPU = torch.device("cpu")
+
+
+def card(temperature: float) -> DecoderCard:
+    return DecoderCard(
+        decoder="linear",
+        in_channels=4,
+        backbone={},
+        layers=(-1,),
+        fit="aspect",
+        image_size=56,
+        megapixels=0.0042,
+        dtype="float16",
+        temperature=temperature,
+    )
 
 
 @pytest.mark.parametrize("size", [(448, 588), (28, 37), (5, 3), (17, 40)])
@@ -146,7 +161,7 @@ def test_probabilities_and_their_size() -> None:
     decoder = decoders.build("linear", 4).eval()
     pixels = torch.zeros(1, 3, 28, 42, dtype=torch.uint8)
     features = torch.randn(1, 4, 2, 3, dtype=torch.float16)
-    probability = decode(decoder, features, pixels, CPU, temperature=1.0, guided_radius=0)
+    probability = decode(decoder, features, pixels, card(1.0), CPU)
     assert probability.shape == (1, 1, 28, 42)
     assert ((probability >= 0) & (probability <= 1)).all()
 
@@ -157,6 +172,6 @@ def test_the_temperature_is_that_of_the_mask_alone() -> None:
         torch.nn.init.normal_(parameter)
     features, pixels = torch.randn(1, 4, 3, 5), torch.zeros(1, 3, 42, 70, dtype=torch.uint8)
     logits = decoder(features, pixels).detach()
-    found = decode(decoder, features.half(), pixels, CPU, temperature=2.0, guided_radius=0)
+    found = decode(decoder, features.half(), pixels, card(2.0), CPU)
     torch.testing.assert_close(found[:, 0], (logits[:, 0] / 2).sigmoid(), atol=1e-3, rtol=1e-3)
     torch.testing.assert_close(found[:, 1], logits[:, 1].sigmoid(), atol=1e-3, rtol=1e-3)

@@ -193,9 +193,7 @@ def test_the_decoder_alone(tmp_path: Path) -> None:
         # Stage 2 has stride 8, and the deepest stage 32.
         features = torch.randn(n_images, segmenter.backbone.channels, 4 * grid[0], 4 * grid[1])
         pixels = torch.randint(0, 256, (n_images, 3, 32 * grid[0], 32 * grid[1])).byte()
-        expected = decode(
-            segmenter.decoder, features, pixels, CPU, temperature=2.5, guided_radius=8
-        )[:, 0]
+        expected = decode(segmenter.decoder, features, pixels, segmenter.card, CPU)[:, 0]
         (found,) = session.run(None, {"features": features.numpy(), "pixels": pixels.numpy()})
         assert np.abs(found - expected.numpy()).max() < 1e-4
 

@@ -250,14 +250,7 @@ def test_what_val_asks_of_parts_does_not_lower_its_iou(
         ious = []
         for sample_id in manifest.loc[manifest["split"] == "val", "sample_id"]:
             batch = cache.batch([sample_id])
-            maps = decode(
-                result.decoder,
-                batch.features,
-                batch.pixels,
-                CPU,
-                temperature=result.card.temperature,
-                guided_radius=result.card.guided_radius,
-            )
+            maps = decode(result.decoder, batch.features, batch.pixels, result.card, CPU)
             mask = keep_certain(maps[0].numpy(), certainty, 0.5)[0] >= 0.5
             ious.append(iou(overlap_counts(mask, batch.target()[0, 0].numpy() > 0)))
         means[certainty] = np.mean(ious)
