@@ -7,6 +7,9 @@ processes together, disk afterwards), the numbers by split, how many wrong masks
 which parameters were changed. A run of fewer pictures is printed and not written::
 
     python -m benchmarks.rehearsal --photographs 18 --copies 5 train.epochs=2
+
+With ``--folder`` the clone stays, and a rehearsal that was stopped goes on with the stage that it
+was at.
 """
 
 from __future__ import annotations
@@ -30,12 +33,13 @@ import yaml
 from benchmarks.cost import bytes_on_disk
 from benchmarks.results import write_between_marks
 from benchmarks.timing import machine
-from benchmarks.verify import make_clone
+from benchmarks.verify import environment_of, make_clone
 from fishseg.tables import SPLITS, read_inventory
 
 PAGE = Path("docs/performance.md")
 PHOTOGRAPHS, COPIES, CLASSES = 450, 20, 9
 WRONG_MASK_SHARE = 0.03
+MEMORY_GB = 3  # of features, and no more, however much is free
 _SAMPLED_EVERY_S = 0.2
 
 
@@ -62,14 +66,17 @@ def main() -> None:
     with contextlib.ExitStack() as stack:
         folder = options.folder or stack.enter_context(tempfile.TemporaryDirectory())
         clone = Path(folder) / "run" / "clone"
-        environment = make_clone(clone, changes)
+        environment = environment_of(clone) if clone.exists() else make_clone(clone, changes)
         # As docs/scale.md advises for large sets: what the store holds is not copied.
-        link = ["dvc", "config", "--local", "cache.type", "reflink,hardlink,copy"]
+        link = ["dvc", "config", "--local", "cache.type", "hardlink,reflink,copy"]
         subprocess.run(link, cwd=clone, env=environment, check=True)
+        environment["FISHSEG_MEMORY_GB"] = f"{MEMORY_GB}"
         stages = yaml.safe_load((clone / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-        taken = []
-        for stage in stages:  # each stands behind those that it needs
+        log = clone.parent / "taken.json"
+        taken = [Taken(**one) for one in json.loads(log.read_text("utf-8"))] if log.exists() else []
+        for stage in list(stages)[len(taken) :]:  # each stands behind those that it needs
             taken.append(run_stage(stage, clone, environment))
+            log.write_text(json.dumps([dataclasses.asdict(one) for one in taken]), encoding="utf-8")
             print(_row(taken[-1]), flush=True)
         lines = [*tabulate(taken), "", *_numbers(clone), "", *_found(clone, taken)]
         if options.changes:

@@ -55,12 +55,6 @@ def run_in(clone: Path, changes: list[str]) -> None:
 
 def make_clone(clone: Path, changes: list[str]) -> dict[str, str]:
     """A fresh clone with parameters changed, and the environment to run in, its own store in it."""
-    programs = Path(sys.executable).parent
-    environment = {
-        **os.environ,
-        "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
-        "FISHSEG_STORE": str(clone.parent / "store"),
-    }
     clone.parent.mkdir(parents=True)
     subprocess.run(["git", "clone", "--quiet", str(REPOSITORY), str(clone)], check=True)
     path = clone / "params.yaml"
@@ -71,7 +65,17 @@ def make_clone(clone: Path, changes: list[str]) -> dict[str, str]:
         tree[section][name] = yaml.safe_load(value)
     if changes:
         path.write_text(yaml.safe_dump(tree), encoding="utf-8")
-    return environment
+    return environment_of(clone)
+
+
+def environment_of(clone: Path) -> dict[str, str]:
+    """What a clone is run in: this Python's programs, a store beside it."""
+    programs = Path(sys.executable).parent
+    return {
+        **os.environ,
+        "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
+        "FISHSEG_STORE": str(clone.parent / "store"),
+    }
 
 
 def files(clone: Path) -> set[Path]:

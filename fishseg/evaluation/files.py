@@ -113,16 +113,18 @@ def provenance(card: DecoderCard) -> dict[str, str]:
 def pool_features(predictions: Predictions, cache: FeatureCache, threshold: float) -> Pooled:
     """The features under the masks, given and predicted, of all samples whose mask is trusted."""
     kept = predictions.samples[predictions.samples["mask_status"] != "rejected"]
-    given, predicted = [], []
-    for one in tqdm(predictions.of(kept), total=len(kept), desc="pool", unit="image"):
+    # Rows of what is there: small arrays that stay between large ones that go keep their memory.
+    given, predicted = (np.empty((len(kept), cache.index.channels), np.float32) for _ in range(2))
+    progress = tqdm(predictions.of(kept), total=len(kept), desc="pool", unit="image")
+    for number, one in enumerate(progress):
         batch = cache.batch([one.sample.sample_id])
         features = batch.features[0].numpy()
-        given.append(pool(features, batch.target()[0, 0].numpy() > 0))
-        predicted.append(pool(features, from_levels(one.levels) >= threshold))
+        given[number] = pool(features, batch.target()[0, 0].numpy() > 0)
+        predicted[number] = pool(features, from_levels(one.levels) >= threshold)
     return Pooled(
         samples=kept,
-        given=np.stack(given),
-        predicted=np.stack(predicted),
+        given=given,
+        predicted=predicted,
         features=feature_facts(vars(cache.index)),
     )
 
@@ -165,8 +167,12 @@ def tabulate_reliability(levels: Mapping[str, LevelCounts]) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
+CURVE_POINTS = 1000
+"""Of a curve that is kept in git, however many images there are."""
+
+
 def tabulate_risk_coverage(scores: pd.DataFrame) -> pd.DataFrame:
-    """A row an image of val and test, the most confident of each first.
+    """A row an image of val and test, the most confident of each first; of many, some.
 
     Returns:
         ``split``, ``coverage`` (share of the images), ``risk`` (mean of ``1 - IoU`` over them) and
@@ -179,5 +185,6 @@ def tabulate_risk_coverage(scores: pd.DataFrame) -> pd.DataFrame:
         risk = selective_risk(rows["confidence"], rows["iou"])
         optimal_risk = selective_risk(rows["iou"], rows["iou"])
         columns = {"coverage": coverage, "risk": risk, "optimal_risk": optimal_risk}
-        tables.append(pd.DataFrame({"split": split, **columns}))
+        kept = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), CURVE_POINTS)).astype(int))
+        tables.append(pd.DataFrame({"split": split, **columns}).iloc[kept])
     return pd.concat(tables, ignore_index=True)

@@ -18,7 +18,7 @@ from fishseg.metrics.familiarity import Familiarity, patches_of
 from fishseg.metrics.masks import iou, overlap_counts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import pandas as pd
     import torch
@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 N_DIRECTIONS = 64
 # Patches taken of the fish and of the surroundings of each training picture, to find them.
 N_PATCHES = 32
+# Of more pictures in a split, so many are looked at, spread evenly.
+MOST_PICTURES = 10_000
 # Of the val pictures with a good mask, this share is nearer than what is called unlike the training
 # pictures. A mask is good with an IoU of so much.
 QUANTILE, GOOD_IOU = 0.98, 0.8
@@ -60,12 +62,12 @@ def fit_familiarity(
         manifest: which samples are ``train`` and ``val``.
         device: where to compute.
     """
-    splits = {split: list(group["sample_id"]) for split, group in manifest.groupby("split")}
-    fish, patches = _gather(cache, splits.get("train", []))
-    if len(fish) < _MIN_PICTURES:
+    splits = {split: _some(list(group["sample_id"])) for split, group in manifest.groupby("split")}
+    seen = _gather(cache, splits.get("train", []))
+    if seen.n_fish < _MIN_PICTURES:
         log.warning("too few training pictures with a fish: none will be called unlike them")
         return None
-    found = _of_training(fish, patches)
+    found = _of_training(seen)
     distances = [
         found.distance(patches_of(mask, found.embed(features)))
         for features, mask in _well_found(
@@ -80,12 +82,58 @@ def fit_familiarity(
     )
 
 
-def _gather(
-    cache: FeatureCache, sample_ids: Sequence[str]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The mean of the patches of each picture's fish ``(n, C)``, and some patches ``(m, C)``."""
+def _some(sample_ids: Sequence[str]) -> list[str]:
+    places = np.linspace(0, len(sample_ids) - 1, min(len(sample_ids), MOST_PICTURES))
+    return [sample_ids[place] for place in places.round().astype(int)]
+
+
+@dataclasses.dataclass(kw_only=True)
+class _Seen:
+    """What is kept of training pictures; of some of their patches the sums alone.
+
+    Attributes:
+        fish: the mean of the patches of each fish, ``(N, C)``; of ``n_fish`` so far.
+        n: how many patches were added.
+        total: their sum, ``(C,)``.
+        products: the sum of their outer products, ``(C, C)``.
+    """
+
+    fish: NDArray[np.float32]
+    total: NDArray[np.float64]
+    products: NDArray[np.float64]
+    n_fish: int = 0
+    n: int = 0
+
+    @classmethod
+    def nothing(cls, n_pictures: int, channels: int) -> _Seen:
+        """Room for so many pictures."""
+        return cls(
+            fish=np.empty((n_pictures, channels), np.float32),
+            total=np.zeros(channels),
+            products=np.zeros((channels, channels)),
+        )
+
+    def add(self, patches: NDArray[np.float32]) -> None:
+        """Add patches ``(n, C)``."""
+        exact = patches.astype(np.float64)
+        self.n += len(exact)
+        self.total += exact.sum(axis=0)
+        self.products += exact.T @ exact
+
+    @property
+    def mean(self) -> NDArray[np.float64]:
+        """Of the patches, ``(C,)``."""
+        return self.total / self.n
+
+    @property
+    def covariance(self) -> NDArray[np.float64]:
+        """Of the patches, ``(C, C)``."""
+        return (self.products - self.n * np.outer(self.mean, self.mean)) / (self.n - 1)
+
+
+def _gather(cache: FeatureCache, sample_ids: Sequence[str]) -> _Seen:
     rng = np.random.default_rng(0)
-    fish, patches = [], []
+    seen = _Seen.nothing(len(sample_ids), cache.index.channels)
     for sample_id in tqdm(sample_ids, desc="remember", unit="image"):
         batch = cache.batch([sample_id])
         features = batch.features[0].float().numpy()
@@ -93,26 +141,28 @@ def _gather(
         for part in (mask, ~mask):
             if part.any():
                 found = patches_of(part, features)
-                patches.append(found[rng.permutation(len(found))[:N_PATCHES]])
+                seen.add(found[rng.permutation(len(found))[:N_PATCHES]])
         if mask.any():
-            fish.append(patches_of(mask, features).mean(axis=0))
-    none = np.zeros((0, cache.index.channels), np.float32)
-    return np.stack(fish) if fish else none, np.concatenate(patches) if patches else none
+            # A row of what is there: a small array that stays between large ones that go keeps
+            # their memory.
+            seen.fish[seen.n_fish] = patches_of(mask, features).mean(axis=0)
+            seen.n_fish += 1
+    return seen
 
 
-def _of_training(fish: NDArray[np.float32], patches: NDArray[np.float32]) -> Familiarity:
+def _of_training(seen: _Seen) -> Familiarity:
     """All but what val decides. The covariance of few fish in many directions is shrunk.
 
     Ledoit and Wolf, "A well-conditioned estimator for large-dimensional covariance matrices",
     Journal of Multivariate Analysis 2004.
     """
-    variances, axes = np.linalg.eigh(np.cov(patches.T.astype(np.float64)))
+    variances, axes = np.linalg.eigh(seen.covariance)
     kept = np.argsort(-variances, kind="stable")[:N_DIRECTIONS]
     scaled = axes[:, kept] / np.sqrt(np.maximum(variances[kept], 1e-9))
     directions = scaled.T.astype(np.float16)
     across = directions.astype(np.float64).T
-    origin = patches.mean(axis=0, dtype=np.float64) @ across
-    of_fish = LedoitWolf().fit(fish @ across - origin)
+    origin = seen.mean @ across
+    of_fish = LedoitWolf().fit(seen.fish[: seen.n_fish] @ across - origin)
     return Familiarity(
         directions=directions,
         origin=origin.astype(np.float32),
@@ -128,9 +178,8 @@ def _well_found(
     cache: FeatureCache,
     sample_ids: Sequence[str],
     device: torch.device,
-) -> list[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
+) -> Iterator[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
     """Features ``(C, h, w)`` and mask ``(H, W)`` of each picture that the decoder is good at."""
-    found = []
     for sample_id in tqdm(sample_ids, desc="familiar", unit="image"):
         batch = cache.batch([sample_id])
         answer = decode(decoder, batch.features, batch.pixels, card, device)
@@ -139,5 +188,4 @@ def _well_found(
         mask, truth = answer[0, 0].numpy() >= _THRESHOLD, batch.target()[0, 0].numpy() > 0
         counts = overlap_counts(mask, truth, valid)
         if mask.any() and counts.union and iou(counts) >= GOOD_IOU:
-            found.append((batch.features[0].float().numpy(), mask))
-    return found
+            yield batch.features[0].float().numpy(), mask

@@ -115,3 +115,10 @@ def test_the_summary_holds_what_people_compare() -> None:
         },
         "test": {"n_groups": 0},
     }
+
+
+def test_the_risk_coverage_table_of_many_images_stays_small() -> None:
+    n = 3 * files.CURVE_POINTS
+    table = files.tabulate_risk_coverage(scores([0.5] * n, [i / n for i in range(n)]))
+    assert len(table) == files.CURVE_POINTS
+    assert table["coverage"].iloc[-1] == 1

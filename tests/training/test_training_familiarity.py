@@ -56,3 +56,21 @@ def test_too_few_pictures_give_nothing_and_a_line(
     manifest = inventory.assign(split=splits)
     assert fit_familiarity(trained.decoder, trained.card, cache, manifest, CPU) is None
     assert "too few" in caplog.text
+
+
+def test_sums_give_the_mean_and_covariance_of_all_patches() -> None:
+    rng = np.random.default_rng(0)
+    parts = [rng.normal(3, 2, (n, 5)).astype(np.float32) for n in (1, 7, 32)]
+    seen = familiarity_of_training._Seen.nothing(3, 5)
+    for part in parts:
+        seen.add(part)
+    together = np.concatenate(parts).astype(np.float64)
+    np.testing.assert_allclose(seen.mean, together.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(seen.covariance, np.cov(together.T), rtol=1e-9)
+
+
+def test_of_many_pictures_some_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(familiarity_of_training, "MOST_PICTURES", 3)
+    assert familiarity_of_training._some(list("abcdefg")) == ["a", "d", "g"]
+    assert familiarity_of_training._some(list("ab")) == ["a", "b"]
+    assert familiarity_of_training._some([]) == []
