@@ -383,9 +383,9 @@ class RobustnessParams(_Section):
     )
     corruptions: Int = Field(
         ge=1,
-        le=33,
-        description="corruptions of each photograph, at least; together they meet all kinds and "
-        "degrees",
+        le=1000,
+        description="corruptions of each photograph, at least, as far as there are so many; "
+        "together they meet all kinds and degrees",
     )
     seed: Seed = Field(description="seed of the choice and of the corruptions")
 

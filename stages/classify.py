@@ -4,7 +4,7 @@ How well it does, by given and by predicted masks, in ``metrics/``.
 """
 
 from fishseg import params
-from fishseg.classification.files import classify
+from fishseg.classification.files import classify, headline
 from fishseg.prediction.pooled import Pooled
 from stages import CLASSIFIER, METRICS, POOLED, run, write_metrics
 
@@ -14,6 +14,7 @@ def main() -> None:
     result = classify(Pooled.read(POOLED), params.load(params.ClassifyParams))
     result.write(CLASSIFIER, METRICS / "classify")
     write_metrics("classify", result.metrics)
+    write_metrics("classify_summary", headline(result.metrics))
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ def main() -> None:
     measure.write_table(result.table, METRICS / "robustness")
     measure.write_examples(result.examples, ROBUSTNESS)
     write_metrics("robustness", result.summary)
+    write_metrics("robustness_summary", measure.headline(result.summary))
 
 
 if __name__ == "__main__":

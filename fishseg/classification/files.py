@@ -31,6 +31,7 @@ MASKS = ("given", "predicted")
 # A species that is cross-validated must be on both sides.
 MIN_PHOTOGRAPHS = 2
 NO_MASK = "no fish found"
+SUMMARY_KEYS = ("accuracy", "macro_recall")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -131,6 +132,19 @@ def classify(pooled: Pooled, params: ClassifyParams) -> Classified:
         confusion=_confusion(answers["val"]["predicted"]),
         per_class=pd.concat(tables)[["split", *PER_CLASS]],
     )
+
+
+def headline(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``metrics/classify_summary.json`` says: of val and test, by predicted masks.
+
+    Args:
+        metrics: what ``metrics/classify.json`` says; nothing comes of one without a classifier.
+    """
+    return {
+        split: {key: metrics[split]["predicted"][key] for key in SUMMARY_KEYS}
+        for split in UNSEEN_SPLITS
+        if metrics.get(split, {}).get("predicted", {}).get("n_images")
+    }
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

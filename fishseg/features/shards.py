@@ -112,7 +112,7 @@ class Index:
             raise CacheError(
                 f"the features have no readable index: {error}",
                 where=folder / INDEX_NAME,
-                remedy="dvc repro features",
+                remedy="dvc pull data/features, or dvc repro features",
             ) from None
 
 

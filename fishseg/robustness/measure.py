@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from fishseg.prediction.model import ProbabilityModel
 
 CLEAN = "clean"
+SUMMARY_KEYS = ("mean_iou_retained", "retained_ci_low", "retained_ci_high")
 # Just visible, in the middle, hard: what lies between tells little more.
 DEGREES = (1, 3, 5)
 # Examples are kept this small, so that the photographs may be of any size.
@@ -149,7 +150,8 @@ def deal(n_photos: int, n_corruptions: int, *, seed: int) -> list[list[tuple[str
 
     Args:
         n_photos: how many photographs there are, at least 1.
-        n_corruptions: how many each gets; more where together they would not meet all there are.
+        n_corruptions: how many each gets; more where together they would not meet all there are,
+            and fewer where there are not so many.
         seed: at least 0.
     """
     names = list(np.random.default_rng(seed).permutation(list(CORRUPTIONS)))
@@ -158,7 +160,7 @@ def deal(n_photos: int, n_corruptions: int, *, seed: int) -> list[list[tuple[str
         for turn in range(len(DEGREES))
         for number, name in enumerate(names)
     ]
-    each = max(n_corruptions, math.ceil(len(cells) / n_photos))
+    each = min(max(n_corruptions, math.ceil(len(cells) / n_photos)), len(cells))
     return [
         [cells[(photo * each + number) % len(cells)] for number in range(each)]
         for photo in range(n_photos)
@@ -231,6 +233,15 @@ def tabulate(scores: pd.DataFrame) -> pd.DataFrame:
         ignore_index=True,
     )
     return table.round(6)
+
+
+def headline(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``metrics/robustness_summary.json`` says: what is kept, over all trials.
+
+    Args:
+        summary: what ``metrics/robustness.json`` says.
+    """
+    return {key: summary[key] for key in SUMMARY_KEYS if key in summary}
 
 
 def summarise_trials(scores: pd.DataFrame, table: pd.DataFrame) -> dict[str, Any]:

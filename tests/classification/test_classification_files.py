@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from species_features import FEATURES, PARAMS, draw_pooled
 
-from fishseg.classification.files import NO_MASK, classify
+from fishseg.classification.files import NO_MASK, classify, headline
 from fishseg.prediction.pooled import Pooled
 from fishseg.prediction.species import UNKNOWN, load_classifier
 
@@ -29,6 +29,7 @@ def test_species_that_differ_are_told_apart() -> None:
     assert metrics["classifier"]
     assert metrics["classes"] == list("abcd")
     assert metrics["n_train"] == 4 * 6 * 3
+    assert headline(metrics)["val"]["macro_recall"] == metrics["val"]["predicted"]["macro_recall"]
     for split in ("val", "test"):
         for kind in ("given", "predicted"):
             assert metrics[split][kind]["accuracy"] > 0.95
@@ -76,6 +77,7 @@ def test_one_class_gives_numbers_and_no_classifier(
     result = classify(draw_pooled(n_classes=1), PARAMS)
     assert result.classifier is None
     assert result.metrics["classifier"] is False
+    assert headline(result.metrics) == {}
     assert "one class, a" in result.metrics["reason"]
     assert "no classifier is written" in caplog.text
     result.write(tmp_path / "classifier", tmp_path / "tables")

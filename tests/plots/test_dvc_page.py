@@ -52,6 +52,29 @@ def test_a_single_epoch_is_two_marks_that_differ() -> None:
     assert len(points) == len(set(points)) == 2
 
 
+def test_bars_of_two_splits_are_not_stacked() -> None:
+    rows = [
+        {"rev": rev, "filename": "per_class.csv", "field": "recall", "split": split, "recall": 1.0}
+        | {"class_name": "Trout"}
+        for rev in ("HEAD", "workspace")
+        for split in ("val", "test")
+    ]
+    plot = VegaRenderer(
+        rows,
+        "recall",
+        x="recall",
+        y="class_name",
+        template="bars",
+        template_dir=str(REPOSITORY / ".dvc/plots"),
+        revs_with_datapoints=["HEAD", "workspace"],
+        anchors_y_definitions=[{"filename": "per_class.csv", "field": "class_name"}],
+    )
+    drawn = vl_convert.vegalite_to_svg(plot.get_filled_template())
+    numbers = [float(text) for text in re.findall(r">(\d\.\d+)</text>", drawn)]
+    assert len(re.findall(r'aria-roledescription="bar"', drawn)) == 4
+    assert max(numbers) == 1
+
+
 def test_two_tall_pictures_stand_side_by_side_in_one_screen(
     browser: Browser, tmp_path: Path
 ) -> None:

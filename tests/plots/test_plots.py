@@ -18,6 +18,7 @@ from fishseg.plots import (
     training_curves,
 )
 from fishseg.plots.galleries import errors_picture
+from fishseg.plots.overlays import OUTLINE_RGB
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -257,12 +258,12 @@ def test_overlay_keeps_the_fish_and_dims_the_rest() -> None:
     assert np.array_equal(picture[23:37, 23:57], image[23:37, 23:57])
     assert picture[:15].mean() < 0.5 * image[:15].mean()
     assert np.ptp(picture[:15].astype(int), axis=-1).max() == 0
-    assert picture[20, 40].tolist() == [255, 200, 0]
+    assert picture[20, 40].tolist() == list(OUTLINE_RGB)
     assert np.array_equal(image, before)
 
 
 def test_overlay_outlines_holes_and_draws_thicker_on_larger_images() -> None:
-    outline = np.array([255, 200, 0])
+    outline = np.array(OUTLINE_RGB)
 
     def outline_px(size: int) -> int:
         mask = np.zeros((size, size), bool)

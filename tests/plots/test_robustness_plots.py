@@ -9,6 +9,7 @@ from PIL import Image
 
 from fishseg import plots
 from fishseg.plots import Spoiled
+from fishseg.plots.overlays import OUTLINE_RGB
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,4 +69,4 @@ def test_the_sheet_holds_every_tile(tmp_path: Path, shape: tuple[int, int]) -> N
     # The greys of tiles is there, and the outline's colour.
     for level in (1, 3):
         assert (sheet == 40 * level).all(axis=2).sum() > 200
-    assert (sheet == (255, 200, 0)).all(axis=2).any()
+    assert (sheet == OUTLINE_RGB).all(axis=2).any()
