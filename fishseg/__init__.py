@@ -14,14 +14,21 @@ from typing import TYPE_CHECKING
 from fishseg import lazy
 
 if TYPE_CHECKING:
-    from fishseg.api import Fish, Model, Result, load
+    from fishseg.api import Fish, Model, Photograph, Result, load
     from fishseg.errors import FishsegError
 
 __version__ = "0.1.0"
-__all__ = ["Fish", "FishsegError", "Model", "Result", "__version__", "load"]
+__all__ = ["Fish", "FishsegError", "Model", "Photograph", "Result", "__version__", "load"]
 
 # Imported when they are asked for: `import fishseg` costs nothing.
 __getattr__ = lazy.names_of(
     __name__,
-    {"Fish": "api", "FishsegError": "errors", "Model": "api", "Result": "api", "load": "api"},
+    {
+        "Fish": "api",
+        "FishsegError": "errors",
+        "Model": "api",
+        "Photograph": "api",
+        "Result": "api",
+        "load": "api",
+    },
 )

@@ -6,9 +6,11 @@ the same masks and numbers. docs/api.md explains it with examples.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
@@ -16,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fishseg.errors import DataError, FishsegError
+from fishseg.errors import DataError, FishsegError, explain
 from fishseg.images.decoding import read_image, rgb_of
 from fishseg.measurement.size import Measurement, measure
 from fishseg.measurement.table import reasons_of
@@ -27,12 +29,12 @@ from fishseg.prediction.loading import Loaded, load_model
 from fishseg.prediction.model import Answer, answer_of, classifier_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable
 
     from fishseg.prediction.instances import Instance
     from fishseg.prediction.species import Species, SpeciesClassifier
 
-    Photograph: TypeAlias = "str | os.PathLike[str] | Image.Image | NDArray[np.uint8]"
+Photograph: TypeAlias = "str | os.PathLike[str] | Image.Image | NDArray[np.uint8]"
 
 # Pictures decoded before the one in the model.
 _AHEAD = 2
@@ -56,8 +58,9 @@ def load(
         threshold: the probability from which a pixel is fish, above 0 and below 1; unless given,
             the model's own.
         tta: test-time augmentation: average over 1, 2, 4 or 8 flipped and turned views.
-        fine: look a second time, closer, at each fish that was found, which takes twice as long;
-            unless given, only the decoder that ships does.
+        fine: look a second time, closer, at each fish, or group of near ones, that fills less than
+            0.8 of the picture; each look takes as long as the first. Unless given, only the
+            decoder that ships does.
 
     Raises:
         ValueError: ``threshold`` or ``tta`` is none that there is.
@@ -69,7 +72,20 @@ def load(
     if tta not in (1, 2, 4, 8):
         raise ValueError(f"tta is {tta}, expected 1, 2, 4 or 8")
     places = (None if place is None else Path(place) for place in (source, backbone))
-    return Model(load_model(*places, tta=tta, threshold=threshold, fine=fine))
+    with _explained():
+        return Model(load_model(*places, tta=tta, threshold=threshold, fine=fine))
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    """What a user can cause is one of the family, whatever raised it."""
+    try:
+        yield
+    except Exception as error:
+        found = explain(error)
+        if found is None or found is error:
+            raise
+        raise found from error
 
 
 class Model:
@@ -77,22 +93,25 @@ class Model:
 
     Attributes:
         about: a sentence on what it was trained on, and so on where to trust it.
+        identity: a text that tells the model, its options and what it computes in apart from
+            others: to keep with results.
         threshold: the probability from which a pixel is fish.
     """
 
     def __init__(self, loaded: Loaded) -> None:
         self._model = loaded.model
         self.about = loaded.about
+        self.identity = loaded.identity
         self.threshold = loaded.model.threshold
 
     def __repr__(self) -> str:
         return f"<fishseg.Model: {self.about}>"
 
     @overload
-    def __call__(self, images: Photograph) -> Result: ...  # type: ignore[overload-overlap]
+    def __call__(self, images: Photograph) -> Result: ...
     @overload
-    def __call__(self, images: Sequence[Photograph]) -> list[Result]: ...
-    def __call__(self, images: Photograph | Sequence[Photograph]) -> Result | list[Result]:
+    def __call__(self, images: list[Any] | tuple[Any, ...]) -> list[Result]: ...
+    def __call__(self, images: Photograph | list[Any] | tuple[Any, ...]) -> Result | list[Result]:
         """The fish in one picture, or in each of a list of pictures.
 
         Args:
@@ -100,11 +119,12 @@ class Model:
                 of them, of any sizes, for a list of results in the same order.
 
         Raises:
-            DataError: a picture cannot be read; the message names it.
+            DataError: a picture cannot be read; the message names it, or counts in a list from 1.
+            FishsegError: there is not enough memory.
         """
         if isinstance(images, (list, tuple)):
             return list(self.stream(images))
-        (result,) = self.stream([images])  # type: ignore[list-item]
+        (result,) = self.stream([images])
         return result
 
     def stream(
@@ -115,26 +135,30 @@ class Model:
     ) -> Iterator[Result]:
         """The fish in each picture, as they are found: for more pictures than memory holds.
 
-        Threads decode a few pictures ahead; the network takes one at a time with all cores, which
-        is as fast as taking several on a CPU.
+        Threads decode a few pictures ahead; the network takes one at a time with all cores.
 
         Args:
             images: as of a call.
-            on_error: called with a picture that cannot be read and with what is wrong with it; the
-                picture then has no result, and the others follow.
+            on_error: called with a picture that cannot be read, or that memory does not suffice
+                for, and with what is wrong; the picture then has no result, and the others follow.
 
         Raises:
             DataError: a picture cannot be read, and there is no ``on_error``.
+            FishsegError: there is not enough memory for one, and there is no ``on_error``.
         """
         if isinstance(images, (str, os.PathLike)):
             images = [images]  # else each of its letters would be taken for a path
-        for given, image in ordered_map(_read, images, ahead=_AHEAD):
-            if isinstance(image, FishsegError):
-                if on_error is None:
+        for given, image in ordered_map(_read, enumerate(images, start=1), ahead=_AHEAD):
+            try:
+                if isinstance(image, FishsegError):
                     raise image
-                on_error(given, image)
+                with _explained():
+                    answer = answer_of(self._model, image)
+            except FishsegError as error:
+                if on_error is None:
+                    raise
+                on_error(given, error)
                 continue
-            answer = answer_of(self._model, image)
             yield Result(
                 image=image,
                 answer=answer,
@@ -190,6 +214,7 @@ class Result:
         return tuple(
             Fish(
                 **{field.name: getattr(its, field.name) for field in dataclasses.fields(its)},
+                mask=one.mask,
                 confidence=float(one.confidence or 0),
                 cut_off=one.cut_off,
                 check=tuple(check),
@@ -220,6 +245,7 @@ class Fish(Measurement):
     """A fish, measured in pixels of its picture; see docs/measurements.md.
 
     Attributes:
+        mask: ``(h, w)`` bool, the fish within its ``box``.
         confidence: how sure its outline is, 0 to 1.
         cut_off: it touches the picture's border, so that some of it may lie beyond.
         check: reasons to look at it before its numbers are believed; empty where nothing is odd.
@@ -227,6 +253,7 @@ class Fish(Measurement):
         species_probability: of that species among those; None where there is none, or unknown.
     """
 
+    mask: NDArray[np.bool_] = dataclasses.field(repr=False)
     confidence: float
     cut_off: bool
     check: tuple[str, ...]
@@ -234,14 +261,18 @@ class Fish(Measurement):
     species_probability: float | None = None
 
 
-def _read(image: Photograph) -> tuple[Photograph, NDArray[np.uint8] | FishsegError]:
+def _read(
+    numbered: tuple[int, Photograph],
+) -> tuple[Photograph, NDArray[np.uint8] | FishsegError]:
+    number, image = numbered
     try:
-        return image, _pixels(image)
+        with _explained():
+            return image, _pixels(image, f"picture {number}")
     except FishsegError as error:
         return image, error
 
 
-def _pixels(image: Any) -> NDArray[np.uint8]:
+def _pixels(image: Any, where: str) -> NDArray[np.uint8]:
     if isinstance(image, Image.Image):
         return rgb_of(image)
     if isinstance(image, (str, os.PathLike)):
@@ -249,6 +280,7 @@ def _pixels(image: Any) -> NDArray[np.uint8]:
     if not isinstance(image, np.ndarray):
         raise DataError(
             f"this is no picture but {type(image).__name__}",
+            where=where,
             expected="a path, a Pillow image or an array (H, W, 3) uint8; or a list of them",
             remedy="of bytes or an open file PIL.Image.open(io.BytesIO(data)); of an iterator "
             "model.stream(pictures)",
@@ -256,6 +288,7 @@ def _pixels(image: Any) -> NDArray[np.uint8]:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise DataError(
             f"the array is {image.shape} {image.dtype}",
+            where=where,
             expected="(H, W, 3) uint8, red, green and blue",
             remedy="of one picture at a time: of grey or transparent uint8 "
             "PIL.Image.fromarray(image); of 0 to 1 as floats np.uint8(np.rint(255 * image))",

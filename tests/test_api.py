@@ -199,6 +199,52 @@ def test_what_is_no_picture_is_said(model: fishseg.Model, thing: Any) -> None:
     assert "model.stream" in str(caught.value)
 
 
+def test_a_fish_has_its_own_mask(model: fishseg.Model, photo: Path) -> None:
+    result = model(photo)
+    (fish,) = result.fish
+    left, top, width, height = fish.box
+    assert fish.mask.shape == (height, width)
+    assert np.array_equal(result.mask[top : top + height, left : left + width], fish.mask)
+
+
+def test_a_picture_without_a_name_counts(model: fishseg.Model, photo: Path) -> None:
+    wrong = np.zeros((3, 3), np.uint8)
+    with pytest.raises(fishseg.FishsegError) as caught:
+        model([photo, wrong])
+    assert caught.value.where == "picture 2"
+
+
+def test_what_goes_wrong_in_the_model_is_said(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Hungry(RedIsFish):
+        """Wants more memory than there is for the first picture."""
+
+        asked = 0
+
+        def probability(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+            self.asked += 1
+            if self.asked == 1:
+                raise MemoryError("one exabyte")
+            return super().probability(image)
+
+    loaded = Loaded(model=Hungry(), identity="red", about=ABOUT)
+    monkeypatch.setattr(api, "load_model", lambda *_, **__: loaded)
+    missed: list[str] = []
+    model = fishseg.load()
+    results = list(model.stream([photo, photo], on_error=lambda _, e: missed.append(e.what)))
+    assert len(results) == len(missed) == 1
+    assert "not enough memory" in missed[0]
+    assert model.identity == "red"
+
+
+def test_a_place_that_cannot_be_written_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(*_: object, **__: object) -> Loaded:
+        raise PermissionError(13, "Permission denied", "/cache")
+
+    monkeypatch.setattr(api, "load_model", load)
+    with pytest.raises(fishseg.FishsegError, match="Permission denied"):
+        fishseg.load()
+
+
 def test_one_path_is_not_taken_for_its_letters(model: fishseg.Model, photo: Path) -> None:
     assert len(list(model.stream(str(photo)))) == len(list(model.stream([photo]))) == 1
 

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from fishseg import params
 from fishseg.errors import ModelError, ParameterError
-from fishseg.prediction.onnx_model import WHOLE
+from fishseg.prediction.onnx_model import WHOLE, ModelFacts
 
 if TYPE_CHECKING:
     from fishseg.export.onnx_file import Exported
-    from fishseg.prediction.onnx_model import ModelFacts
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +76,7 @@ def model_card(exported: Exported, root: Path) -> str:
             *_use(exported),
             *(_data(run) if described else ["## Data and numbers", "", "Not known here.", ""]),
             *(_numbers(run) if described else []),
-            *_limits(run if described else None),
+            *_limits(run if described else None, exported.facts),
             *_licences(run, exported.facts, data_known=described),
             *_agreement(exported),
         ]
@@ -310,16 +309,20 @@ def _calibration_row(splits: dict[str, dict[str, Any]]) -> Iterator[str]:
         yield f"| expected calibration error of a pixel | {cells} |"
 
 
-def _limits(run: _Run | None) -> list[str]:
+def _limits(run: _Run | None, facts: ModelFacts) -> list[str]:
     lines = ["## Limits", ""]
     if run is not None:
         lines.append(f"- {DATA[run.params(params.DataParams).source][1]}")
         if run.params(params.SplitParams).strategy == "random":
             lines.append("- The split was leaky: expect less on new photographs.")
         lines += _robustness(run.metrics["robustness"])
+    if facts.part == WHOLE:
+        lines.append(
+            "- It looks once. `fishseg predict --model FILE --fine` looks closer at each fish, as "
+            "the decoder that ships does by itself: masks then differ a little."
+        )
     return [
         *lines,
-        "- It tells fish from what is not fish; it neither counts nor names them.",
         "- It was not made to decide alone: look at pictures of low confidence.",
         "",
     ]

@@ -37,7 +37,7 @@ from fishseg.images.decoding import read_image
 from fishseg.images.resizing import at_size, to_pixels, working_size
 from fishseg.metrics.hysteresis import keep_certain
 from fishseg.metrics.masks import iou, overlap_counts
-from fishseg.prediction.model import from_levels, to_levels
+from fishseg.prediction.model import from_levels, level_start, to_levels
 from fishseg.prediction.onnx_model import (
     DECODER,
     FEATURES,
@@ -112,7 +112,7 @@ class Head(nn.Module):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Agreement:
-    """How an exported model differs from what `fishseg predict` does with the one it came from.
+    """How an exported model differs from the one it came from, which `fishseg predict` uses.
 
     Attributes:
         n_pictures: pictures that both were run on.
@@ -434,7 +434,7 @@ def _compare(
                 for one in (maps, segmenter.working_maps(picture))
             ]
             differences.append(float(np.abs(both_maps[0] - both_maps[1]).max()))
-            certain = keep_certain(maps, facts.certainty, facts.threshold)
+            certain = keep_certain(maps, facts.certainty, level_start(facts.threshold))
             kept = from_levels(to_levels(certain[0]))
             mask = at_size(kept, picture.shape[:2]) >= facts.threshold
             said = segmenter.answer(picture)

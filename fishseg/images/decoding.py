@@ -30,8 +30,8 @@ FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "PNG", "TIFF", "WEBP")
 LOSSY = ("AVIF", "HEIF", "JPEG", "MPO")
 register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
 
-# Room for a panorama of 20,000 x 10,000 pixels, which takes 600 MB as RGB. Pillow's own limit
-# would stop at 179 million; from here on it agrees with this one.
+# Room for a panorama of 20,000 x 10,000 pixels, which takes 600 MB as RGB. Pillow, whose own limits
+# are lower, warns from here on; nothing of more is decoded.
 MAX_PIXELS = 200_000_000
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 # As many pixels of 16-bit RGBA, and room for what comes with them.
@@ -73,9 +73,12 @@ def rgb_of(image: Image.Image) -> NDArray[np.uint8]:
         ``(H, W, 3)`` uint8.
 
     Raises:
-        DataError: its file is damaged, or it has 32-bit pixels, whose white nobody can know.
+        DataError: its file is damaged or too large, or it has 32-bit pixels, whose white nobody can
+            know.
     """
     where = getattr(image, "filename", None) or "an image of Pillow"
+    if image.width * image.height > MAX_PIXELS:
+        raise _too_large(where)
     try:
         image.load()
         # Odd tags raise all kinds of exceptions; one that cannot be read turns nothing.
@@ -171,7 +174,7 @@ def over_black(image: Image.Image) -> NDArray[np.uint8]:
     return np.array(image.convert("RGB"))
 
 
-def _too_large(path: Path) -> DataError:
+def _too_large(path: Path | str) -> DataError:
     return DataError(
         f"the image has more than {MAX_PIXELS:,} pixels",
         where=path,

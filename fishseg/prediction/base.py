@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from fishseg.images.resizing import at_size
 from fishseg.metrics.familiarity import Familiarity, Seen
 from fishseg.metrics.hysteresis import keep_certain
-from fishseg.prediction.model import THRESHOLD, Answer, from_levels, to_levels
+from fishseg.prediction.model import THRESHOLD, Answer, from_levels, level_start, to_levels
 from fishseg.prediction.species import SpeciesClassifier
 from fishseg.prediction.tta import average, turn
 
@@ -63,7 +63,7 @@ class BaseSegmenter(abc.ABC):
         return first
 
     def _certain(self, maps: NDArray[np.float32]) -> NDArray[np.float32]:
-        return keep_certain(maps, self.certainty, self.threshold)
+        return keep_certain(maps, self.certainty, level_start(self.threshold))
 
     def working_levels(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """What is certain of `working_maps`, as stored: ``(n_maps, H, W)`` uint8, 0 to 255."""

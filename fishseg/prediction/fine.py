@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from fishseg.prediction.instances import MIN_SHARE
-from fishseg.prediction.model import Answer, answer_of, classifier_of, to_levels
+from fishseg.prediction.model import answer_of, classifier_of, to_levels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -37,6 +37,11 @@ PRETRAINED = Path(__file__).parents[1] / "pretrained"
 DECODER_FILE = "decoder.onnx"
 
 
+def is_shipped(decoder: Path) -> bool:
+    """Whether a decoder's folder is that of the one that ships, however it is spelled."""
+    return decoder.resolve() == PRETRAINED.resolve()
+
+
 def load_light(
     backbone: Path | None = None,
     *,
@@ -110,20 +115,24 @@ class _Halves:
 
 
 def _constants(network: Weightless, folder: Path, backbone: Path | None) -> bytes:
-    """The backbone's constants, kept in the user's cache folder."""
-    place = store.make_folder(platformdirs.user_cache_path("fishseg") / "backbones")
+    """The backbone's constants: of a folder that is named, else kept in the user's cache folder."""
+    if backbone is not None:
+        return network.filled(folder, _tensors(network, backbone))
+    place = platformdirs.user_cache_path("fishseg") / "backbones"
     kept = place / f"{network.sha256[:16]}.bin"
     content = _intact(kept, network)
-    if backbone is None and content is not None:
+    if content is not None:  # a cache that is for reading only will do
         return content
-    given = None if backbone is None else network.filled(folder, _tensors(network, backbone))
-    # Other processes may be at it, too, and on Windows a file in use cannot be replaced.
-    with FileLock(kept.with_suffix(".lock")):
-        content = _intact(kept, network)
-        if content is None:
-            content = given or network.filled(folder, _tensors(network, None))
-            with store.write_whole(kept) as new:
-                new.write_bytes(content)
+    try:
+        # Other processes may be at it, too, and on Windows a file in use cannot be replaced.
+        with FileLock(store.make_folder(place) / f"{kept.stem}.lock"):
+            content = _intact(kept, network)
+            if content is None:
+                content = network.filled(folder, _tensors(network, None))
+                with store.write_whole(kept) as new:
+                    new.write_bytes(content)
+    except PermissionError as error:
+        raise store.unwritable(kept, error) from None
     return content
 
 

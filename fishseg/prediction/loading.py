@@ -9,9 +9,10 @@ import logging
 import os
 from typing import TYPE_CHECKING, Any
 
+from fishseg.backbones import runtime
 from fishseg.errors import CacheError, ModelError
 from fishseg.prediction.fine import FineModel
-from fishseg.prediction.light import DECODER_FILE, PRETRAINED, load_light
+from fishseg.prediction.light import DECODER_FILE, PRETRAINED, is_shipped, load_light
 from fishseg.prediction.model import THRESHOLD
 from fishseg.prediction.onnx_model import OnnxSegmenter
 from fishseg.prediction.species import classifier_beside
@@ -24,6 +25,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# The card of the one that ships has the kinds of places that were drawn where others have species.
+ABOUT_SHIPPED = (
+    "the decoder was trained on drawn pictures of fish alone, on no photograph: what looks "
+    "otherwise may be missed, or taken for fish"
+)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Loaded:
@@ -31,7 +38,7 @@ class Loaded:
 
     Attributes:
         model: the model.
-        identity: what tells it and its options apart from others.
+        identity: what tells it, its options and what it computes in apart from others.
         about: a sentence on what it was trained on.
     """
 
@@ -67,14 +74,19 @@ def load_model(
     """
     if source is None and not _has_gpu():
         light = load_light(backbone, tta=tta, threshold=threshold)
-        loaded = _without_torch(light, PRETRAINED / DECODER_FILE)
+        loaded = _without_torch(light, PRETRAINED / DECODER_FILE, runtime.precision())
     elif source is not None and (source.is_file() or source.suffix == ".onnx"):
-        exported = OnnxSegmenter.load(source, tta=tta, threshold=threshold)
-        loaded = _without_torch(exported, source)
+        exported = OnnxSegmenter.load(
+            source, n_threads=runtime.n_threads(), tta=tta, threshold=threshold
+        )
+        loaded = _without_torch(exported, source, runtime.F32)
     else:
         loaded = _with_torch(source or PRETRAINED, backbone, tta, threshold)
+    ships = source is None or is_shipped(source)
+    if ships:
+        loaded = dataclasses.replace(loaded, about=ABOUT_SHIPPED)
     if fine is None:
-        fine = source is None
+        fine = ships
     return looking_twice(loaded) if fine else loaded
 
 
@@ -102,9 +114,9 @@ def _has_gpu() -> bool:
     return devices.find().type != "cpu"
 
 
-def _without_torch(model: OnnxSegmenter, file: Path) -> Loaded:
+def _without_torch(model: OnnxSegmenter, file: Path, precision: str) -> Loaded:
     # The decoder's card holds the hash of the backbone's weights, which loading has checked.
-    identity = f"{_hash([file])} {model.tta} {model.threshold}"
+    identity = f"{_hash([file])} {precision} {model.tta} {model.threshold}"
     return Loaded(model=model, identity=identity, about=about(model.facts.card))
 
 
@@ -129,13 +141,17 @@ def _with_torch(decoder: Path, backbone: Path | None, tta: int, threshold: float
             "trained, and name the file: --model model.onnx",
         ) from None
     folders = locate(decoder, backbone)
+    device = devices.select()
+    precision = devices.precision(device)
     segmenter = Segmenter.load(
         *folders,
-        devices.select(),
+        device,
+        precision,
         tta=tta,
         threshold=THRESHOLD if threshold is None else threshold,
     )
-    identity = f"{_hash(sorted(folders[0].iterdir()))} {tta} {segmenter.threshold}"
+    hashes = _hash(sorted(folders[0].iterdir()))
+    identity = f"{hashes} {precision} {tta} {segmenter.threshold}"
     card = dataclasses.asdict(segmenter.card)
     classifier = classifier_beside(folders[0], card)
     if classifier is not None:

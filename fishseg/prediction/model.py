@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -97,6 +98,14 @@ def to_levels(probability: NDArray[np.float32]) -> NDArray[np.uint8]:
     scaled = np.minimum(probability * np.float32(N_LEVELS), np.float32(N_LEVELS - 1))
     levels: NDArray[np.uint8] = scaled.astype(np.uint8)
     return levels
+
+
+def level_start(threshold: float) -> float:
+    """From which probability on a pixel is fish once it is stored as a level: about ``threshold``.
+
+    That of the first level whose middle, which `from_levels` gives, reaches the threshold.
+    """
+    return math.ceil(threshold * N_LEVELS - 0.5) / N_LEVELS
 
 
 def from_levels(levels: NDArray[np.uint8]) -> NDArray[np.float32]:

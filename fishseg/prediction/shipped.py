@@ -18,7 +18,7 @@ from fishseg.decoders.files import CARD_NAME, DecoderCard, read_card
 from fishseg.errors import BackboneError, CacheError
 from fishseg.params import BackboneParams
 from fishseg.prediction.fine import FineModel
-from fishseg.prediction.light import BACKBONE, DECODER, PRETRAINED
+from fishseg.prediction.light import BACKBONE, DECODER, PRETRAINED, is_shipped
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,7 +68,7 @@ def as_used(
             `fishseg.prediction.loading.load_model` has it.
     """
     if fine is None:
-        fine = decoder == PRETRAINED
+        fine = is_shipped(decoder)
     return FineModel(model=segmenter) if fine else segmenter
 
 

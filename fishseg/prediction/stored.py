@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SHARD_SIZE = 64
+_SHARD_BYTES = 2**28  # of pictures at their own size a few are much
 _SAMPLES_NAME = "samples.csv"
 _ABOUT_NAME = "about.json"
 
@@ -71,6 +72,15 @@ class Predicted:
         return self.probability() >= threshold
 
 
+def _of_a_shard(pending: Iterator[Predicted]) -> Iterator[Predicted]:
+    n_bytes = 0
+    for one in itertools.islice(pending, SHARD_SIZE):
+        yield one
+        n_bytes += one.levels.nbytes
+        if n_bytes >= _SHARD_BYTES:
+            return
+
+
 def write_predictions(
     predictions: Iterable[Predicted], folder: Path, about: Mapping[str, Any]
 ) -> None:
@@ -85,7 +95,7 @@ def write_predictions(
     rows: list[dict[str, Any]] = []
     pending = iter(predictions)
     for number in itertools.count():
-        some = list(itertools.islice(pending, SHARD_SIZE))
+        some = list(_of_a_shard(pending))
         if not some:
             break
         name = f"predictions-{number:05d}.safetensors"

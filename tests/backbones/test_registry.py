@@ -6,7 +6,7 @@ import pytest
 from tiny_checkpoints import params
 
 from fishseg.backbones.open_wheel import DINOV2_VITS14
-from fishseg.backbones.registry import REGISTRY, HubModel, LocalFolder, resolve
+from fishseg.backbones.registry import HubModel, LocalFolder, resolve
 from fishseg.errors import BackboneError
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ def test_registered_names() -> None:
         source = resolve(params(name))
         assert isinstance(source, HubModel)
         assert source.hub_id == f"facebook/dinov3-{model}-pretrain-lvd1689m"
-    assert len(REGISTRY) == 12
 
 
 def test_a_hub_id() -> None:

@@ -10,8 +10,9 @@ import onnx
 import pytest
 import yaml
 
+from fishseg.datasets.sources import SOURCES
 from fishseg.errors import ModelError
-from fishseg.export.model_card import model_card
+from fishseg.export.model_card import DATA, model_card
 from fishseg.export.onnx_file import Agreement, Exported
 from fishseg.prediction.onnx_model import DECODER, WHOLE, ModelFacts
 
@@ -179,3 +180,7 @@ def test_numbers_of_another_decoder_are_refused(root: Path) -> None:
     file.write_text(json.dumps({**measured, "decoder": {"weights_sha256": "cd" * 32}}))
     with pytest.raises(ModelError, match="belong to another decoder, of sha256 cdcdcdcdcdcd"):
         model_card(model, root)
+
+
+def test_there_are_words_for_every_data_source() -> None:
+    assert set(DATA) == set(SOURCES)

@@ -98,6 +98,15 @@ def test_it_gives_what_torch_gives_of_pictures_of_every_shape(
     assert np.ptp(expected.probability(PICTURES[0])) > 0.2
 
 
+def test_a_backbone_that_is_named_needs_no_cache(
+    ships: Path, tiny_backbone: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    nowhere = tmp_path / "file"
+    nowhere.touch()
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda _: nowhere)
+    assert load_light(tiny_backbone, folder=ships).answer(PICTURES[0]).probability.any()
+
+
 def test_it_tells_fish_apart_where_the_decoder_does(
     ships: Path, tiny_backbone: Path, cache: Path, tmp_path: Path
 ) -> None:
@@ -141,7 +150,9 @@ def test_views_and_the_threshold(ships: Path, tiny_backbone: Path, cache: Path) 
 def test_the_weights_are_put_together_once_and_again_where_they_are_damaged(
     ships: Path, tiny_backbone: Path, cache: Path
 ) -> None:
-    load_light(tiny_backbone, folder=ships)
+    shutil.copytree(tiny_backbone, light.BACKBONE)
+    load_light(folder=ships)
+    shutil.rmtree(light.BACKBONE)
     (kept,) = cache.glob("*.bin")
     whole = kept.read_bytes()
     assert hashlib.sha256(whole).hexdigest() == Weightless.read(ships).sha256
@@ -254,7 +265,8 @@ def test_the_one_that_ships_is_loaded_where_nothing_is_named(
     assert isinstance(light_one.model, FineModel)
     assert isinstance(loading.load_model(None, tiny_backbone, fine=False).model, OnnxSegmenter)
     assert isinstance(with_torch.model, Segmenter)
-    assert light_one.about == with_torch.about == loading.about({"trained_on": {"Noise": 5}})
+    assert light_one.about == loading.ABOUT_SHIPPED
+    assert with_torch.about == loading.about({"trained_on": {"Noise": 5}})
     assert light_one.identity != with_torch.identity
     twice = loading.load_model(None, tiny_backbone, fine=True, tta=2)
     assert twice.identity.endswith("2 0.5 fine")
@@ -285,7 +297,7 @@ def test_the_one_that_ships_gives_what_it_gives_with_torch(
     monkeypatch.setenv("FISHSEG_DEVICE", "cpu")
     found = loading.load_model(fine=False).model
     assert isinstance(found, OnnxSegmenter)
-    with_torch = loading.load_model(PRETRAINED).model
+    with_torch = loading.load_model(PRETRAINED, fine=False).model
     assert isinstance(with_torch, Segmenter)
     assert weights_hash(next(cache.glob("*/"))) == with_torch.backbone.weights_sha256
     for size in ((300, 500), (500, 300), (400, 400)):

@@ -11,6 +11,7 @@ from fishseg.backbones import weights_hash
 from fishseg.decoders.files import CARD_NAME, DecoderCard, save_decoder
 from fishseg.errors import BackboneError, CacheError
 from fishseg.prediction import shipped
+from fishseg.prediction.light import is_shipped
 
 
 def save(folder: Path, backbone: Path) -> None:
@@ -89,3 +90,10 @@ def test_outside_of_a_project_the_store_is_the_user_s(
     assert store.folder("audit").is_relative_to(tmp_path / "cache")
     (tmp_path / "dvc.yaml").touch()
     assert store.folder("audit") == Path("data/.store/audit")
+
+
+def test_it_is_known_however_its_folder_is_spelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(shipped.PRETRAINED.parent)
+    assert is_shipped(Path("pretrained"))
+    assert is_shipped(Path("../fishseg/pretrained"))
+    assert not is_shipped(Path("prediction"))
