@@ -18,7 +18,7 @@ from fishseg.images.decoding import read_image
 from fishseg.images.mask_rule import ZERO_255
 from fishseg.images.masks import read_mask
 from fishseg.measurement.size import Measurement, measure
-from fishseg.plots.overlays import overlay
+from fishseg.plots.overlays import OUTLINE_RGB, overlay
 from fishseg.plots.style import DPI, ORANGE, SKY_BLUE, house_style, save
 
 FOLDER = Path("data/raw/Fish_Dataset/Fish_Dataset/Hourse Mackerel")
@@ -58,7 +58,7 @@ def draw(picture: NDArray[np.uint8], mask: NDArray[np.bool_], fish: Measurement)
     words = (
         (f"length {fish.length_px:.0f} px", "along the body axis", SKY_BLUE),
         (f"width {fish.width_px:.0f} px", "without fins", ORANGE),
-        (f"area {fish.area_px:,} px", "within the outline", "#FFC800"),
+        (f"area {fish.area_px:,} px", "within the outline", [level / 255 for level in OUTLINE_RGB]),
         (f"orientation {fish.orientation_degrees:.0f}°", "of the dashed line", "white"),
         ("box", "dotted", "white"),
         ("centroid", "+", "white"),

@@ -10,6 +10,7 @@ import csv
 import dataclasses
 import html
 import io
+import itertools
 import math
 import os
 import tempfile
@@ -167,7 +168,7 @@ SUMMARY_HEADERS = ["fish", "length", "width", "area", "confidence", ""]
 
 
 def pack(analyses: Sequence[Analysis], scales: Mapping[int, float], folder: Path) -> Path:
-    """Masks, overlays and measurements in a zip in ``folder``; all columns of `fishseg predict`.
+    """Masks, overlays, measurements in a zip in ``folder``; millimetres where there is a scale.
 
     Args:
         analyses: of photographs.
@@ -176,10 +177,7 @@ def pack(analyses: Sequence[Analysis], scales: Mapping[int, float], folder: Path
     """
     path = folder / (f"{analyses[0].name}-fish.zip" if len(analyses) == 1 else "fish.zip")
     with zipfile.ZipFile(path, "w") as archive:
-        for number, analysis in enumerate(analyses):
-            # Photographs of two folders may have one name.
-            earlier = sum(other.name == analysis.name for other in analyses[:number])
-            name = f"{analysis.name}-{earlier + 1}" if earlier else analysis.name
+        for name, analysis in zip(_names(analyses), analyses, strict=True):
             for kind, picture in (
                 ("mask", analysis.mask.astype(np.uint8) * 255),
                 ("overlay", analysis.overlay),
@@ -191,15 +189,26 @@ def pack(analyses: Sequence[Analysis], scales: Mapping[int, float], folder: Path
     return path
 
 
+def _names(analyses: Sequence[Analysis]) -> list[str]:
+    """What each photograph is called: those of two folders may have one name."""
+    names: list[str] = []
+    for analysis in analyses:
+        others = {*names, *(other.name for other in analyses)}
+        name = analysis.name
+        numbered = (f"{name}-{number}" for number in itertools.count(2))
+        names.append(name if name not in names else next(n for n in numbered if n not in others))
+    return names
+
+
 def _csv(analyses: Sequence[Analysis], scales: Mapping[int, float]) -> str:
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     in_mm = ("mm_per_px", *MM_COLUMNS) if scales else ()
     writer.writerow(["image", "fish", *COLUMNS, *in_mm])
-    for place, analysis in enumerate(analyses):
+    for place, (name, analysis) in enumerate(zip(_names(analyses), analyses, strict=True)):
         scale = scales.get(place)
         for number, row in enumerate(analysis.rows, start=1):
-            values = [analysis.name, number, *(row[column] for column in COLUMNS)]
+            values = [name, number, *(row[column] for column in COLUMNS)]
             if scale is not None:
                 values += [scale, *in_millimetres(row, scale).values()]
             elif scales:

@@ -178,7 +178,8 @@ def _connected() -> Any:
         raise FishsegError(
             f"{error.name} is not installed",
             where=f"{VARIABLE}={address}",
-            remedy=f"pip install 'fishseg[ray]', or unset {VARIABLE} to compute without Ray",
+            remedy="pip install '.[ray]' in a copy of the repository, or unset "
+            f"{VARIABLE} to compute without Ray",
         ) from None
     for name in ("ray", "ray.data"):  # of which the second sets up itself
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -116,6 +116,11 @@ def is_summary(table: pd.DataFrame) -> bool:
     return set(_PLACE) <= set(table.columns)
 
 
+def place_of(summary: pd.DataFrame) -> str:
+    """Where the table of a summary lies, below the folder of the summary."""
+    return str(summary["table"].iloc[0])
+
+
 def whole_of(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     """The table that a CSV at ``path`` is the summary of; the same where it is none.
 

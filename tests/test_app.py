@@ -165,8 +165,18 @@ def test_photographs_of_one_name_both_stay(analysis: app.Analysis, tmp_path: Pat
     with zipfile.ZipFile(path) as archive:
         assert {"fish-mask.png", "fish-2-mask.png"} <= set(archive.namelist())
         first, second = csv.DictReader(io.StringIO(archive.read("measurements.csv").decode()))
+    assert (first["image"], second["image"]) == ("fish", "fish-2")
     assert (first["mm_per_px"], first["length_mm"]) == ("", "")
     assert float(second["mm_per_px"]) == 0.5
+
+
+def test_no_made_up_name_is_that_of_another_photograph(
+    analysis: app.Analysis, tmp_path: Path
+) -> None:
+    called = [dataclasses.replace(analysis, name=name) for name in ("a", "a", "a-2", "a")]
+    with zipfile.ZipFile(app.pack(called, {}, tmp_path)) as archive:
+        masks = [name for name in archive.namelist() if name.endswith("-mask.png")]
+    assert masks == ["a-mask.png", "a-3-mask.png", "a-2-mask.png", "a-4-mask.png"]
 
 
 def test_a_photograph_without_fish(tmp_path: Path) -> None:

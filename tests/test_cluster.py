@@ -54,7 +54,7 @@ def test_a_variable_without_ray_says_how_to_get_it(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(sys.modules, "ray", None)
     monkeypatch.setenv(cluster.VARIABLE, "local")
     cluster._connected.cache_clear()
-    with pytest.raises(FishsegError, match=r"(?s)ray is not installed.*pip install 'fishseg\[ray"):
+    with pytest.raises(FishsegError, match=r"(?s)ray is not installed.*pip install '\.\[ray"):
         list(process_map(abs, [-1, -2, -3, -4]))
 
 

@@ -146,7 +146,7 @@ def _coded(values: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.u
 
 @dataclasses.dataclass(frozen=True)
 class _Pool:
-    """All masks of a set together; ``table`` has a row a value, as `MaskValues` has columns."""
+    """All masks of a set together; each array has an entry a value, as in `MaskValues`."""
 
     kinds: frozenset[str]
     plain: bool

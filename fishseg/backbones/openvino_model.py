@@ -147,6 +147,7 @@ def _converted(
         if facts is None:
             network = load_torch_backbone(checkpoint.folder, layers)
             facts = _keep(_convert(network), network, place)
+        store.mark_used(place)
     except _ConversionError as error:
         log.warning("%s; torch computes the features, more slowly", error)
         return None

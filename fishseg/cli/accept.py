@@ -74,9 +74,11 @@ def run(options: argparse.Namespace) -> int:
             make_folder(options.into / part)
         for image, before, after in tqdm(pairs, desc="accept", unit="image"):
             try:
+                _refuse_another(image, options.into / "images")
                 rows.append(_accept(image, before, after, options.into))
             except DataError as error:
-                problems.append(f"{image.name}: {error.what}")
+                what_to_do = f"; {error.remedy}" if error.remedy else ""
+                problems.append(f"{image.name}: {error.what}{what_to_do}")
     _write(rows, options.into / "corrections.csv")
     if rows:
         log.info(
@@ -149,6 +151,19 @@ def _opened(place: Path, scratch: Path) -> Iterator[Path]:
             yield folder
     else:
         yield place
+
+
+def _refuse_another(image: Path, folder: Path) -> None:
+    """Two cameras call different pictures alike, and labels of the first must not be lost."""
+    from fishseg.store import file_sha256
+
+    for other in folder.glob("*"):
+        if other.stem == image.stem and file_sha256(other) != file_sha256(image):
+            raise DataError(
+                f"another picture of this name, {other.name}, is there already",
+                where=folder,
+                remedy="rename this one, suggest and correct it again; or accept it elsewhere",
+            )
 
 
 def _accept(image: Path, before: Path, after: Path, into: Path) -> dict[str, str | int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import posixpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -130,14 +131,38 @@ def read_scores(root: Path, revision: str) -> pd.DataFrame | None:
             io.StringIO(text), dtype=dict.fromkeys(NAMES, str), keep_default_na=False
         )
         if is_summary(table):
-            return None
+            table = _whole_of(table, root, revision)
         table = table[table["mask_status"] != "rejected"].set_index("sample_id")
-        scores = table[list(PAIRED.values())].astype(float)
+        # A revision from before a metric lacks its column.
+        known = [column for column in PAIRED.values() if column in table or column == "iou"]
+        scores = table[known].astype(float)
         if not table.index.is_unique or scores.isna().to_numpy().any():
             raise ValueError("an image twice, or without a score")
         return table[["group_id", "split"]].join(scores)
     except (ValueError, KeyError) as error:
         raise _unreadable(IMAGES, revision, error) from None
+
+
+def _whole_of(summary: pd.DataFrame, root: Path, revision: str) -> pd.DataFrame:
+    """The table that a revision's summary stands for; DVC has that of another revision."""
+    import dvc.api
+    import pandas as pd
+    from dvc.exceptions import DvcException
+
+    from fishseg.tables import place_of, whole_of
+
+    if revision == WORKSPACE:
+        return whole_of(summary, root / IMAGES)
+    place = posixpath.normpath(posixpath.join(posixpath.dirname(IMAGES), place_of(summary)))
+    try:
+        content = dvc.api.read(place, rev=revision, mode="rb")
+    except (DvcException, OSError) as error:
+        raise DataError(
+            f"{revision} keeps the scores of its images in DVC, and they are not here: {error}",
+            where=place,
+            remedy=f"dvc fetch {place} --rev {revision}, or dvc fetch --all-commits",
+        ) from None
+    return pd.read_parquet(io.BytesIO(content))
 
 
 def _unreadable(path: str, revision: str, error: Exception) -> DataError:
@@ -167,10 +192,15 @@ class Pair:
     after: pd.DataFrame | None
 
     def difference(self, column: str) -> Difference | None:
-        """Over the images that both have; None where that is not known or there are none."""
+        """Over the images that both have; None where that is not known or there are none.
+
+        Nor where one is of before the ``column``.
+        """
         from fishseg.metrics.bootstrap import paired_difference
 
         if self.before is None or self.after is None:
+            return None
+        if column not in self.before or column not in self.after:
             return None
         return paired_difference(self.before[column], self.after[column], self._groups())
 

@@ -31,7 +31,8 @@ def add_parser(commands: Commands) -> None:
         summary="the trained model as an ONNX file",
         description="Write backbone and decoder as one ONNX file, from an RGB image as uint8 to\n"
         "the probability of fish at each pixel, and a model card (NAME.md) beside it. The file is\n"
-        "compared with `fishseg predict` on pictures first, and not written if they disagree.",
+        "compared with the model it comes from on pictures first, one look each, and not written\n"
+        "if they disagree.",
         examples=EXAMPLES,
     )
     export.add_argument(

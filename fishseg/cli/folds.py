@@ -129,6 +129,13 @@ def _fold(root: Path, name: str) -> Fold | None:
             where=name,
             remedy="run it as far as the stage evaluate, or dvc exp remove it",
         )
+    lacking = sorted(set(METRICS) - set(scores))
+    if lacking:
+        raise DataError(
+            f"{name} is a fold of before there was {lacking[0]}",
+            where=name,
+            remedy="run it anew, or dvc exp remove it",
+        )
     return Fold(name=name, number=number, n_folds=n_folds, settings=tuple(settings), scores=scores)
 
 

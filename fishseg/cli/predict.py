@@ -43,7 +43,7 @@ EXAMPLES = """\
   fishseg predict 'trip/**/*.jpg' --out fish --reference-px 812 --reference-mm 300
   fishseg predict photos --out fish --coco --probabilities 16
   fishseg predict photos --out fish --tta 8
-  fishseg predict photos --out fish --no-fine            in half the time
+  fishseg predict photos --out fish --no-fine            without the closer look
   fishseg predict photos --out fish --model model.onnx
 """
 

@@ -96,7 +96,10 @@ def run(options: argparse.Namespace) -> int:
     place = store.root()
     used = use_of(revisions(Path.cwd()), Path.cwd())
     for name in used.unknown:
-        print(f"unknown: the features of {name} are not in DVC's cache; dvc fetch brings them")
+        print(
+            f"unknown: the features of {name} are not in DVC's cache, so all shards stay; "
+            "dvc fetch brings them"
+        )
     entries = list(unused(place, used, Path.cwd() / FEATURES, older_than_s=options.days * DAY_S))
     for entry in entries:
         print(f"{_megabytes(entry.n_bytes):>12}  {entry.path.relative_to(place).as_posix()}")
@@ -155,7 +158,8 @@ def unused(place: Path, used: Use, features: Path, *, older_than_s: float) -> It
     for room, paths in names.items():
         for path in paths:
             if room == SHARDS:
-                kept = _identity(path) in here or _md5(path) in used.shards
+                # What a revision holds whose features are not here cannot be told from the rest.
+                kept = bool(used.unknown) or _identity(path) in here or _md5(path) in used.shards
             elif room == ARCHIVES:
                 kept = "kaggle" in used.sources
             elif room == WHEELS:

@@ -56,13 +56,17 @@ class Scales:
         A line means the picture of its path, or else the only one of its file name.
         """
         means: dict[str, list[Path]] = {name: [] for name in self.table}
+        sources = {picture.source for picture in pictures}
         scales: dict[Path, Scale] = {}
         for picture in pictures:
             if self.of_all is not None:
                 scales[picture.path] = self.of_all
-            names = (picture.source, picture.path.name)
-            name = next((name for name in names if name in self.table), None)
-            if name is not None:
+            if picture.source in self.table:
+                means[picture.source].append(picture.path)
+        for picture in pictures:
+            name = picture.path.name
+            # A path says which is meant; a mere name may be that of another's path.
+            if picture.source not in self.table and name in self.table and name not in sources:
                 means[name].append(picture.path)
         problems = []
         for name, paths in means.items():
@@ -165,7 +169,10 @@ def _read(path: Path) -> dict[str, float]:
                 remedy="with a decimal comma, part the columns by semicolons: image;mm_per_px",
             )
         values = dict(zip(columns, row, strict=False))
-        image, text = values["image"].strip().replace("\\", "/"), values.get("mm_per_px", "")
+        image, text = (
+            values.get("image", "").strip().replace("\\", "/"),
+            values.get("mm_per_px", ""),
+        )
         try:
             value = number(text)
         except ValueError:

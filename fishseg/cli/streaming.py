@@ -185,7 +185,7 @@ def _read(picture: InputFile, given: Path | None, results: Results, wanted: Want
                 "delete it to have it predicted" if given is None else "delete it to take the other"
             )
             job = dataclasses.replace(job, remark=remark)
-        if not is_known or record["mask_from"] == HAND:
+        if not is_known or (is_same and record["mask_from"] == HAND):
             drawn = results.read_mask(picture.name, size)
             return dataclasses.replace(job, mask=drawn, mask_sha256=digest, mask_from=HAND)
     if given is not None and given_sha256 is not None:
@@ -231,7 +231,7 @@ def _searched(job: _Job, wanted: Wanted) -> Record | None:
     """What is known of the ruler in a picture, looked for if it is asked for; see `Search`."""
     known: Record | None = job.before.get("ruler")
     same = job.content is not None and job.before.get("sha256") == job.content.sha256
-    if same and known is not None:
+    if same and known is not None and (not wanted.ruler or Search.is_of_today(known)):
         return known
     if not wanted.ruler or job.picture.path in wanted.scales:
         return None

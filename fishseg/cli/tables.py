@@ -20,9 +20,10 @@ from fishseg.measurement.table import (
 )
 from fishseg.prediction.instances import fish_of_mask
 from fishseg.report.own_pictures import page
+from fishseg.store import file_sha256
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Container, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from fishseg.cli.results import Results, Wanted
@@ -33,7 +34,7 @@ log = logging.getLogger(__name__)
 TABLE, EXCEL, PAGE = "measurements.csv", "measurements.xlsx", "index.html"
 # What the page lets the user save beside it.
 DECISIONS = "decisions.csv"
-# Where a classifier lies beside the decoder; see `fishseg.prediction.species`.
+# There only where the model names species; see `fishseg.prediction.species`.
 SPECIES_COLUMNS = ("species", "species_probability")
 # File and kind of outline.
 COCO_FILES = {"annotations.json": "rle", "annotations_polygons.json": "polygons"}
@@ -57,9 +58,10 @@ def write_tables(results: Results, wanted: Wanted) -> None:
         with results.replacing(results.folder / EXCEL) as part:
             table.write_excel(part)
     if wanted.coco or all((results.folder / name).exists() for name in COCO_FILES):
+        changed = set(_changed(results))
         for name, kind in COCO_FILES.items():
             with results.replacing(results.folder / name) as part:
-                write_coco(part, lambda: _with_outlines(results), kind)
+                write_coco(part, lambda: _with_outlines(results, changed), kind)
     table.report()
     n_other = sum(
         record["mask_from"] == "model" and record["made_with"] != wanted.made_with("model")
@@ -74,9 +76,25 @@ def write_tables(results: Results, wanted: Wanted) -> None:
         )
 
 
-def _with_outlines(results: Results) -> Iterator[Row]:
+def _changed(results: Results) -> Iterator[str]:
+    """The pictures without outlines whose mask is no longer the one that was measured."""
+    for name, record in results.records():
+        if "outlines" not in record:
+            mask = results.mask(name)
+            if not mask.is_file() or file_sha256(mask) != record["mask_sha256"]:
+                log.warning(
+                    "masks/%s.png is not the one that was measured: give the picture again to have "
+                    "it among the outlines",
+                    name,
+                )
+                yield name
+
+
+def _with_outlines(results: Results, changed: Container[str]) -> Iterator[Row]:
     """The records with the outlines of their fish, made of the masks where they lack."""
     for name, record in results.records():
+        if name in changed:
+            continue
         if "outlines" not in record:
             size = (record["height"], record["width"])
             mask = results.read_mask(name, size)
@@ -137,7 +155,7 @@ class Table:
         sheet.auto_filter.ref = f"A1:{get_column_letter(len(columns))}{len(self.rows) + 1}"
         sheet.append([cell(name, bold=True) for name in columns])
         for row in self.rows:
-            sheet.append([cell(row[name]) for name in columns])
+            sheet.append([cell(row.get(name)) for name in columns])
         book.save(path)
 
     @property

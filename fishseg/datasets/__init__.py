@@ -1,1 +1,1 @@
-"""Where images and masks come from, and how their files are read."""
+"""Where images and masks come from, and how they are paired."""

@@ -12,7 +12,7 @@ import pandas as pd
 from fishseg.decoders.inference import decode
 from fishseg.images.decoding import read_image
 from fishseg.metrics.hysteresis import keep_certain
-from fishseg.prediction.model import THRESHOLD, to_levels
+from fishseg.prediction.model import THRESHOLD, level_start, to_levels
 from fishseg.prediction.stored import Predicted
 from fishseg.prediction.tta import average, view_id
 
@@ -95,7 +95,8 @@ def predict_cached(
     sample: Any
     for sample in samples.itertuples(index=False):
         maps = average(functools.partial(one_view, sample.sample_id), tta)
-        yield Predicted.of(sample, to_levels(keep_certain(maps, card.certainty, threshold)))
+        certain = keep_certain(maps, card.certainty, level_start(threshold))
+        yield Predicted.of(sample, to_levels(certain))
 
 
 def predict_files(samples: pd.DataFrame, model: Segmenter | FineModel) -> Iterator[Predicted]:

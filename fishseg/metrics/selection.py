@@ -24,41 +24,31 @@ def uncertainty(probability: NDArray[np.floating], threshold: float) -> float:
 
 
 def weighted_k_centre(
-    descriptors: NDArray[np.floating],
-    weights: NDArray[np.floating],
-    n: int,
-    *,
-    labelled: NDArray[np.floating] | None = None,
+    descriptors: NDArray[np.floating], weights: NDArray[np.floating], n: int
 ) -> list[int]:
-    """Pictures that are uncertain and unlike each other, and unlike those that have labels.
+    """Pictures that are uncertain and unlike each other.
 
     Each next one has the largest product of its weight and its distance to the nearest that is
-    labelled or chosen: the greedy k-centre of Sener and Savarese ("Active Learning for
-    Convolutional Neural Networks: A Core-Set Approach", ICLR 2018), weighted by uncertainty.
+    chosen, the first the largest weight: the greedy k-centre of Sener and Savarese ("Active
+    Learning for Convolutional Neural Networks: A Core-Set Approach", ICLR 2018), weighted.
 
     Args:
         descriptors: of each picture, ``(N, K)``.
         weights: of each, at least 0, ``(N,)``.
         n: how many; all, in their order, where there are fewer.
-        labelled: descriptors of pictures with labels, ``(M, K)``; without any, the first chosen is
-            that of the largest weight.
 
     Returns:
         Their numbers, the most wanted first.
     """
     points = np.asarray(descriptors, np.float64)
     nearest = np.ones(len(points))
-    if labelled is not None and len(labelled):
-        nearest = np.full(len(points), np.inf)
-        for known in np.asarray(labelled, np.float64):
-            nearest = np.minimum(nearest, np.linalg.norm(points - known, axis=1))
     chosen: list[int] = []
     left = np.ones(len(points), np.bool_)
     for _ in range(min(n, len(points))):
         # Of equal ones the first, so that the same pictures give the same order.
         best = int(np.argmax(np.where(left, weights * nearest, -1.0)))
         distance = np.linalg.norm(points - points[best], axis=1)
-        nearest = distance if not chosen and labelled is None else np.minimum(nearest, distance)
+        nearest = np.minimum(nearest, distance) if chosen else distance
         chosen.append(best)
         left[best] = False
     return chosen

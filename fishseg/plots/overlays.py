@@ -11,7 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_OUTLINE_RGB = (255, 200, 0)
+OUTLINE_RGB = (255, 200, 0)
 _BACKGROUND_BRIGHTNESS = 0.35
 # One pixel of outline for each so many of the diagonal.
 _DIAGONAL_PER_LINE_PX = 300
@@ -32,5 +32,5 @@ def overlay(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uin
     picture: NDArray[np.uint8] = np.where(mask[..., None], image, dimmed)
     outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     thickness_px = max(1, round(math.hypot(*mask.shape) / _DIAGONAL_PER_LINE_PX))
-    cv2.drawContours(picture, outlines, -1, _OUTLINE_RGB, thickness_px)
+    cv2.drawContours(picture, outlines, -1, OUTLINE_RGB, thickness_px)
     return picture

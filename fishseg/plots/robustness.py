@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
+from fishseg.plots.overlays import OUTLINE_RGB
 from fishseg.plots.style import BLUE, DPI, GREY, house_style, save
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 _PANEL_COLUMNS = 4
 _TILE_WIDTH, _GAP, _MARGIN, _LABELS, _HEAD, _HEADINGS = 128, 4, 14, 112, 50, 24
 _LEAST_WIDTH, _BACKGROUND = 520, 230
-_OUTLINE_RGB = (255, 200, 0)
 
 
 def severity_curves(table: pd.DataFrame, path: Path) -> None:
@@ -134,7 +134,7 @@ def _outlined(trial: Spoiled, tile: tuple[int, int]) -> NDArray[np.uint8]:
     outlines, _ = cv2.findContours(
         (share >= 0.5).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE
     )
-    cv2.drawContours(picture, outlines, -1, _OUTLINE_RGB, 1)
+    cv2.drawContours(picture, outlines, -1, OUTLINE_RGB, 1)
     framed = np.full((*tile, 3), _BACKGROUND, np.uint8)
     y, x = (tile[0] - size[1]) // 2, (tile[1] - size[0]) // 2
     framed[y : y + size[1], x : x + size[0]] = picture

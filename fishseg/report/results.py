@@ -117,5 +117,5 @@ def _unreadable(path: Path, why: str | None) -> DataError:
         f"a result to report cannot be read: {why}",
         where=path,
         expected="what the stages of the pipeline write",
-        remedy="dvc repro evaluate",
+        remedy="dvc repro",
     )

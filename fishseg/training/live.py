@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 from dvclive.live import Live
 
-FOLDER = Path("dvclive")  # ignored by git: the tables of plots/train hold the same numbers
+FOLDER = Path("dvclive")  # ignored by git: the tables of metrics/train hold the same numbers
 
 
 @contextlib.contextmanager

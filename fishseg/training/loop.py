@@ -225,11 +225,12 @@ def train(
 
     decoder = progress.average
     decoder.load_state_dict(progress.best_state)
-    checkpoint.remove()
     logits = _count_logits(run, decoder)
     card = _card(run, manifest, logits.fit_temperature())
     card = dataclasses.replace(card, certainty=_find_certainty(run, decoder, card))
-    return _result(run, progress, logits, card)
+    result = _result(run, progress, logits, card)
+    checkpoint.remove()  # not before all is there that takes long
+    return result
 
 
 def _no_numbers(instances: str) -> ParameterError:

@@ -127,6 +127,19 @@ def test_without_scores_of_each_image_intervals_are_all_there_is(
     assert "test: only HEAD has it." in text
 
 
+def test_a_revision_from_before_a_metric(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = Path("metrics/evaluate/images.csv")
+    before = said(capsys, "HEAD")
+    table.write_text(table.read_text().replace("dice", "other", 1))
+    after = said(capsys, "HEAD")
+    assert after != before
+    assert [line for line in after.splitlines() if "dice" not in line] == [
+        line for line in before.splitlines() if "dice" not in line
+    ]
+
+
 @pytest.mark.parametrize("damage", ["group_id", ",0.9,", "\n2,"])
 def test_a_damaged_table_of_scores(
     repository: Path, capsys: pytest.CaptureFixture[str], damage: str

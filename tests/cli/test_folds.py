@@ -7,6 +7,7 @@ from dvc.repo import Repo
 from numbers_repository import Scores, as_experiment, commit, git, scored, split
 
 from fishseg import cli
+from fishseg.cli import compare
 
 # Of three folds the val images: two copies of one photograph, one of another, …
 FOLDS: list[Scores] = [
@@ -90,6 +91,14 @@ def test_folds_that_share_an_image(repository: Path, capsys: pytest.CaptureFixtu
     experiment("fold-0", 0)
     experiment("fold-1", 1, {**FOLDS[1], "2": ("a", 0.7)})
     assert "1 images are in the val split of two folds, 2 among them" in said(capsys)
+
+
+def test_a_fold_from_before_a_metric(
+    repository: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment("fold-0", 0)
+    monkeypatch.setattr(compare, "PAIRED", {"mean_iou": "iou"})
+    assert "fold-0 is a fold of before there was boundary_iou" in said(capsys)
 
 
 def test_no_folds(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:

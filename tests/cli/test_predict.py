@@ -541,6 +541,36 @@ def test_a_mask_corrected_by_hand_is_kept_and_measured(
     assert [(row["area_px"], row["mask_from"]) for row in table()] == [("400", "model")] * 2
 
 
+def test_a_mask_drawn_by_hand_goes_with_the_picture_it_was_drawn_of(
+    model: BrightModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    save("in/a.png", (20, 20, 40, 10))
+    assert run("in", "--out", "out") == 0
+    save("out/masks/a.png", (10, 20, 50, 10))
+    assert run("in", "--out", "out") == 0
+    save("in/a.png", (20, 20, 20, 10))
+    assert run("in", "--out", "out") == 0
+    assert [(row["area_px"], row["mask_from"]) for row in table()] == [("200", "model")]
+    assert "another picture than before" in caplog.records[-1].getMessage()
+
+
+def test_outlines_are_of_masks_that_were_measured(
+    model: BrightModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    save("in/a.png", (20, 20, 40, 10))
+    save("in/b.png", (20, 20, 40, 10))
+    assert run("in", "--out", "out") == 0
+    save("out/masks/a.png", (5, 5, 20, 10), (10, 40, 30, 10))
+    assert run("in/b.png", "--out", "out", "--coco") == 0
+    assert "masks/a.png is not the one that was measured" in caplog.text
+    content = json.loads(Path("out/annotations.json").read_text())
+    assert [image["file_name"] for image in content["images"]] == ["b.png"]
+    assert len(content["annotations"]) == 1
+    assert run("in", "--out", "out", "--coco") == 0
+    content = json.loads(Path("out/annotations.json").read_text())
+    assert len(content["annotations"]) == 3
+
+
 def test_a_mask_that_was_there_before_any_prediction_is_kept(model: BrightModel) -> None:
     save("in/a.png", (20, 20, 40, 10))
     assert run("in", "--out", "out") == 0

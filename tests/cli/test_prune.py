@@ -148,6 +148,9 @@ def test_features_that_the_cache_does_not_know_are_named(project: Path) -> None:
     found = use_of(names, project)
     assert sorted(found.unknown) == sorted([*names.values(), WORKSPACE])
     assert found.shards == frozenset()
+    before = [name for name in left(project) if "shard" in name]
+    assert prune("--yes") == 0
+    assert [name for name in left(project) if "shard" in name] == before != []
     assert found.sources == {"sample", "kaggle"}
 
 

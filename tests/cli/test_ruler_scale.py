@@ -87,6 +87,16 @@ def test_a_picture_is_searched_once_and_keeps_its_scale(monkeypatch: pytest.Monk
     assert measured("--scale", "ruler") == measured() == first
 
 
+def test_what_other_code_has_read_is_read_anew() -> None:
+    first = measured("--scale", "ruler")
+    path = Path("out/.fishseg/records/ruled.json")
+    record = json.loads(path.read_text())
+    record["ruler"] = {"doubt": "a net", "code": "of before"}
+    record["mm_per_px"] = record["scale_from"] = record["scale_confidence"] = None
+    path.write_text(json.dumps(record))
+    assert measured("--scale", "ruler") == first
+
+
 def test_a_table_wins_over_the_ruler() -> None:
     Path("scales.csv").write_text("image,mm_per_px\nruled.png,0.5\n")
     rows = measured("--scale", "ruler", "--scales", "scales.csv")
@@ -105,7 +115,7 @@ def test_another_picture_is_searched_anew() -> None:
     Image.new("RGB", SIZE, (90, 99, 19)).save("in/ruled.png")
     assert run("in", "drawn", "--out", "out", "--scale", "ruler") == 0
     record = json.loads(Path("out/.fishseg/records/ruled.json").read_text())
-    assert record["ruler"] == {"doubt": "no ruler was found"}
+    assert record["ruler"]["doubt"] == "no ruler was found"
     assert {row["image"]: row.get("mm_per_px") for row in table()}["ruled.png"] is None
 
 

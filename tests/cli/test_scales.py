@@ -78,6 +78,14 @@ def test_a_mistyped_scale_is_taken_back() -> None:
     assert scales()["day1/IMG_1.jpg"] == ("", "")
 
 
+def test_a_path_is_not_taken_for_a_name_of_another_path() -> None:
+    photograph("in/IMG_1.jpg")
+    mask("drawn/IMG_1.png", (20, 20, 40, 10))
+    assert measured("image,mm_per_px\nIMG_1.jpg,0.21\n", "--mm-per-px", "5") == 0
+    assert scales()["IMG_1.jpg"] == ("0.21", "scales.csv")
+    assert scales()["day1/IMG_1.jpg"] == ("5.0", "--mm-per-px")
+
+
 def test_lines_of_no_use_are_named(caplog: pytest.LogCaptureFixture) -> None:
     assert measured("image,mm_per_px\nIMG_1.jpg,0.21\nnone.jpg,1\nIMG_2.jpg,3\n") == 1
     last = caplog.records[-1].getMessage()
@@ -97,6 +105,7 @@ def test_lines_of_no_use_are_named(caplog: pytest.LogCaptureFixture) -> None:
         ("image,mm_per_px\nIMG_2.jpg,-1\n", "no scale"),
         ("image,mm_per_px\nIMG_2.jpg,inf\n", "no scale"),
         ("image,mm_per_px\nIMG_2.jpg\n", "'' is no scale"),
+        ("mm_per_px,image\n1\n", "no image"),
         ("image;mm_per_px\nIMG_2.jpg;1.234,5\n", "'1.234,5' is no scale"),
         ("image;mm_per_px\n;1\n", "no image"),
         ("image,mm_per_px\nIMG_2.jpg,1\nIMG_2.jpg,2\n", "has two scales"),

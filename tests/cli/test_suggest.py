@@ -21,7 +21,7 @@ from fishseg.metrics.familiarity import Familiarity, Seen
 from fishseg.prediction import loading
 from fishseg.prediction.model import Answer
 
-pycocotools = pytest.importorskip("pycocotools.coco", reason="pip install 'fishseg[dev]'")
+pycocotools = pytest.importorskip("pycocotools.coco", reason="pip install '.[dev]'")
 
 
 class BlindModel:
@@ -160,6 +160,21 @@ def test_painted_masks_become_pictures_to_train_on() -> None:
         (before & after).sum() / (before | after).sum(), abs=1e-4
     )
     assert len(list(Path("mine/images").iterdir())) == 2
+
+
+def test_another_picture_of_a_name_that_is_there_is_refused(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for day, seed in (("one", 1), ("two", 2)):
+        Path(day).mkdir()
+        Image.fromarray(draw_photo(seed)).save(Path(day) / "a.png")
+        assert run("suggest", day, "--out", f"{day}-suggested") == 0
+    assert run("accept", "one-suggested", "--into", "mine") == 0
+    kept = {path: path.read_bytes() for path in sorted(Path("mine").rglob("*.*"))}
+    assert run("accept", "two-suggested", "--into", "mine") == 1
+    assert "a.png: another picture of this name, a.png, is there already" in caplog.text
+    assert {path: path.read_bytes() for path in sorted(Path("mine").rglob("*.*"))} == kept
+    assert run("accept", "one-suggested", "--into", "mine") == 0  # the same once more may be
 
 
 def test_the_zip_of_a_tool_is_understood(caplog: pytest.LogCaptureFixture) -> None:

@@ -14,7 +14,7 @@ from fishseg.errors import DataError
 from fishseg.measurement import coco as written
 from fishseg.params import DataParams
 
-mask_api = pytest.importorskip("pycocotools.mask", reason="pip install 'fishseg[dev]'")
+mask_api = pytest.importorskip("pycocotools.mask", reason="pip install '.[dev]'")
 SIZE = (12, 20)
 SQUARE = [2, 3, 7, 3, 7, 8, 2, 8]
 CROWD = {"size": list(SIZE), "counts": [12 * 15 + 4, 3, 12 * 5 - 7]}

@@ -11,7 +11,7 @@ import pytest
 from benchmarks.drawn_rulers import DECOYS, Drawing, Ruler, any_decoy, draw_ruler
 from fishseg.measurement.ruler import CONFIDENT, Search, find_ruler
 from fishseg.measurement.ruler.joins import join
-from fishseg.measurement.ruler.ticks import Projective, Ticks
+from fishseg.measurement.ruler.ticks import LONGEST_PX, Projective, Ticks
 from fishseg.measurement.ruler.units import PATTERNS, tell_unit
 
 
@@ -249,3 +249,10 @@ def test_lengths_at_random_have_no_unit() -> None:
     for _ in range(50):
         unit = tell_unit(np.arange(60), np.exp(rng.normal(0, 0.4, 60)))
         assert unit is None or unit.margin < 8 or unit.explained < 0.5
+
+
+@pytest.mark.parametrize("size", [(1, 3300), (3300, 1), (2, LONGEST_PX + 1)])
+def test_pictures_of_odd_shapes_have_no_ruler(size: tuple[int, int]) -> None:
+    image = np.full((*size, 3), 200, np.uint8)
+    image[:, ::20] = 0
+    assert find_ruler(image).mm_per_px is None

@@ -26,11 +26,6 @@ def test_the_uncertain_of_what_is_alike_comes_first() -> None:
     assert weighted_k_centre(points, np.array([0.9, 0.1, 0.5, 0.2]), 2) == [0, 2]
 
 
-def test_what_is_like_a_labelled_one_comes_last() -> None:
-    points = np.array([[0.0], [1], [10]])
-    assert weighted_k_centre(points, np.ones(3), 3, labelled=np.array([[10.0]])) == [0, 1, 2]
-
-
 def test_more_than_there_are_gives_all_once() -> None:
     points = np.zeros((4, 2))
     assert sorted(weighted_k_centre(points, np.zeros(4), 9)) == [0, 1, 2, 3]

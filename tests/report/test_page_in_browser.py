@@ -16,6 +16,8 @@ from example_report import HEIGHT, HOSTILE, PARAMS, WIDTH, example_scores, write
 from PIL import Image
 from playwright.sync_api import Page, expect
 
+from fishseg.plots.overlays import OUTLINE_RGB
+
 Open = Callable[..., Page]
 SHOWN = example_scores().query("split != 'train'")
 SECTIONS = [
@@ -260,8 +262,8 @@ def test_the_pictures_show_truth_prediction_and_errors(open_page: Open, example_
         for at in other:
             assert np.ptp(drawing[at]) <= 1, "grey"
             assert drawing[at].mean() < 0.5 * image[at].mean()
-    assert truth[20, 9].tolist() == [255, 200, 0]
-    assert prediction[20, 40].tolist() == [255, 200, 0]
+    assert truth[20, 9].tolist() == list(OUTLINE_RGB)
+    assert prediction[20, 40].tolist() == list(OUTLINE_RGB)
     red, green, blue = errors[missed]
     assert red > green > blue + 50, "missed is orange"
     red, green, blue = errors[added]

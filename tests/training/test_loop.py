@@ -163,6 +163,23 @@ def test_a_run_killed_after_an_epoch_ends_with_the_same_bits(
     pd.testing.assert_frame_equal(undisturbed.epochs, resumed.epochs)
 
 
+def test_a_run_killed_after_its_last_epoch_trains_no_epoch_again(
+    cache: FeatureCache, manifest: pd.DataFrame, train_params: TrainParams, workspace: Path
+) -> None:
+    def die(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "_find_certainty", die)
+        with pytest.raises(KeyboardInterrupt):
+            loop.train(cache, manifest, train_params, CPU)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "_run_epoch", die)
+        resumed = loop.train(cache, manifest, train_params, CPU)
+    undisturbed = loop.train(cache, manifest, train_params, CPU)
+    assert decoder_bytes(undisturbed, workspace / "a") == decoder_bytes(resumed, workspace / "b")
+
+
 def test_the_average_follows_the_weights() -> None:
     decoder = torch.nn.Linear(1, 1, bias=False)
     average = torch.nn.Linear(1, 1, bias=False)

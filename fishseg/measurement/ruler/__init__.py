@@ -24,9 +24,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from fishseg import store
 from fishseg.measurement.ruler.combs import Floats, find_combs
 from fishseg.measurement.ruler.joins import join
-from fishseg.measurement.ruler.ticks import Ticks, measure_ticks
+from fishseg.measurement.ruler.ticks import LONGEST_PX, Ticks, measure_ticks
 from fishseg.measurement.ruler.units import Unit, tell_unit
 
 if TYPE_CHECKING:
@@ -117,21 +118,32 @@ class Search:
 
     def as_record(self) -> dict[str, Any]:
         """The same as JSON holds it."""
+        about = {"doubt": self.doubt, "code": _code()}
         if self.ruler is None:
-            return {"doubt": self.doubt}
+            return about
         values = dataclasses.asdict(self.ruler)
         points = {name: np.round(values[name], 2).tolist() for name in ("places", "tips")}
-        return {"doubt": self.doubt, **values, **points}
+        return {**about, **values, **points}
+
+    @staticmethod
+    def is_of_today(record: Mapping[str, Any]) -> bool:
+        """Whether this code would say the same of the same picture."""
+        return record.get("code") == _code()
 
     @classmethod
     def of_record(cls, record: Mapping[str, Any]) -> Search:
         """What `as_record` gave."""
         values = dict(record)
         doubt = values.pop("doubt")
+        values.pop("code", None)
         if not values:
             return cls(ruler=None, doubt=doubt)
         points = {name: np.array(values[name], np.float64) for name in ("places", "tips")}
         return cls(ruler=Ruler(**{**values, **points}), doubt=doubt)
+
+
+def _code() -> str:
+    return store.code_sha256((__name__,))[:16]
 
 
 def find_ruler(image: NDArray[np.uint8]) -> Search:
@@ -142,6 +154,8 @@ def find_ruler(image: NDArray[np.uint8]) -> Search:
     """
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     side = max(grey.shape)
+    if side > LONGEST_PX:
+        return Search(ruler=None, doubt=f"of {side} pixels in a row no ruler is read")
     factors = sorted({min(1.0, size / side) for size in (*_SIDES_PX, side)})
     if grey.size < _ENLARGED_BELOW_PX:
         factors.append(2.0)
@@ -175,7 +189,8 @@ class _Reading:
 def _read_all(grey: NDArray[np.uint8], factor: float) -> list[_Reading]:
     if factor != 1:
         how = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
-        sized = np.asarray(cv2.resize(grey, None, fx=factor, fy=factor, interpolation=how))
+        height, width = (max(1, round(side * factor)) for side in grey.shape)
+        sized = np.asarray(cv2.resize(grey, (width, height), interpolation=how))
     else:
         sized = grey
     readings, nets = [], []

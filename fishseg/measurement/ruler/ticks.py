@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 
 from fishseg.measurement.ruler.combs import FEWEST_TICKS, Comb, Floats
 
+LONGEST_PX = 32_766
+"""Sides of what OpenCV's remap reads and writes."""
+
 _MOST_SAMPLES, _FEWEST_SAMPLES = 20, 12  # from one tick to the next
 _OFF = 0.25  # a tick lies so near its place, in steps
 _FAINTEST = 0.3  # contrast of a tick, as a share of the median
@@ -225,6 +228,9 @@ class _Strip:
         first, last = int(numbers[fair][0]), int(numbers[fair][-1])
         samples = int(np.clip(round(middle), _FEWEST_SAMPLES, _MOST_SAMPLES))
         n = last - first + 1
+        samples = min(samples, LONGEST_PX // n)
+        if samples < _FEWEST_SAMPLES:
+            return None
         index = first + (np.arange(n * samples) - samples // 2) / samples
         if whole:
             # The longest ticks of an inch are eight times as long as the shortest.
