@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("fishseg")
 
 DESCRIPTION = """\
-Choose pictures without labels for labelling: those whose masks are uncertain, and that differ from
-one another. Copies of one photograph count once. In DIR this writes
+Choose pictures without labels for labelling, with labels to begin from: those whose masks are
+uncertain, and that differ from one another. Copies of one photograph count once. As many pictures
+at random taught a decoder as much where it was measured (docs/labelling.md). In DIR this writes
 
   images/              the chosen pictures
   annotations.json     what the decoder says of them, as COCO polygons to be corrected
