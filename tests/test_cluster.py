@@ -384,7 +384,11 @@ def test_a_node_that_goes_loses_nothing(
     halting = Halting(setting.load, "gate", by_ray.second)
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(setting.extract, "by_ray", halting)
-        by_ray.ray.get(gate.arrived.remote())
+        arrived = gate.arrived.remote()
+        while not by_ray.ray.wait([arrived], timeout=1)[0]:
+            if running.done():  # whatever ended it, waiting for ever would not say
+                running.result()
+                pytest.fail("all was computed before a worker came to the second node")
         by_ray.remove_second()
         running.result()
     assert contents("by_ray") == alone(setting, monkeypatch)
