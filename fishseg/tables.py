@@ -11,6 +11,8 @@ as CSV is a summary, which names that file and its SHA-256: it stands for it in 
 from __future__ import annotations
 
 import csv
+import hashlib
+import io
 import os
 import re
 import unicodedata
@@ -23,7 +25,7 @@ from fishseg.errors import DataError, StorageError
 from fishseg.store import file_sha256, make_folder, write_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 COLUMNS = {
     "sample_id": "str",
@@ -111,33 +113,31 @@ def write_table(
     write_csv(summary.round(6).assign(table=place, sha256=file_sha256(whole)), path)
 
 
-def is_summary(table: pd.DataFrame) -> bool:
-    """Whether a CSV that was read is the summary of a larger table."""
-    return set(_PLACE) <= set(table.columns)
-
-
-def place_of(summary: pd.DataFrame) -> str:
-    """Where the table of a summary lies, below the folder of the summary."""
-    return str(summary["table"].iloc[0])
-
-
-def whole_of(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+def whole_of(
+    table: pd.DataFrame, path: Path, read: Callable[[Path], bytes] = Path.read_bytes
+) -> pd.DataFrame:
     """The table that a CSV at ``path`` is the summary of; the same where it is none.
+
+    Args:
+        table: what the CSV holds.
+        path: where it lies.
+        read: gives the content of a file; of another revision, DVC has it.
 
     Raises:
         DataError: that table is missing or another one.
     """
-    if not is_summary(table):
+    if not set(_PLACE) <= set(table.columns):
         return table
     place, sha256 = table[_PLACE].iloc[0]
-    whole = path.parent / place
+    whole = Path(os.path.normpath(path.parent / place))
     try:
-        if file_sha256(whole) != sha256:
+        content = read(whole)
+        if hashlib.sha256(content).hexdigest() != sha256:
             raise DataError(
                 "the table is not the one of its summary", where=whole, expected=f"that of {path}",
                 remedy="dvc checkout",
             )  # fmt: skip
-        return pd.read_parquet(whole)
+        return pd.read_parquet(io.BytesIO(content))
     except OSError as error:
         raise DataError(
             f"the table cannot be read: {error.strerror}",

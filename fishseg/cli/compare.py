@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import io
 import json
-import posixpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -119,7 +119,7 @@ def read_scores(root: Path, revision: str) -> pd.DataFrame | None:
     """A row an image, by its ``sample_id``; None where the revision has no such table."""
     import pandas as pd
 
-    from fishseg.tables import is_summary
+    from fishseg.tables import whole_of
 
     try:
         text = read_text(root, IMAGES, revision)
@@ -130,8 +130,10 @@ def read_scores(root: Path, revision: str) -> pd.DataFrame | None:
         table = pd.read_csv(
             io.StringIO(text), dtype=dict.fromkeys(NAMES, str), keep_default_na=False
         )
-        if is_summary(table):
-            table = _whole_of(table, root, revision)
+        if revision == WORKSPACE:
+            table = whole_of(table, root / IMAGES)
+        else:
+            table = whole_of(table, Path(IMAGES), functools.partial(_of_revision, revision))
         table = table[table["mask_status"] != "rejected"].set_index("sample_id")
         # A revision from before a metric lacks its column.
         known = [column for column in PAIRED.values() if column in table or column == "iou"]
@@ -143,26 +145,20 @@ def read_scores(root: Path, revision: str) -> pd.DataFrame | None:
         raise _unreadable(IMAGES, revision, error) from None
 
 
-def _whole_of(summary: pd.DataFrame, root: Path, revision: str) -> pd.DataFrame:
-    """The table that a revision's summary stands for; DVC has that of another revision."""
+def _of_revision(revision: str, path: Path) -> bytes:
+    """A file that DVC keeps, as it is in a revision."""
     import dvc.api
-    import pandas as pd
     from dvc.exceptions import DvcException
 
-    from fishseg.tables import place_of, whole_of
-
-    if revision == WORKSPACE:
-        return whole_of(summary, root / IMAGES)
-    place = posixpath.normpath(posixpath.join(posixpath.dirname(IMAGES), place_of(summary)))
     try:
-        content = dvc.api.read(place, rev=revision, mode="rb")
+        content: bytes = dvc.api.read(path.as_posix(), rev=revision, mode="rb")
     except (DvcException, OSError) as error:
         raise DataError(
             f"{revision} keeps the scores of its images in DVC, and they are not here: {error}",
-            where=place,
-            remedy=f"dvc fetch {place} --rev {revision}, or dvc fetch --all-commits",
+            where=path,
+            remedy="dvc fetch --all-commits brings those of all commits",
         ) from None
-    return pd.read_parquet(io.BytesIO(content))
+    return content
 
 
 def _unreadable(path: str, revision: str, error: Exception) -> DataError:

@@ -3,11 +3,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from dvc.repo import Repo
 from numbers_repository import as_experiment, changed, commit, git, scored, split, write
 
-from fishseg import cli
+from fishseg import cli, tables
 
 VAL = {"1": ("a", 0.90), "2": ("a", 0.92), "3": ("b", 0.88)}
 TEST = {"4": ("c", 0.80), "5": ("d", 0.78), "6": ("e", 0.82)}
@@ -125,6 +126,27 @@ def test_without_scores_of_each_image_intervals_are_all_there_is(
     text = said(capsys, "HEAD")
     assert "proves nothing" in text
     assert "test: only HEAD has it." in text
+
+
+def test_scores_of_many_images_come_out_of_dvc(
+    repository: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Above a number of rows git has a summary, and DVC the table."""
+    path, whole = Path("metrics/evaluate/images.csv"), Path("data/predictions/images.parquet")
+    scores = pd.read_csv(path, dtype={"sample_id": str})
+    whole.parent.mkdir(parents=True)
+    monkeypatch.setattr(tables, "MOST_CSV_ROWS", 2)
+    for gain in (0.0, 0.01):
+        table = scores.assign(iou=scores["iou"] + gain)
+        tables.write_table(table, path, whole, by=["split"], means=["iou"])
+        with Repo() as dvc:
+            dvc.add("data/predictions")
+        git("add", "--all")
+        git("commit", "--quiet", "--message", "many")
+    for revisions in (["HEAD~1"], ["HEAD~1", "HEAD"]):
+        assert "[+0.010, +0.010]" in said(capsys, *revisions)
+    whole.write_bytes(b"other")
+    assert "not the one of its summary" in said(capsys, "HEAD~1")
 
 
 def test_a_revision_from_before_a_metric(

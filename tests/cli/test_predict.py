@@ -398,14 +398,20 @@ def test_what_has_been_moved_is_known_by_its_content(model: BrightModel, moved: 
     assert [row["image"] for row in table(results)] == ["a.png", "b.png", "copy.png"]
 
 
+@pytest.mark.parametrize("by_hand", [False, True])
 def test_a_picture_that_was_replaced_is_said(
-    model: BrightModel, caplog: pytest.LogCaptureFixture
+    model: BrightModel, caplog: pytest.LogCaptureFixture, *, by_hand: bool
 ) -> None:
+    """A mask drawn by hand goes with the picture that it was drawn of."""
     save("a.png", (20, 20, 40, 10))
     assert run("a.png", "--out", "out") == 0
+    if by_hand:
+        save("out/masks/a.png", (10, 20, 50, 10))
+        assert run("a.png", "--out", "out") == 0
+        assert [(row["area_px"], row["mask_from"]) for row in table()] == [("500", "hand")]
     save("a.png", (20, 20, 20, 10))
     assert run("a.png", "--out", "out") == 0
-    assert [row["area_px"] for row in table()] == ["200"]
+    assert [(row["area_px"], row["mask_from"]) for row in table()] == [("200", "model")]
     assert "a.png: another picture than before" in caplog.records[-1].getMessage()
 
 
@@ -539,19 +545,6 @@ def test_a_mask_corrected_by_hand_is_kept_and_measured(
     drawn.unlink()
     assert run("in", "--out", "out") == 0
     assert [(row["area_px"], row["mask_from"]) for row in table()] == [("400", "model")] * 2
-
-
-def test_a_mask_drawn_by_hand_goes_with_the_picture_it_was_drawn_of(
-    model: BrightModel, caplog: pytest.LogCaptureFixture
-) -> None:
-    save("in/a.png", (20, 20, 40, 10))
-    assert run("in", "--out", "out") == 0
-    save("out/masks/a.png", (10, 20, 50, 10))
-    assert run("in", "--out", "out") == 0
-    save("in/a.png", (20, 20, 20, 10))
-    assert run("in", "--out", "out") == 0
-    assert [(row["area_px"], row["mask_from"]) for row in table()] == [("200", "model")]
-    assert "another picture than before" in caplog.records[-1].getMessage()
 
 
 def test_outlines_are_of_masks_that_were_measured(
