@@ -169,10 +169,8 @@ def _read(path: Path) -> dict[str, float]:
                 remedy="with a decimal comma, part the columns by semicolons: image;mm_per_px",
             )
         values = dict(zip(columns, row, strict=False))
-        image, text = (
-            values.get("image", "").strip().replace("\\", "/"),
-            values.get("mm_per_px", ""),
-        )
+        image = values.get("image", "").strip().replace("\\", "/")
+        text = values.get("mm_per_px", "")
         try:
             value = number(text)
         except ValueError:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 # The numbers of each of them that people compare.
 SUMMARY_KEYS = ("mean_iou", "iou_ci_low", "iou_ci_high", "boundary_iou", "n_groups")
+CURVE_POINTS = 1000  # of a curve that git keeps, however many images there are
 
 
 def evaluate_cached(
@@ -165,10 +166,6 @@ def tabulate_reliability(levels: Mapping[str, LevelCounts]) -> pd.DataFrame:
     """What `LevelCounts.reliability` says of each split, with its ``split``."""
     tables = [counts.reliability().assign(split=split) for split, counts in levels.items()]
     return pd.concat(tables, ignore_index=True)
-
-
-CURVE_POINTS = 1000
-"""Of a curve that is kept in git, however many images there are."""
 
 
 def tabulate_risk_coverage(scores: pd.DataFrame) -> pd.DataFrame:

@@ -11,8 +11,8 @@ import pandas as pd
 
 from fishseg.decoders.inference import decode
 from fishseg.images.decoding import read_image
-from fishseg.metrics.hysteresis import keep_certain
-from fishseg.prediction.model import THRESHOLD, level_start, to_levels
+from fishseg.prediction.base import certain_levels
+from fishseg.prediction.model import THRESHOLD
 from fishseg.prediction.stored import Predicted
 from fishseg.prediction.tta import average, view_id
 
@@ -95,8 +95,7 @@ def predict_cached(
     sample: Any
     for sample in samples.itertuples(index=False):
         maps = average(functools.partial(one_view, sample.sample_id), tta)
-        certain = keep_certain(maps, card.certainty, level_start(threshold))
-        yield Predicted.of(sample, to_levels(certain))
+        yield Predicted.of(sample, certain_levels(maps, card.certainty, threshold))
 
 
 def predict_files(samples: pd.DataFrame, model: Segmenter | FineModel) -> Iterator[Predicted]:

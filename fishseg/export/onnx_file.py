@@ -35,9 +35,9 @@ from fishseg.features.compute import features_of
 from fishseg.features.quantisation import rounded
 from fishseg.images.decoding import read_image
 from fishseg.images.resizing import at_size, to_pixels, working_size
-from fishseg.metrics.hysteresis import keep_certain
 from fishseg.metrics.masks import iou, overlap_counts
-from fishseg.prediction.model import from_levels, level_start, to_levels
+from fishseg.prediction.base import certain_levels
+from fishseg.prediction.model import from_levels
 from fishseg.prediction.onnx_model import (
     DECODER,
     FEATURES,
@@ -434,8 +434,7 @@ def _compare(
                 for one in (maps, segmenter.working_maps(picture))
             ]
             differences.append(float(np.abs(both_maps[0] - both_maps[1]).max()))
-            certain = keep_certain(maps, facts.certainty, level_start(facts.threshold))
-            kept = from_levels(to_levels(certain[0]))
+            kept = from_levels(certain_levels(maps, facts.certainty, facts.threshold)[0])
             mask = at_size(kept, picture.shape[:2]) >= facts.threshold
             said = segmenter.answer(picture)
             theirs = said.probability >= segmenter.threshold

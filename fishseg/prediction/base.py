@@ -18,6 +18,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+def certain_levels(
+    maps: NDArray[np.float32], certainty: float, threshold: float
+) -> NDArray[np.uint8]:
+    """Maps ``(n_maps, H, W)`` as stored, without the parts that are nowhere certain.
+
+    See `fishseg.metrics.hysteresis.keep_certain`; parts are those of what is stored.
+    """
+    return to_levels(keep_certain(maps, certainty, level_start(threshold)))
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BaseSegmenter(abc.ABC):
     """From an image to the fish in it, by what `_one_view` says of each of its views.
@@ -62,12 +72,12 @@ class BaseSegmenter(abc.ABC):
         first: NDArray[np.float32] = self.working_maps(image)[0]
         return first
 
-    def _certain(self, maps: NDArray[np.float32]) -> NDArray[np.float32]:
-        return keep_certain(maps, self.certainty, level_start(self.threshold))
+    def _levels(self, maps: NDArray[np.float32]) -> NDArray[np.uint8]:
+        return certain_levels(maps, self.certainty, self.threshold)
 
     def working_levels(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """What is certain of `working_maps`, as stored: ``(n_maps, H, W)`` uint8, 0 to 255."""
-        return to_levels(self._certain(self.working_maps(image)))
+        return self._levels(self.working_maps(image))
 
     def probability(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """How probably each pixel ``(H0, W0)`` of an RGB image ``(H0, W0, 3)`` is fish, 0 to 1."""
@@ -85,7 +95,7 @@ class BaseSegmenter(abc.ABC):
             own.append(features)
             return maps
 
-        levels = to_levels(self._certain(average(one_view, self.tta)))
+        levels = self._levels(average(one_view, self.tta))
         features = own[0]  # of view 0, which comes first
         return Answer.of_levels(
             levels,

@@ -139,14 +139,15 @@ def _gather(cache: FeatureCache, sample_ids: Sequence[str]) -> _Seen:
         features = batch.features[0].float().numpy()
         mask = batch.target()[0, 0].numpy() > 0
         for part in (mask, ~mask):
-            if part.any():
-                found = patches_of(part, features)
-                seen.add(found[rng.permutation(len(found))[:N_PATCHES]])
-        if mask.any():
-            # A row of what is there: a small array that stays between large ones that go keeps
-            # their memory.
-            seen.fish[seen.n_fish] = patches_of(mask, features).mean(axis=0)
-            seen.n_fish += 1
+            if not part.any():
+                continue
+            found = patches_of(part, features)
+            seen.add(found[rng.permutation(len(found))[:N_PATCHES]])
+            if part is mask:
+                # A row of what is there: a small array that stays between large ones that go
+                # keeps their memory.
+                seen.fish[seen.n_fish] = found.mean(axis=0)
+                seen.n_fish += 1
     return seen
 
 

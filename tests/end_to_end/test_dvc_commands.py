@@ -74,9 +74,8 @@ def test_an_experiment_runs_what_its_parameter_touches(finished: Path) -> None:
     assert stages_run(done) == BEHIND_TRAIN
     difference = json.loads(in_clone(finished, "dvc", "metrics", "diff", "--json").stdout)
     assert "val.mean_iou" in difference["metrics/summary.json"]
-    shown = in_clone(finished, "dvc", "metrics", "show").stdout
-    assert "val.macro_recall" in shown
-    assert "mean_iou_retained" in shown
+    # Of one photograph a species nothing is learned: `classify` has no numbers here.
+    assert "mean_iou_retained" in in_clone(finished, "dvc", "metrics", "show").stdout
     split = in_clone(finished, "dvc", "exp", "run", "--name", "other", "-S", "split.seed=7")
     assert stages_run(split) == {"split"} | BEHIND_TRAIN
     table = json.loads(in_clone(finished, "dvc", "exp", "show", "--json").stdout)

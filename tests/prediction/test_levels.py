@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fishseg.metrics.hysteresis import keep_certain
+from fishseg.prediction.base import certain_levels
 from fishseg.prediction.model import from_levels, level_start, to_levels
 
 
@@ -20,5 +20,5 @@ def test_nothing_of_a_part_that_is_nowhere_certain_is_left(threshold: float) -> 
     """Pixels just below the threshold are rounded to just above it: they are parts, too."""
     probability = np.full((1, 9, 9), threshold - 0.0005, np.float32)
     probability[0, 3:6, 3:6] = threshold + 0.01
-    kept = keep_certain(probability, 0.99, level_start(threshold))
-    assert not (from_levels(to_levels(kept[0])) >= threshold).any()
+    kept = certain_levels(probability, 0.99, threshold)
+    assert not (from_levels(kept[0]) >= threshold).any()
