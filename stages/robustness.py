@@ -16,14 +16,12 @@ def main() -> None:
     threshold = params.load(params.EvaluateParams).threshold
     predictions = Predictions(PREDICTIONS)
     predictions.check_decoder(decoder_sha256(DECODER))
-    result = measure.measure(
-        predictions.samples,
-        Segmenter.load(DECODER, BACKBONE, devices.select(), threshold=threshold),
-        params.load(params.RobustnessParams),
-    )
+    segmenter = Segmenter.load(DECODER, BACKBONE, devices.select(), threshold=threshold)
+    result = measure.measure(predictions.samples, segmenter, params.load(params.RobustnessParams))
     measure.write_table(result.table, METRICS / "robustness")
     measure.write_examples(result.examples, ROBUSTNESS)
-    write_metrics("robustness", result.summary)
+    decoder = segmenter.card.provenance(threshold)
+    write_metrics("robustness", {**result.summary, "decoder": decoder})
     write_metrics("robustness_summary", measure.headline(result.summary))
 
 

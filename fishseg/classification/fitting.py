@@ -38,11 +38,13 @@ def deal_folds(
         names: the class of each image ``(N,)``.
         groups: the photograph of each, none of which is ever on both sides; None deals images as
             if each were a photograph of its own.
-        n_folds: how many, at most as many as there are photographs.
+        n_folds: how many; fewer where there are fewer photographs, or where even the largest class
+            has fewer images.
         seed: of the shuffle.
     """
     units = np.arange(len(names)) if groups is None else groups
-    n_folds = min(n_folds, len(np.unique(units)))
+    largest = int(np.unique(names, return_counts=True)[1].max())
+    n_folds = min(n_folds, len(np.unique(units)), largest)
     if groups is None:
         splitter = StratifiedKFold(n_folds, shuffle=True, random_state=seed)
     else:

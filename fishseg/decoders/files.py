@@ -69,6 +69,15 @@ class DecoderCard:
     version: str = ""
     instances: str = decoders.NONE
 
+    def provenance(self, threshold: float) -> dict[str, str | float]:
+        """Whose numbers are measured: checksums, the version that trained, and the threshold."""
+        return {
+            "weights_sha256": self.weights_sha256,
+            "backbone_sha256": self.backbone["weights_sha256"],
+            "version": self.version,
+            "threshold": threshold,
+        }
+
 
 def save_decoder(decoder: nn.Module, card: DecoderCard, folder: Path) -> None:
     """Write ``decoder.safetensors`` and ``decoder.json``, which says whose weights they are.

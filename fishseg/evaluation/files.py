@@ -99,16 +99,7 @@ def evaluate_cached(
     }
     for name, table in written.items():
         write_csv(table.round(6), tables / f"{name}.csv")
-    return {**summary, "decoder": provenance(card)}
-
-
-def provenance(card: DecoderCard) -> dict[str, str]:
-    """Whose numbers these are: checksums of decoder and backbone, and the version that trained."""
-    return {
-        "weights_sha256": card.weights_sha256,
-        "backbone_sha256": card.backbone["weights_sha256"],
-        "version": card.version,
-    }
+    return {**summary, "decoder": card.provenance(params.threshold)}
 
 
 def pool_features(predictions: Predictions, cache: FeatureCache, threshold: float) -> Pooled:

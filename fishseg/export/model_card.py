@@ -83,6 +83,9 @@ def model_card(exported: Exported, root: Path) -> str:
     )
 
 
+MEASURED = ("evaluate", "robustness")
+
+
 class _Run:
     """The small files that a run of the pipeline leaves; an empty dict stands for a missing one."""
 
@@ -101,9 +104,12 @@ class _Run:
             evaluate = self.params(params.EvaluateParams)
         except ParameterError:
             return False
+        measured = [self.measured(name) for name in MEASURED]
         return (
             train.decoder == card["decoder"]
             and evaluate.threshold == facts.threshold
+            # What was measured may be older than the parameters.
+            and all(one.get("threshold", facts.threshold) == facts.threshold for one in measured)
             and features.fit == facts.fit
             and features.image_size == facts.image_size
             and features.megapixels == facts.megapixels
@@ -117,17 +123,23 @@ class _Run:
         Raises:
             ModelError: the decoder that was measured is another one.
         """
-        measured = self.metrics["evaluate"].get("decoder", {}).get("weights_sha256")
         weights = facts.card.get("weights_sha256")
-        if measured and weights and measured != weights:
-            raise ModelError(
-                f"these numbers belong to another decoder, of sha256 {measured[:12]}",
-                where=self.root / "metrics/evaluate.json",
-                expected=f"those of the decoder that is exported, of sha256 {weights[:12]}",
-                remedy="dvc repro measures the decoder of data/decoder; or name the folder of the "
-                "run that trained this one, or an empty folder for a card without numbers: "
-                "--run FOLDER",
-            )
+        for name in MEASURED:
+            measured = self.measured(name).get("weights_sha256")
+            if measured and weights and measured != weights:
+                raise ModelError(
+                    f"these numbers belong to another decoder, of sha256 {measured[:12]}",
+                    where=self.root / f"metrics/{name}.json",
+                    expected=f"those of the decoder that is exported, of sha256 {weights[:12]}",
+                    remedy="dvc repro measures the decoder of data/decoder; or name the folder of "
+                    "the run that trained this one, or an empty folder for a card without numbers: "
+                    "--run FOLDER",
+                )
+
+    def measured(self, name: str) -> dict[str, Any]:
+        """What a file of numbers says of the decoder that was measured; empty where nothing."""
+        decoder: dict[str, Any] = self.metrics[name].get("decoder", {})
+        return decoder
 
     def params(self, section: type[params.Section]) -> params.Section:
         return params.load(section, self.root / params.DEFAULT_PATH)

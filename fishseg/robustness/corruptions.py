@@ -12,6 +12,7 @@ severity: the five of one image differ in strength alone.
 
 from __future__ import annotations
 
+import functools
 import math
 import zlib
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 Image: TypeAlias = NDArray[np.uint8]
 Mask: TypeAlias = NDArray[np.bool_]
 Levels: TypeAlias = NDArray[np.float32]
+Affine: TypeAlias = NDArray[np.float64]
 Corruption: TypeAlias = Callable[[Image, Mask, int, np.random.Generator], tuple[Image, Mask]]
 
 SEVERITIES = (1, 2, 3, 4, 5)
@@ -51,40 +53,74 @@ def corrupt(
         sample_id: with the name and the seed, what the chance depends on.
         seed: at least 0.
     """
-    key = [zlib.crc32(text.encode()) for text in (name, sample_id)]
-    return CORRUPTIONS[name](image, mask, severity, np.random.default_rng([seed, *key]))
+    return CORRUPTIONS[name](image, mask, severity, _chance(name, sample_id, seed))
 
 
-def rotation(
-    image: Image, mask: Mask, severity: int, rng: np.random.Generator
-) -> tuple[Image, Mask]:
+def moved(name: str, severity: int, mask: Mask, other: Mask, *, sample_id: str, seed: int) -> Mask:
+    """Another mask ``(H, W)`` of the same picture, moved as `corrupt` moves it and its mask.
+
+    Nothing of it comes in from outside of the frame. Where the picture stays, so does it.
+    """
+    if name not in MOVES:
+        return other
+    return _warp_mask(other, MOVES[name](mask, severity, _chance(name, sample_id, seed)))
+
+
+def _chance(name: str, sample_id: str, seed: int) -> np.random.Generator:
+    return np.random.default_rng([seed, *(zlib.crc32(text.encode()) for text in (name, sample_id))])
+
+
+def rotation(mask: Mask, severity: int, rng: np.random.Generator) -> Affine:
     """Turn about the centre; the corners become black, as in the data set's own copies."""
     degrees = (5, 20, 45, 90, 180)[severity - 1] * rng.choice([-1, 1])
     height, width = mask.shape
     turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), float(degrees), 1.0)
-    return _warp(image, mask, turn)
+    return np.asarray(turn, np.float64)
 
 
-def zoom_in(
-    image: Image, mask: Mask, severity: int, rng: np.random.Generator
-) -> tuple[Image, Mask]:
+def zoom_in(mask: Mask, severity: int, rng: np.random.Generator) -> Affine:
     """Enlarge about a point of the fish; what leaves the frame is lost, fish included."""
     factor = (1.1, 1.3, 1.6, 2.0, 2.5)[severity - 1]
     x, y = _point_on(mask, rng)
-    return _warp(image, mask, np.array([[factor, 0, x - factor * x], [0, factor, y - factor * y]]))
+    return np.array([[factor, 0, x - factor * x], [0, factor, y - factor * y]])
 
 
-def zoom_out(
-    image: Image, mask: Mask, severity: int, rng: np.random.Generator
-) -> tuple[Image, Mask]:
+def zoom_out(mask: Mask, severity: int, rng: np.random.Generator) -> Affine:
     """Shrink to somewhere on a surface in the colour of the picture's border."""
     factor = (0.9, 0.75, 0.6, 0.45, 0.3)[severity - 1]
     x, y = rng.random(2) * (1 - factor) * (mask.shape[1], mask.shape[0])
-    shrink = np.array([[factor, 0, x], [0, factor, y]])
-    # Shrunk without this, fine texture turns into noise of its own.
-    soft = cv2.GaussianBlur(image, (0, 0), 0.5 / factor) if factor < 0.8 else image
-    border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
-    return _warp(soft, mask, shrink, fill=np.median(border, axis=0))
+    return np.array([[factor, 0, x], [0, factor, y]])
+
+
+MOVES: dict[str, Callable[[Mask, int, np.random.Generator], Affine]] = {
+    "rotation": rotation,
+    "zoom_in": zoom_in,
+    "zoom_out": zoom_out,
+}
+"""Those that move what is seen, each as the affine map from the old pixels to the new ones."""
+
+
+def _move(
+    name: str, image: Image, mask: Mask, severity: int, rng: np.random.Generator
+) -> tuple[Image, Mask]:
+    affine = MOVES[name](mask, severity, rng)
+    fill: tuple[float, ...] = (0.0, 0.0, 0.0)
+    soft = image
+    if name == "zoom_out":
+        border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
+        fill = tuple(float(level) for level in np.median(border, axis=0))
+        # Shrunk without this, fine texture turns into noise of its own.
+        if (factor := affine[0, 0]) < 0.8:
+            soft = cv2.GaussianBlur(image, (0, 0), 0.5 / factor)
+    size = mask.shape[::-1]
+    warped = cv2.warpAffine(soft, affine, size, flags=cv2.INTER_LINEAR, borderValue=fill)
+    return np.asarray(warped, np.uint8), _warp_mask(mask, affine)
+
+
+def _warp_mask(mask: Mask, affine: Affine) -> Mask:
+    levels = mask.astype(np.float32)
+    share = cv2.warpAffine(levels, affine, mask.shape[::-1], flags=cv2.INTER_LINEAR)
+    return np.asarray(share) >= np.float32(0.5)
 
 
 def glare(image: Image, mask: Mask, severity: int, rng: np.random.Generator) -> tuple[Image, Mask]:
@@ -189,9 +225,7 @@ def occlusion(
 
 
 CORRUPTIONS: dict[str, Corruption] = {
-    "rotation": rotation,
-    "zoom_in": zoom_in,
-    "zoom_out": zoom_out,
+    **{name: functools.partial(_move, name) for name in MOVES},
     "glare": glare,
     "low_light": low_light,
     "colour_cast": colour_cast,
@@ -201,16 +235,6 @@ CORRUPTIONS: dict[str, Corruption] = {
     "jpeg": jpeg,
     "occlusion": occlusion,
 }
-
-
-def _warp(
-    image: Image, mask: Mask, affine: NDArray[np.float64], fill: NDArray[np.float64] | None = None
-) -> tuple[Image, Mask]:
-    size = mask.shape[::-1]
-    colour = (0.0, 0.0, 0.0) if fill is None else tuple(float(level) for level in fill)
-    moved = cv2.warpAffine(image, affine, size, flags=cv2.INTER_LINEAR, borderValue=colour)
-    share = cv2.warpAffine(mask.astype(np.float32), affine, size, flags=cv2.INTER_LINEAR)
-    return np.asarray(moved, np.uint8), np.greater_equal(share, 0.5)
 
 
 def _filtered(image: Image, kernel: NDArray[np.floating]) -> Image:

@@ -24,7 +24,7 @@ from fishseg.images.masks import read_truth
 from fishseg.images.resizing import resize_image, resize_mask
 from fishseg.metrics.bootstrap import bootstrap_interval
 from fishseg.metrics.masks import score_image
-from fishseg.robustness.corruptions import CORRUPTIONS, corrupt
+from fishseg.robustness.corruptions import CORRUPTIONS, corrupt, moved
 from fishseg.store import make_folder
 from fishseg.tables import write_csv
 
@@ -183,11 +183,12 @@ def trials(
         size = (sample.height, sample.width)
         truth, valid = read_truth(Path(sample.mask_path), size, sample.mask_rule)
         for name, severity in [(CLEAN, 0), *own_ways]:
-            seen, visible = image, truth
+            seen, visible, known = image, truth, valid
             if name != CLEAN:
-                seen, visible = corrupt(
-                    name, severity, image, truth, sample_id=sample.sample_id, seed=seed
-                )
+                chance = {"sample_id": sample.sample_id, "seed": seed}
+                seen, visible = corrupt(name, severity, image, truth, **chance)
+                if valid is not None:
+                    known = ~moved(name, severity, truth, ~valid, **chance)
             prediction = model.probability(seen) >= model.threshold
             yield Trial(
                 sample_id=sample.sample_id,
@@ -197,7 +198,7 @@ def trials(
                 image=seen,
                 truth=visible,
                 prediction=prediction,
-                scores=score_image(prediction, visible, valid),
+                scores=score_image(prediction, visible, known),
             )
 
 

@@ -71,6 +71,44 @@ def test_the_same_bits_twice(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("n_classes", [2, 3, 5])
+@pytest.mark.parametrize("n_photos", [4, 5])
+def test_few_photographs_of_a_copy_each_make_fewer_folds(n_classes: int, n_photos: int) -> None:
+    pooled = draw_pooled(n_classes=n_classes, n_photos=n_photos, n_copies=1)
+    metrics = classify(pooled, PARAMS.model_copy(update={"folds": 4})).metrics
+    assert metrics["classifier"]
+    assert metrics["val"]["given"]["n_images"] == n_classes
+
+
+def test_a_species_that_is_left_out_counts_as_no_learned_one() -> None:
+    """Of `d` train has one photograph: whoever calls it unknown is right, and not to be blamed."""
+    pooled = draw_pooled()
+    of_d = (pooled.samples["class_name"] == "d") & (pooled.samples["split"] == "train")
+    photographs = pooled.samples["group_id"][of_d].unique()
+    gone = pooled.samples["group_id"].isin(photographs[1:]).to_numpy()
+    fewer = Pooled(
+        samples=pooled.samples[~gone].reset_index(drop=True),
+        given=pooled.given[~gone],
+        predicted=pooled.predicted[~gone],
+        features=pooled.features,
+    )
+    metrics = classify(fewer, PARAMS).metrics
+    assert metrics["left_out"] == {"d": 1}
+    without = (fewer.samples["class_name"] != "d").to_numpy()
+    others = Pooled(
+        samples=fewer.samples[without].reset_index(drop=True),
+        given=fewer.given[without],
+        predicted=fewer.predicted[without],
+        features=fewer.features,
+    )
+    expected = classify(others, PARAMS).metrics["unknown"]
+    for split in ("val", "test"):
+        found = metrics["unknown"][split]
+        assert found["n_never_learned"] > 0
+        assert found["auroc"] == expected[split]["auroc"]
+        assert found["known_rejected"] == expected[split]["known_rejected"]
+
+
 def test_one_class_gives_numbers_and_no_classifier(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

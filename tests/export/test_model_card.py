@@ -164,14 +164,15 @@ def test_the_decoder_alone_has_other_inputs(root: Path) -> None:
     assert "fishseg predict" not in card
 
 
-def test_numbers_of_another_decoder_are_refused(root: Path) -> None:
+@pytest.mark.parametrize("name", ["evaluate", "robustness"])
+def test_numbers_of_another_decoder_are_refused(root: Path, name: str) -> None:
     model = exported(root)
     facts = dataclasses.replace(
         model.facts,
         card={**model.facts.card, "weights_sha256": "ab" * 32, "version": "0.1.0"},
     )
     model = dataclasses.replace(model, facts=facts)
-    file = root / "metrics/evaluate.json"
+    file = root / f"metrics/{name}.json"
     measured = json.loads(file.read_text())
     file.write_text(json.dumps({**measured, "decoder": {"weights_sha256": "ab" * 32}}))
     card = model_card(model, root)
@@ -180,6 +181,16 @@ def test_numbers_of_another_decoder_are_refused(root: Path) -> None:
     file.write_text(json.dumps({**measured, "decoder": {"weights_sha256": "cd" * 32}}))
     with pytest.raises(ModelError, match="belong to another decoder, of sha256 cdcdcdcdcdcd"):
         model_card(model, root)
+
+
+@pytest.mark.parametrize("name", ["evaluate", "robustness"])
+def test_numbers_of_another_threshold_are_left_out(root: Path, name: str) -> None:
+    """`params.yaml` was edited, and nothing measured since."""
+    file = root / f"metrics/{name}.json"
+    measured = json.loads(file.read_text())
+    for threshold, is_said in ((0.5, True), (0.7, False)):
+        file.write_text(json.dumps({**measured, "decoder": {"threshold": threshold}}))
+        assert ("mean IoU" in model_card(exported(root), root)) == is_said
 
 
 def test_there_are_words_for_every_data_source() -> None:

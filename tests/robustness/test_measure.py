@@ -13,7 +13,7 @@ from PIL import Image
 from fishseg.errors import DataError
 from fishseg.params import RobustnessParams
 from fishseg.robustness import measure
-from fishseg.robustness.corruptions import CORRUPTIONS
+from fishseg.robustness.corruptions import CORRUPTIONS, MOVES
 from fishseg.robustness.measure import DEGREES
 
 PARAMS = RobustnessParams(images=9, corruptions=4, seed=0)
@@ -228,3 +228,20 @@ def test_a_file_that_is_gone_is_named(inventory: pd.DataFrame) -> None:
         Path(path).unlink()
     with pytest.raises(DataError, match=r"image\d\d.png"):
         measure.measure(inventory, RedderThanBlue(), PARAMS)
+
+
+@pytest.mark.parametrize("name", sorted(MOVES))
+def test_what_nobody_labelled_moves_with_the_picture(
+    name: str, inventory: pd.DataFrame, tmp_path: Path
+) -> None:
+    """The model is right wherever a mask says anything, and wrong where it says nothing."""
+    row = inventory.iloc[[0]].assign(mask_rule="fish: 255; ignore: 128")
+    picture = np.array(Image.open(row["image_path"][0]))
+    mask = np.array(Image.open(row["mask_path"][0]))
+    picture[5:15, 5:20], mask[5:15, 5:20] = (220, 140, 60), 128  # may be a fish, or may not
+    Image.fromarray(picture).save(tmp_path / "image00.png")
+    Image.fromarray(mask).save(tmp_path / "mask00.png")
+    ways = [[(name, degree) for degree in DEGREES]]
+    for trial in measure.trials(row, ways, RedderThanBlue(), seed=0):
+        # What is interpolated at the borders is a pixel of either side.
+        assert trial.scores["iou"] > (0.9 if trial.corruption == name else 0.999)
