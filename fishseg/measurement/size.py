@@ -65,9 +65,10 @@ _PROFILE_DEGREE = 5
 _PROFILE_SHARE = 0.9  # of the length: blunt ends and the tail fin bend a profile
 _EXPECTILE = 0.1
 # What is no fish (a ring, a net, a splash) may bend the axis out of all bounds. It is none if less
-# of it lies in the mask (forks and the arcs of tails lie outside), or if it is not about as long as
-# the longest way through.
+# of it lies in the mask (the arcs of tails lie outside) between the forks at its ends, if these are
+# most of it, or if it is not about as long as the longest way through.
 _INSIDE_SHARE = 0.8
+_BETWEEN_FORKS = 0.6
 _LEAST_SHARE, _MOST_SHARE = 0.6, 1.5
 _CHORDS = 17
 _TUKEY_SHARE = 0.5  # of the inscribed radius: a middle farther off than this is a fin's doing
@@ -312,11 +313,14 @@ def _integral(values: Floats, u: Floats) -> Floats:
 
 
 def _runs_within(line: Floats, mask: Mask) -> bool:
-    """Whether most of an axis runs through the mask."""
+    """Whether most of an axis runs through the mask; its ends may lie between a fork's lobes."""
     x, y = np.floor(line + 0.5).astype(int).T
     height, width = mask.shape
     within = (x >= 0) & (y >= 0) & (x < width) & (y < height)
-    return int(np.count_nonzero(mask[y[within], x[within]])) >= _INSIDE_SHARE * len(line)
+    within[within] = mask[y[within], x[within]]
+    places = np.flatnonzero(within)
+    span = places[-1] - places[0] + 1 if len(places) else 0
+    return bool(len(places) >= _INSIDE_SHARE * span and span >= _BETWEEN_FORKS * len(line))
 
 
 def _middle_line(mask: Mask) -> tuple[Floats, float]:

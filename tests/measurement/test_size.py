@@ -120,6 +120,24 @@ def test_the_longer_lobe_of_a_forked_tail_counts(degrees: float) -> None:
     assert abs(length_error(turned(fish, degrees), columns[-1] - columns[0] + 1)) < 0.015
 
 
+@pytest.mark.parametrize("reach", [30, 50, 70, 90, 110])
+def test_a_deeper_fork_does_not_change_the_way_of_measuring(reach: int) -> None:
+    """From the middle between the lobes, not along one of them."""
+    body = ellipse(120, 30, 0)
+    middle, right = body.shape[0] / 2, float(body.shape[1])
+    canvas = np.pad(body, ((20, 20), (0, 130)))
+    middle += 20
+    lobes = [
+        [(right - 30, middle), (right + reach, middle + aside), (right - 5, middle)]
+        for aside in (-45, 45)
+    ]
+    fish = canvas | filled(canvas.shape, *lobes)
+    measured = measure(fish)
+    columns = np.flatnonzero(fish.any(axis=0))
+    assert measured.length_px == pytest.approx(columns[-1] - columns[0] + 1, rel=0.01)
+    assert np.ptp(measured.axis[:, 1]) < 5
+
+
 def test_every_scale_gives_the_same_fish() -> None:
     fish = capsule(300, 25, 0.3, turn=1.0)
     original = measure(fish)
