@@ -324,6 +324,33 @@ def test_groups_that_were_given_stay_and_grow(drawn: DrawnSet) -> None:
     assert set(groups(audited(drawn)).values()) == {"tank 3"}
 
 
+@pytest.mark.parametrize("named", [0, 2])
+def test_a_group_named_after_one_of_its_samples_keeps_it(named: int, drawn: DrawnSet) -> None:
+    # Copies of two photographs, and one of none, of which somebody knows that they show one fish.
+    samples = [
+        add_family(drawn, "Trout", draw_photo(seed), f"{seed}.png", turns=1)[0] for seed in (1, 2)
+    ]
+    samples.append(drawn.add_copy("Trout", draw_photo(3)))
+    other = add_family(drawn, "Trout", draw_photo(4), "4.png", turns=2)
+    given = dict.fromkeys(samples, samples[named]) | {sample: sample for sample in other}
+    lines = ["sample_id,group_id", *(f"{sample},{group}" for sample, group in given.items())]
+    (drawn.raw / "groups.csv").write_text("\n".join(lines) + "\n")
+    found = groups(audited(drawn))
+    assert {found[sample] for sample in samples} == {samples[named]}
+    assert {found[sample] for sample in other} == {"NA_Fish_Dataset/Trout/4.png"}
+
+
+def test_groups_that_a_dropped_image_tied_stay_together(drawn: DrawnSet) -> None:
+    samples = [
+        add_family(drawn, "Trout", draw_photo(seed), f"{seed}.png", turns=1)[0] for seed in (1, 2)
+    ]
+    drawn.add_copy("Trout", draw_photo(1))  # the first picture once more
+    lines = ["sample_id,group_id", *(f"{sample},{sample}" for sample in samples)]
+    lines.append(f"Trout/00003,{samples[1]}")
+    (drawn.raw / "groups.csv").write_text("\n".join(lines) + "\n")
+    assert groups(audited(drawn)) == dict.fromkeys(samples, samples[0])
+
+
 def test_a_single_sample(drawn: DrawnSet) -> None:
     sample = drawn.add_copy("Trout", draw_photo(1))
     found = audited(drawn)
