@@ -143,15 +143,13 @@ def unwrap(folder: Path, *, is_known: Callable[[Path], bool] = lambda _: False) 
 
     Args:
         folder: where to begin.
-        is_known: whether a folder is of another kind that is understood.
+        is_known: whether a folder is of another kind that is understood; asked where none on the
+            way has a layout.
     """
-    inner = folder
-    while not (is_known(inner) or _class_folders(inner)):
-        subfolders = _subfolders(inner)
-        if len(subfolders) != 1:
-            return folder
-        inner = subfolders[0]
-    return inner
+    way = [folder]
+    while len(inner := _subfolders(way[-1])) == 1:
+        way += inner
+    return next(filter(_class_folders, way), None) or next(filter(is_known, way), folder)
 
 
 def write_problems(problems: list[Problem], path: Path) -> None:

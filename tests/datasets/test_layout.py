@@ -326,6 +326,10 @@ def test_unwrap_stops_at_what_is_known(tmp_path: Path) -> None:
     assert unwrap(tmp_path) == tmp_path
     found = unwrap(tmp_path, is_known=lambda place: (place / "notes.json").exists())
     assert found == tmp_path / "outer"
+    lay_out(tmp_path, "outer/inner/masks/a.png")
+    assert unwrap(tmp_path, is_known=lambda place: (place / "notes.json").exists()) == (
+        tmp_path / "outer/inner"
+    )
 
 
 def test_unwrap_stays_where_there_is_a_choice_or_no_layout(tmp_path: Path) -> None:
