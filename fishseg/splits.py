@@ -11,7 +11,7 @@ import pandas as pd
 
 from fishseg.errors import DataError
 from fishseg.params import SplitParams
-from fishseg.tables import MANIFEST_COLUMNS, SPLITS, slug
+from fishseg.tables import MANIFEST_COLUMNS, SPLITS, nfc, slug
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +39,8 @@ def make_manifest(inventory: pd.DataFrame, params: SplitParams) -> pd.DataFrame:
         The manifest, sorted by ``sample_id``: ``sample_id, class_name, group_id, split``.
 
     Raises:
-        DataError: train or val would be empty, there is no such class to hold out, or a group
-            crosses a grouped split.
+        DataError: train or val would be empty, there is no such class to hold out or no other, or a
+            group crosses a grouped split.
     """
     usable = inventory[inventory["mask_status"] != "rejected"]
     unit = "group_id" if params.strategy == "grouped" else "sample_id"
@@ -77,6 +77,7 @@ def make_manifest(inventory: pd.DataFrame, params: SplitParams) -> pd.DataFrame:
 def _hold_out(manifest: pd.DataFrame, class_name: str, unit: str) -> pd.DataFrame:
     """Val is the units that hold anything of a class, their misfiled copies included."""
     names = sorted(manifest["class_name"].unique())
+    class_name = nfc(class_name)  # as those of folders are
     if class_name not in names:
         raise DataError(
             f"there is no class {class_name!r} to hold out",
@@ -96,6 +97,15 @@ def _hold_out(manifest: pd.DataFrame, class_name: str, unit: str) -> pd.DataFram
             others.min(),
         )
     split = manifest["split"].replace("val", "train").mask(held_out, "val")
+    if not (split == "train").any():
+        why = "all others show its photographs, too" if len(names) > 1 else "it is the only one"
+        raise DataError(
+            f"class {class_name!r} is held out, and nothing is left to train on: {why}",
+            where="params.yaml: split.held_out_class",
+            expected="one of several classes",
+            remedy="dvc exp run -S 'split.held_out_class=' holds none out; or bring pictures of "
+            "another class",
+        )
     return manifest.assign(split=split)
 
 

@@ -48,10 +48,12 @@ WITHOUT_INFLUENCE = {
     "fishseg.params",
     "fishseg.store",
 }
+# How the name of a temporary folder in the store begins: what a killed run left of it is swept.
+PARTIAL = "partial-"
 _PARTIAL = ".partial"
 _USERS = ".users"
 # What runs leave half-written, in a folder of the store and in those of its entries.
-_HALF_WRITTEN = (f".*{_PARTIAL}", f"*/.*{_PARTIAL}", "partial-*")
+_HALF_WRITTEN = (f".*{_PARTIAL}", f"*/.*{_PARTIAL}", f"{PARTIAL}*")
 _ABANDONED_AFTER_S = 24 * 3600  # nobody writes that long on a file
 
 

@@ -179,6 +179,26 @@ def test_a_misfiled_copy_is_held_out_with_its_photograph(
     assert f"{n_others} samples of other classes" in caplog.text
 
 
+def test_the_only_class_cannot_be_held_out() -> None:
+    with pytest.raises(DataError, match=r"'c0' is held out.*it is the only one") as caught:
+        splits.make_manifest(inventory(TEN, classes=1), params(held_out_class="c0"))
+    assert "split.held_out_class=" in str(caught.value.remedy)
+
+
+def test_a_class_cannot_be_held_out_where_all_others_are_copies_of_it() -> None:
+    table = inventory(TEN, classes=2)
+    table["group_id"] = table["group_id"].str.replace("c1", "c0")
+    with pytest.raises(DataError, match="all others show its photographs"):
+        splits.make_manifest(table, params(held_out_class="c1"))
+
+
+def test_a_held_out_class_is_found_however_its_accents_are_written() -> None:
+    table = inventory(TEN)
+    table["class_name"] = table["class_name"].replace("c1", "Br\u00e8me")
+    manifest = splits.make_manifest(table, params(held_out_class="Bre\u0300me"))
+    assert set(manifest.loc[manifest["split"] == "val", "class_name"]) == {"Br\u00e8me"}
+
+
 def test_a_held_out_class_must_exist() -> None:
     with pytest.raises(DataError, match="no class 'Eel'"):
         splits.make_manifest(inventory(TEN), params(held_out_class="Eel"))

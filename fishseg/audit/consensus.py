@@ -33,11 +33,18 @@ class Member:
         mask: ``(H, W)`` bool.
         visible: ``(H, W)`` bool, where the copy shows the photograph, not its black corners.
         affine: from the photograph's pixels to the copy's.
+        valid: ``(H, W)`` bool, False where the mask says nothing; None where it speaks of all.
     """
 
     mask: Mask
     visible: Mask
     affine: Affine
+    valid: Mask | None = None
+
+    @property
+    def voting(self) -> Mask:
+        """Where the mask says something of the photograph."""
+        return self.visible if self.valid is None else self.visible & self.valid
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,16 +53,19 @@ class Consensus:
 
     Args:
         agreement: for each copy the IoU of its mask with the consensus over the pixels that it
-            and another copy show; nan where there are none.
+            and another copy show and do not ignore; nan where there are none.
         agrees: whether that is enough.
         decided: whether the copies that agree are enough of them, and the majority.
         masks: for each copy the consensus in its frame, ``(H, W)`` bool.
+        unknown: for each copy what it ignores and no other that agrees speaks of, ``(H, W)`` bool;
+            None where there is no such pixel.
     """
 
     agreement: list[float]
     agrees: list[bool]
     decided: bool
     masks: list[Mask]
+    unknown: list[Mask | None]
 
 
 def find_consensus(members: Sequence[Member], *, min_agreement: float, min_masks: int) -> Consensus:
@@ -75,10 +85,11 @@ def find_consensus(members: Sequence[Member], *, min_agreement: float, min_masks
         foreground, votes = _count(ballots, agrees)
         coverage = foreground / np.maximum(votes, np.float32(0.5))
         masks = [_in_copy(coverage, frame, member) >= 0.5 for member in members]
+        counted = [_in_copy(votes, frame, member) for member in members]
         agreement = [
             # A copy that voted must not confirm itself: half a vote more than its own.
-            _agreement(member, mask, _in_copy(votes, frame, member) >= 0.5 + voted)
-            for member, mask, voted in zip(members, masks, agrees, strict=True)
+            _agreement(member, mask, seen >= 0.5 + voted)
+            for member, mask, seen, voted in zip(members, masks, counted, agrees, strict=True)
         ]
         before, agrees = agrees, [value >= min_agreement for value in agreement]
         if agrees == before or not any(agrees):
@@ -88,6 +99,7 @@ def find_consensus(members: Sequence[Member], *, min_agreement: float, min_masks
         agrees=agrees,
         decided=sum(agrees) >= min_masks and 2 * sum(agrees) > len(members),
         masks=[mask & member.visible for mask, member in zip(masks, members, strict=True)],
+        unknown=[_unknown(member, seen) for member, seen in zip(members, counted, strict=True)],
     )
 
 
@@ -142,11 +154,11 @@ def _common_frame(members: Sequence[Member]) -> _Frame:
 
 
 def _turn_back(member: Member, frame: _Frame) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Foreground and visibility of a copy in the common frame, uint8, 255 for all of a pixel."""
+    """Foreground and votes cast of a copy in the common frame, uint8, 255 for all of a pixel."""
     to_copy = member.affine @ np.linalg.inv(frame.from_source)
     moved = [
         warp(shown.astype(np.uint8) * 255, to_copy, frame.size, cv2.INTER_LINEAR)
-        for shown in (member.mask & member.visible, member.visible)
+        for shown in (member.mask & member.voting, member.voting)
     ]
     return moved[0].astype(np.uint8), moved[1].astype(np.uint8)
 
@@ -168,8 +180,15 @@ def _in_copy(field: NDArray[np.floating], frame: _Frame, member: Member) -> Fiel
     return warp(field, to_frame, (height, width), cv2.INTER_LINEAR).astype(np.float32)
 
 
+def _unknown(member: Member, votes: Field) -> Mask | None:
+    if member.valid is None:
+        return None
+    unknown: Mask = ~member.valid & (votes < 0.5)
+    return unknown if unknown.any() else None
+
+
 def _agreement(member: Member, consensus: Mask, seen_by_others: Mask) -> float:
-    compared = member.visible & seen_by_others
+    compared = member.voting & seen_by_others
     if not compared.any():
         return float("nan")
     both = int((member.mask & consensus & compared).sum())

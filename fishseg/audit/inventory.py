@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
+from fishseg.audit.grouping import merge
 from fishseg.audit.mask_values import OPTION_CHOICE, MaskValues, read_values, resolve_rule
 from fishseg.datasets.layout import (
     PAIRING_KINDS,
@@ -80,8 +81,8 @@ def build_inventory(
 
     Left out are what has no partner or cannot be decoded, and of exact copies of an image all but
     the first; a picture without fish stays in. Every sample is its own source photo unless
-    ``raw/groups.csv`` (``sample_id,group_id``) says which belong together. Problems that the
-    download met (``raw/unpaired.csv``) count as well.
+    ``raw/groups.csv`` (``sample_id,group_id``) says which belong together; groups that have an
+    image in common are one. Problems that the download met (``raw/unpaired.csv``) count as well.
 
     Args:
         raw: a folder in a layout of `fishseg.datasets.layout`.
@@ -107,10 +108,12 @@ def build_inventory(
     group_of = _read_groups(raw, pairs, problems)
     kept: list[_Measured] = []
     first_with: dict[str, str] = {}
+    images: list[str | None] = []
     measured = ordered_map(partial(_measure, raw=raw), pairs)
-    for pair, found in zip(
+    for pair, (image_sha256, found) in zip(
         pairs, tqdm(measured, total=len(pairs), desc="check files", unit="image"), strict=True
     ):
+        images.append(image_sha256)
         if isinstance(found, Problem):
             problems.append(found)
             continue
@@ -119,8 +122,15 @@ def build_inventory(
             place = _relative(pair.image_path, raw)
             problems.append(Problem("duplicate", place, f"the same image as {first}, left out"))
             continue
-        found.row["group_id"] = group_of[pair.sample_id]
         kept.append(found)
+    # One image in two groups makes them one, whether or not it stays in each of them.
+    given = [group_of[pair.sample_id] for pair in pairs]
+    joined = {
+        pair.sample_id: given[first]
+        for pair, first in zip(pairs, merge([given, images]), strict=True)
+    }
+    for measured_pair in kept:
+        measured_pair.row["group_id"] = joined[measured_pair.row["sample_id"]]
     rows, doubts = _read_masks(kept, mask_values, choice) if kept else ([], [])
     problems += doubts
     problems.sort()
@@ -202,18 +212,19 @@ def _share(found: _Measured, *, rule: str) -> float | Problem:
     return float(truth.fish.sum() / max(1, truth.valid.sum()))
 
 
-def _measure(pair: Pair, *, raw: Path) -> _Measured | Problem:
-    """A row of the inventory but for its group, or why there can be none."""
+def _measure(pair: Pair, *, raw: Path) -> tuple[str | None, _Measured | Problem]:
+    """The image's SHA-256 if it can be read, and a row but for its group or why there is none."""
     image_place, mask_place = _relative(pair.image_path, raw), _relative(pair.mask_path, raw)
     try:
         height, width, _ = read_image(pair.image_path).shape
     except DataError as error:
-        return Problem("broken_image", image_place, error.what)
+        return None, Problem("broken_image", image_place, error.what)
+    image_sha256 = file_sha256(pair.image_path)
     try:
         values = read_values(pair.mask_path)
         require_fit(pair.mask_path, values.size, (height, width))
     except DataError as error:
-        return Problem("broken_mask", mask_place, error.what)
+        return image_sha256, Problem("broken_mask", mask_place, error.what)
     row = {
         "sample_id": pair.sample_id,
         "class_name": pair.class_name,
@@ -222,14 +233,14 @@ def _measure(pair: Pair, *, raw: Path) -> _Measured | Problem:
         "raw_mask_path": _from_working_directory(pair.mask_path),
         "width": width,
         "height": height,
-        "image_sha256": file_sha256(pair.image_path),
+        "image_sha256": image_sha256,
         "mask_sha256": file_sha256(pair.mask_path),
         "flipped": None,
         "rotation_degrees": None,
         "mask_agreement": None,
         "mask_status": "unverified",
     }
-    return _Measured(row, mask_place, values)
+    return image_sha256, _Measured(row, mask_place, values)
 
 
 def _require_enough(
@@ -262,7 +273,7 @@ def _read_groups(raw: Path, pairs: list[Pair], problems: list[Problem]) -> dict[
     sample_ids = {pair.sample_id for pair in pairs}
     if not path.is_file():
         return {sample_id: sample_id for sample_id in sample_ids}
-    groups = _parse_groups(path)
+    groups = _parse_groups(path, sample_ids)
     missing = sorted(sample_ids - groups.keys())
     if missing:
         raise _bad_groups(path, f"no group for {_some(missing)}")
@@ -278,23 +289,26 @@ def _read_groups(raw: Path, pairs: list[Pair], problems: list[Problem]) -> dict[
     return groups
 
 
-def _parse_groups(path: Path) -> dict[str, str]:
+def _parse_groups(path: Path, sample_ids: set[str]) -> dict[str, str]:
     try:
         # Spreadsheets put a byte order mark in front.
         with path.open(encoding="utf-8-sig", newline="") as file:
             header, *rows = [row for row in csv.reader(file) if row] or [[]]
     except (OSError, ValueError, csv.Error) as error:
         raise _bad_groups(path, f"it cannot be read: {error}") from None
-    if header != ["sample_id", "group_id"]:
+    if [cell.strip() for cell in header] != ["sample_id", "group_id"]:
         raise _bad_groups(path, f"its first line is {','.join(header)!r}")
     groups: dict[str, str] = {}
     for row in rows:
         if len(row) != 2 or not all(cell.strip() for cell in row):
             raise _bad_groups(path, f"a line is not a sample and a group: {','.join(row)!r}")
-        sample_id = nfc(row[0])
+        # Nobody sees the spaces behind a comma; but a file may be named with one at its end.
+        sample_id, group_id = (nfc(cell.strip()) for cell in row)
+        if nfc(row[0]) in sample_ids:
+            sample_id = nfc(row[0])
         if sample_id in groups:
             raise _bad_groups(path, f"sample {sample_id!r} is in it twice")
-        groups[sample_id] = row[1]
+        groups[sample_id] = group_id
     return groups
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -353,9 +353,15 @@ def _group(
 ) -> list[str]:
     """The group of each sample: what was given, found to be one source, or linked, stays together.
 
-    A group that was given keeps its name.
+    A group that was given keeps its name, also where that is the name of one of its samples.
     """
-    given = [sample.group_id if sample.group_id != sample.sample_id else None for sample in samples]
+    n_given = Counter(sample.group_id for sample in samples)
+    given = [
+        None
+        if sample.group_id == sample.sample_id and n_given[sample.group_id] == 1
+        else sample.group_id
+        for sample in samples
+    ]
     placed = [sources[placement.source].name if placement else None for placement in placements]
     first = merge([given, placed, components])
     names: dict[int, str] = {}

@@ -21,7 +21,7 @@ from fishseg.audit.consensus import Consensus, Member, edge_evidence, find_conse
 from fishseg.audit.grey_image import Affine, Mask, content
 from fishseg.images.decoding import read_image
 from fishseg.images.mask_rule import ZERO_255
-from fishseg.images.masks import read_mask
+from fishseg.images.masks import read_mask, read_truth
 from fishseg.parallel import process_map, single_threaded
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from fishseg.audit.tracing import Sample, Source, Traced
 
 RIGHT, WRONG, UNKNOWN = "right", "wrong", "unknown"
+IGNORED = 128  # in a repaired mask: a pixel that no copy's mask speaks of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,8 +133,9 @@ def compare(family: Family, *, min_agreement: float, min_masks: int) -> Consensu
     """The masks of a family against each other."""
     members = []
     for sample, affine in zip(family.samples, family.affines, strict=True):
-        mask = read_mask(sample.mask_path, sample.size, sample.mask_rule)
-        members.append(Member(mask, _visible(sample, family.source, affine), affine))
+        truth = read_truth(sample.mask_path, sample.size, sample.mask_rule)
+        visible = _visible(sample, family.source, affine)
+        members.append(Member(truth.fish, visible, affine, truth.valid))
     return find_consensus(members, min_agreement=min_agreement, min_masks=min_masks)
 
 
@@ -151,7 +153,9 @@ def _judge_family(
                 finding = RIGHT if found.agrees[number] else WRONG
             repaired = None
             if finding == WRONG and repair_to is not None:
-                repaired = _write_mask(sample, found.masks[number], repair_to)
+                repaired = _write_mask(
+                    sample, found.masks[number], found.unknown[number], repair_to
+                )
             verdicts[sample.sample_id] = Verdict(
                 finding=finding,
                 agreement=agreement,
@@ -166,16 +170,21 @@ def _judge_alone(sample: Sample) -> dict[str, Verdict]:
         return {sample.sample_id: Verdict(UNKNOWN, math.nan, _evidence(sample))}
 
 
-def _write_mask(sample: Sample, mask: Mask, folder: Path) -> Repaired:
+def _write_mask(sample: Sample, mask: Mask, unknown: Mask | None, folder: Path) -> Repaired:
     path = folder / sample.class_name / f"{sample.sample_id.rpartition('/')[2]}.png"
     store.make_folder(path.parent)
+    levels = mask.astype(np.uint8) * 255
+    n_counted = levels.size
+    if unknown is not None:
+        levels[unknown] = IGNORED
+        n_counted -= int(unknown.sum())
     with store.write_whole(path) as new:
-        Image.fromarray(mask.astype(np.uint8) * 255).save(new)
+        Image.fromarray(levels).save(new)
     return Repaired(
         mask_path=Path(os.path.relpath(path)).as_posix(),
-        mask_rule=ZERO_255,
+        mask_rule=ZERO_255 if unknown is None else f"fish: 255; ignore: {IGNORED}",
         mask_sha256=store.file_sha256(path),
-        foreground_fraction=round(float(mask.mean()), 6),
+        foreground_fraction=round(int((levels == 255).sum()) / max(1, n_counted), 6),
     )
 
 

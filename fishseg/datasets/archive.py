@@ -41,8 +41,9 @@ def unpack(archive: Path, target: Path, *, max_bytes: int, max_files: int) -> No
 
     Raises:
         DamagedArchiveError: the archive is truncated, fails a checksum or is no zip file.
-        DataError: the archive is encrypted, too large, names places outside ``target``, links or
-            a file twice; ``target`` holds something; the disk is full or not writable.
+        DataError: the archive is encrypted, packed in a way that Python does not know, too large,
+            names places outside ``target``, links or a file twice; ``target`` holds something; the
+            disk is full or not writable.
     """
     target = target.absolute()
     _require_empty(target)
@@ -68,13 +69,19 @@ def unpack(archive: Path, target: Path, *, max_bytes: int, max_files: int) -> No
         lzma.LZMAError,
         EOFError,
         UnicodeDecodeError,
-        NotImplementedError,
     ) as error:
         raise DamagedArchiveError(
             f"the archive is damaged or no zip file that can be read: {error}",
             where=archive,
             expected="a complete zip file",
             remedy="fetch it again, or unpack it with another program and pack it anew",
+        ) from None
+    except NotImplementedError as error:
+        raise DataError(
+            f"the archive is packed in a way that Python does not know: {error}",
+            where=archive,
+            expected="a zip file of kind Deflate, BZIP2, LZMA or without compression",
+            remedy="unpack it with another program, and pack it anew as a plain zip file",
         ) from None
     except OSError as error:
         raise _disk_error(error, archive) from None

@@ -3,28 +3,29 @@
 The format: https://cocodataset.org/#format-data. A pixel is fish if its centre lies in one of the
 polygons of any annotation of its picture, or if run lengths say so. A crowd, several fish that were
 marked as one, is fish like any other. A picture that is listed without an annotation is one
-without a fish.
+without a fish. A fish that has a box but no outline would become background: its picture is left
+out.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections import Counter, defaultdict
+from collections import defaultdict
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from fishseg.datasets.layout import DEFAULT_CLASS, Pair, Problem
 from fishseg.errors import DataError
-from fishseg.images.decoding import IMAGE_SUFFIXES
+from fishseg.images.decoding import IMAGE_SUFFIXES, MAX_PIXELS
 from fishseg.images.masks import of_run_lengths
 from fishseg.tables import nfc, slug
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -37,6 +38,8 @@ PLACES = (
     "result.json",
     "_annotations.coco.json",
 )
+# From here on a box and the one around an outline are of the same fish: boxes are drawn loosely.
+MIN_BOX_IOU = 0.5
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,7 +49,8 @@ class Labelled:
     Attributes:
         file_name: as the file names it.
         size: ``(height, width)`` in pixels, as the file says.
-        class_name: the category of its annotations, if they have one in common.
+        class_name: the category of its annotations, if they have one in common; else
+            `fishseg.datasets.layout.DEFAULT_CLASS`, as the categories spell it.
         annotations: of its fish.
     """
 
@@ -59,21 +63,23 @@ class Labelled:
         """What is fish, ``(H, W)``.
 
         Raises:
-            DataError: a segmentation that cannot be understood, or boxes only.
+            DataError: a segmentation that cannot be understood, a fish without one, or a size that
+                no picture has.
         """
-        mask = np.zeros(self.size, np.bool_)
-        # Some tools write a box of each fish beside its outline, as an annotation of its own.
-        outlined = [one for one in self.annotations if one.get("segmentation")]
-        if self.annotations and not outlined:
+        height, width = self.size
+        if min(self.size) < 1 or height * width > MAX_PIXELS:
             raise DataError(
-                "its fish have boxes, but no outlines",
+                f"no picture has the size that the file says: {width}x{height}",
                 where=self.file_name,
-                expected="polygons or run lengths",
-                remedy="outline them, or leave the picture out of the export",
+                remedy="correct its width and height in the file, or export again",
             )
-        for annotation in outlined:
+        mask = np.zeros(self.size, np.bool_)
+        outlines: list[_Box] = []
+        for annotation in self.annotations:
+            if not annotation.get("segmentation"):
+                continue
             try:
-                mask |= _segmentation(annotation["segmentation"], self.size)
+                fish = _segmentation(annotation["segmentation"], self.size)
             except (TypeError, ValueError, KeyError, IndexError, OverflowError) as error:
                 raise DataError(
                     f"the segmentation of annotation {annotation.get('id')} cannot be used: "
@@ -83,7 +89,27 @@ class Labelled:
                     "size",
                     remedy="draw it anew, and export again",
                 ) from None
+            mask |= fish
+            if fish.any():
+                outlines.append(_box_around(fish))
+        self._require_outlines(outlines)
         return mask
+
+    def _require_outlines(self, outlines: Sequence[_Box]) -> None:
+        # Some tools write a box of each fish beside its outline, as an annotation of its own.
+        bare = [
+            one
+            for one in self.annotations
+            if not one.get("segmentation") and not _is_outlined(one.get("bbox"), outlines)
+        ]
+        if bare:
+            raise DataError(
+                f"{len(bare)} of its fish have boxes, but no outlines; the first of them is "
+                f"annotation {bare[0].get('id')}",
+                where=self.file_name,
+                expected="polygons or run lengths of every fish",
+                remedy="outline them, or leave the picture out of the export",
+            )
 
 
 def find_file(folder: Path) -> Path | None:
@@ -99,7 +125,7 @@ def read(path: Path) -> tuple[list[Labelled], list[Problem]]:
     """
     try:
         tree = json.loads(path.read_text(encoding="utf-8-sig"))
-        categories = {entry["id"]: nfc(str(entry["name"])) for entry in tree["categories"]}
+        categories = {entry["id"]: nfc(str(entry["name"]).strip()) for entry in tree["categories"]}
         pictures = {
             entry["id"]: (str(entry["file_name"]), (int(entry["height"]), int(entry["width"])))
             for entry in tree["images"]
@@ -114,8 +140,6 @@ def read(path: Path) -> tuple[list[Labelled], list[Problem]]:
             expected="JSON with images, annotations and categories",
             remedy="export it again, as COCO",
         ) from None
-    # Two categories whose names make one folder would overwrite each other.
-    slugs = Counter(slug(name) for name in set(categories.values()))
     problems = [
         Problem(
             "annotation_without_image",
@@ -125,20 +149,19 @@ def read(path: Path) -> tuple[list[Labelled], list[Problem]]:
         )
         for unknown in sorted(of_picture.keys() - pictures.keys(), key=str)
     ]
-    labelled = []
-    for number, (file_name, size) in pictures.items():
-        annotations = of_picture.get(number, [])
-        names = {categories.get(annotation.get("category_id"), "") for annotation in annotations}
-        name = names.pop() if len(names) == 1 else ""
-        one_class = name and "/" not in name and slugs[slug(name)] == 1
-        labelled.append(
-            Labelled(
-                file_name=file_name,
-                size=size,
-                class_name=name if one_class else DEFAULT_CLASS,
-                annotations=tuple(annotations),
-            )
+    named = {number: _class_name(of_picture.get(number, ()), categories) for number in pictures}
+    # Beside a category Fish, the class fish would be another of the same folder on some systems.
+    same = {name for name in named.values() if slug(name) == slug(DEFAULT_CLASS)}
+    default = same.pop() if len(same) == 1 else DEFAULT_CLASS
+    labelled = [
+        Labelled(
+            file_name=file_name,
+            size=size,
+            class_name=named[number] or default,
+            annotations=tuple(of_picture.get(number, ())),
         )
+        for number, (file_name, size) in pictures.items()
+    ]
     return labelled, problems
 
 
@@ -155,16 +178,23 @@ def write_pairs(path: Path, images: Path, scratch: Path) -> tuple[list[Pair], li
     """
     labelled, problems = read(path)
     files = _files(images)
-    pairs: dict[str, Pair] = {}
-    used = set()
+    listed: dict[Path, list[Labelled]] = defaultdict(list)
     for picture in labelled:
         found, why = _look_up(picture.file_name, files)
         if found is None:
             problems.append(Problem("mask_without_image", picture.file_name, why))
+        else:
+            listed[found].append(picture)
+    pairs: dict[str, Pair] = {}
+    for number, (found, same) in enumerate(listed.items()):
+        picture = same[0]
+        if len(same) > 1:
+            message = f"{path.name} lists this picture {len(same)} times: keep one"
+            problems.append(Problem("duplicate_stem", picture.file_name, message))
             continue
-        used.add(found)
         sample_id = f"{picture.class_name}/{nfc(found.stem)}"
-        if sample_id in pairs:
+        # Some file systems take names that differ in case only for one.
+        if sample_id.casefold() in pairs:
             message = f"another picture of class {picture.class_name} has this name: rename one"
             problems.append(Problem("duplicate_stem", picture.file_name, message))
             continue
@@ -173,19 +203,67 @@ def write_pairs(path: Path, images: Path, scratch: Path) -> tuple[list[Pair], li
         except DataError as error:
             problems.append(Problem("mask_without_image", picture.file_name, error.what))
             continue
-        mask_path = scratch / picture.class_name / f"{found.stem}.png"
+        # Not by its class: a category may be called anything, such as `..`.
+        mask_path = scratch / str(number) / f"{found.stem}.png"
         mask_path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(mask.astype(np.uint8) * 255).save(mask_path)
-        pairs[sample_id] = Pair(sample_id, picture.class_name, found, mask_path)
+        pairs[sample_id.casefold()] = Pair(sample_id, picture.class_name, found, mask_path)
     problems += [
         Problem(
             "image_without_mask",
             file.relative_to(images).as_posix(),
             f"{path.name} does not list this picture",
         )
-        for file in sorted({file for same in files.values() for file in same} - used)
+        for file in sorted({file for same in files.values() for file in same} - listed.keys())
     ]
-    return [pairs[sample_id] for sample_id in sorted(pairs)], sorted(problems)
+    return sorted(pairs.values(), key=lambda pair: pair.sample_id), sorted(problems)
+
+
+def _class_name(annotations: Sequence[Mapping[str, Any]], categories: Mapping[Any, str]) -> str:
+    """The one category of a picture's annotations, or nothing."""
+    names = {categories.get(annotation.get("category_id"), "") for annotation in annotations}
+    return names.pop() if len(names) == 1 else ""
+
+
+class _Box(NamedTuple):
+    """An upright rectangle, from its corner ``(x0, y0)`` to ``(x1, y1)``, in pixels."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+    @property
+    def area(self) -> float:
+        return max(0.0, self.x1 - self.x0) * max(0.0, self.y1 - self.y0)
+
+    def iou(self, other: _Box) -> float:
+        shared = _Box(*np.maximum(self[:2], other[:2]), *np.minimum(self[2:], other[2:])).area
+        either = self.area + other.area - shared
+        return shared / either if either else 0.0
+
+    def holds_middle_of(self, other: _Box) -> bool:
+        x, y = (other.x0 + other.x1) / 2, (other.y0 + other.y1) / 2
+        return self.x0 <= x <= self.x1 and self.y0 <= y <= self.y1
+
+
+def _box_around(mask: Mask) -> _Box:
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    return _Box(float(columns[0]), float(rows[0]), columns[-1] + 1.0, rows[-1] + 1.0)
+
+
+def _is_outlined(bbox: Any, outlines: Sequence[_Box]) -> bool:
+    """Whether an annotation's box is that of an outline, or of the parts of a fish together."""
+    try:
+        x, y, width, height = (float(number) for number in bbox)
+    except (TypeError, ValueError):
+        return False
+    box = _Box(x, y, x + width, y + height)
+    inside = [outline for outline in outlines if box.holds_middle_of(outline)]
+    if len(inside) > 1:
+        low, high = np.min(inside, axis=0)[:2], np.max(inside, axis=0)[2:]
+        inside.append(_Box(*low, *high))
+    return any(box.iou(outline) >= MIN_BOX_IOU for outline in inside)
 
 
 def _files(images: Path) -> dict[str, list[Path]]:

@@ -61,7 +61,8 @@ def download(params: DataParams, raw: Path) -> None:  # noqa: ARG001 - all sourc
     """Fill the empty folder ``raw`` with the data set in the layout Kaggle gives it.
 
     The archive stays in the store, so that the next time nothing is fetched; an archive that was
-    put there by hand is as good. One that turns out to be damaged is fetched once more.
+    put there by hand is as good. One that was fetched now and turns out to be damaged is fetched
+    once more; one that was there is never removed.
 
     Args:
         params: the section ``data``; nothing in it changes what this source gives.
@@ -69,7 +70,8 @@ def download(params: DataParams, raw: Path) -> None:  # noqa: ARG001 - all sourc
 
     Raises:
         DownloadError: there are no credentials, Kaggle refuses, or cannot be reached.
-        DataError: the archive is unsafe or incomplete, or the disk is full.
+        DataError: the archive is unsafe or incomplete, or damaged and was there already; the disk
+            is full.
     """
     try:
         archive = folder("kaggle") / f"{DATASET}.zip"
@@ -90,12 +92,21 @@ def download(params: DataParams, raw: Path) -> None:  # noqa: ARG001 - all sourc
 
 
 def _fetch_and_unpack(archive: Path, raw: Path) -> None:
+    was_there = archive.exists()
     for _ in range(2):
         if not archive.exists():
             _fetch(archive)
         try:
             return unpack(archive, raw, max_bytes=MAX_UNPACKED_BYTES, max_files=MAX_FILES)
         except DamagedArchiveError as error:
+            if was_there:  # perhaps put there by hand, after hours
+                raise DataError(
+                    error.what,
+                    where=archive.absolute(),
+                    expected="a complete zip file",
+                    remedy=f"remove this file and run the same command again, which fetches it; or "
+                    f"download it from {PAGE} with a browser once more and save it there",
+                ) from None
             logger.warning("%s; removing %s", error.what, archive)
             archive.unlink()
     raise DownloadError(

@@ -18,6 +18,7 @@ import csv
 import dataclasses
 import re
 from collections import defaultdict
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -28,10 +29,12 @@ from fishseg.images.folders import Skipped, search, unused_file, without_twins
 from fishseg.tables import nfc, slug, write_csv
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
 COPIES_FOLDER = "Fish_Dataset"
 PHOTOS_FOLDER = "NA_Fish_Dataset"
+IGNORED_FOLDER = "__MACOSX"  # what macOS puts into archives
 # The class of a plain layout without subfolders.
 DEFAULT_CLASS = "fish"
 # The one class whose photos are spelled in a way that `slug` does not even out.
@@ -99,7 +102,7 @@ def find_pairs(folder: Path) -> tuple[list[Pair], list[Problem]]:
     problems: list[Problem] = []
     try:
         classes = _class_folders(folder)
-        _check_slugs(folder, classes)
+        _require_slugs([found.name for found in classes], folder)
         for class_folders in classes:
             found, unpaired = _pair_up(folder, class_folders)
             pairs += found
@@ -132,19 +135,21 @@ def find_photos(raw: Path) -> dict[str, list[Path]]:
     return found
 
 
-def unwrap(folder: Path) -> Path:
+def unwrap(folder: Path, *, is_known: Callable[[Path], bool] = lambda _: False) -> Path:
     """The first folder on the way down that has a known layout.
 
     The way goes on while there is one subfolder only, as in an archive that a file manager packed
     with its outer folder. ``folder`` itself where this leads nowhere.
+
+    Args:
+        folder: where to begin.
+        is_known: whether a folder is of another kind that is understood; asked where none on the
+            way has a layout.
     """
-    inner = folder
-    while not _class_folders(inner):
-        subfolders = _subfolders(inner)
-        if len(subfolders) != 1:
-            return folder
-        inner = subfolders[0]
-    return inner
+    way = [folder]
+    while len(inner := _subfolders(way[-1])) == 1:
+        way += inner
+    return next(filter(_class_folders, way), None) or next(filter(is_known, way), folder)
 
 
 def write_problems(problems: list[Problem], path: Path) -> None:
@@ -249,7 +254,7 @@ def _class_folders(folder: Path) -> list[_ClassFolders]:
 
 def _kaggle_classes(level: Path) -> list[_ClassFolders]:
     classes = [
-        _ClassFolders(nfc(entry.name), entry / entry.name, entry / f"{entry.name} GT")
+        _ClassFolders(nfc(entry.name), _inner(entry, entry.name), _inner(entry, f"{entry.name} GT"))
         for entry in _subfolders(level)
         if entry.name not in (COPIES_FOLDER, PHOTOS_FOLDER)
     ]
@@ -257,33 +262,86 @@ def _kaggle_classes(level: Path) -> list[_ClassFolders]:
     return classes if recognised else []
 
 
+def _inner(folder: Path, name: str) -> Path:
+    """The subfolder of a name, however its accents are composed."""
+    exact = folder / name
+    if name.isascii() or exact.is_dir():
+        return exact
+    return next((found for found in _subfolders(folder) if nfc(found.name) == nfc(name)), exact)
+
+
 def _plain_classes(folder: Path) -> list[_ClassFolders]:
     images, masks = folder / "images", folder / "masks"
     if not (images.is_dir() and masks.is_dir()):
         return []
-    names = sorted({entry.name for side in (images, masks) for entry in _subfolders(side)})
-    classes = [_ClassFolders(nfc(name), images / name, masks / name) for name in names]
+    # Accents of one name may be composed on one side and taken apart on the other.
+    by_name = [_by_name(_subfolders(side)) for side in (images, masks)]
+    classes = [
+        _ClassFolders(name, image_folder or images / name, mask_folder or masks / name)
+        for name in sorted({*by_name[0], *by_name[1]})
+        for image_folder, mask_folder in zip_longest(*(found.get(name, []) for found in by_name))
+    ]
     if not classes or _image_files(images) or _image_files(masks):
         classes.append(_ClassFolders(DEFAULT_CLASS, images, masks, has_subfolders=False))
     return classes
 
 
-def _check_slugs(folder: Path, classes: list[_ClassFolders]) -> None:
-    names = defaultdict(list)
-    for found in classes:
-        names[slug(found.name)].append(found.name)
-    for same in names.values():
-        if len(same) > 1:
+def _by_name(folders: list[Path]) -> dict[str, list[Path]]:
+    found = defaultdict(list)
+    for folder in folders:
+        found[nfc(folder.name)].append(folder)
+    return found
+
+
+def require_class_folders(class_names: Iterable[str], where: Path) -> None:
+    """Refuse classes that cannot each have a folder of its own in the Kaggle layout.
+
+    Args:
+        class_names: of all samples, each once.
+        where: what they come from.
+
+    Raises:
+        DataError: a name that leads elsewhere, or that would be passed over; or two names of one
+            `slug`.
+    """
+    names = sorted(class_names)
+    for name in names:
+        leads_elsewhere = name.startswith(".") or any(sign in name for sign in "/\\\0")
+        if leads_elsewhere or name in (COPIES_FOLDER, PHOTOS_FOLDER, IGNORED_FOLDER):
             raise DataError(
-                f"only case, spaces or punctuation tell the classes {', '.join(same)} apart",
-                where=folder,
-                expected="classes that keep their difference as keys of the metrics",
-                remedy="rename or merge them",
+                f"a class cannot be called {name!r}: its pictures need a folder of that name",
+                where=where,
+                expected=f"names without / and \\ that do not begin with a dot, and other than "
+                f"{COPIES_FOLDER}, {PHOTOS_FOLDER} and {IGNORED_FOLDER}",
+                remedy="rename the class",
             )
+    _require_slugs(names, where)
+
+
+def _require_slugs(class_names: Iterable[str], where: Path) -> None:
+    names = defaultdict(list)
+    for name in class_names:
+        names[slug(name)].append(name)
+    for same in names.values():
+        if len(same) == 1:
+            continue
+        if len(set(same)) == 1:
+            what = (
+                f"the classes {', '.join(same)} have one name: accents may be composed in two "
+                f"ways, and pictures outside of a folder of their own are of class {DEFAULT_CLASS}"
+            )
+        else:
+            what = f"only case, spaces or punctuation tell the classes {', '.join(same)} apart"
+        raise DataError(
+            what,
+            where=where,
+            expected="classes that keep their difference as keys of the metrics",
+            remedy="rename or merge them",
+        )
 
 
 def _subfolders(folder: Path) -> list[Path]:
-    return [entry for entry in _entries(folder) if entry.is_dir() and entry.name != "__MACOSX"]
+    return [entry for entry in _entries(folder) if entry.is_dir() and entry.name != IGNORED_FOLDER]
 
 
 def _image_files(folder: Path) -> list[Path]:

@@ -19,11 +19,13 @@ from fishseg.datasets.layout import (
     PHOTOS_FOLDER,
     find_pairs,
     find_photos,
+    require_class_folders,
     unwrap,
     write_problems,
 )
 from fishseg.errors import DataError
 from fishseg.params import typed_path
+from fishseg.store import PARTIAL
 from fishseg.store import folder as store_folder
 
 if TYPE_CHECKING:
@@ -55,13 +57,17 @@ def download(params: DataParams, raw: Path) -> None:
         raw: the folder to fill; it may be missing, but not hold anything.
 
     Raises:
-        DataError: the path is missing, lies in ``raw`` or holds no pair; the archive is damaged or
-            unsafe; ``raw`` holds something; the disk is full.
+        DataError: the path is missing, lies in ``raw`` or holds no pair; a class has a name that no
+            folder can have there, or two have the same; the archive is damaged or unsafe; ``raw``
+            holds something; the disk is full.
     """
     source = typed_path(params.path)
     _require_apart(source, raw)
     scratch = store_folder("unpacked")
-    with opened(source, scratch=scratch) as folder, tempfile.TemporaryDirectory(dir=scratch) as new:
+    with (
+        opened(source, scratch=scratch) as folder,
+        tempfile.TemporaryDirectory(prefix=PARTIAL, dir=scratch) as new,
+    ):
         coco_file = None if (folder / "masks").is_dir() else coco.find_file(folder)
         if coco_file:
             pairs, problems = coco.write_pairs(coco_file, folder, Path(new))
@@ -69,6 +75,7 @@ def download(params: DataParams, raw: Path) -> None:
             pairs, problems = find_pairs(folder)
         if not pairs:
             raise _no_pairs(source, problems)
+        require_class_folders({pair.class_name for pair in pairs}, source)
         _copy(_destinations(folder, pairs, raw), raw)
     write_problems(problems, raw / PROBLEMS_FILE)
 
@@ -95,10 +102,10 @@ def opened(path: Path, *, scratch: Path | None = None) -> Iterator[Path]:
             expected="a folder or a zip of images and masks",
             remedy="check the path; unpack other kinds of archives yourself and give the folder",
         )
-    with tempfile.TemporaryDirectory(prefix="fishseg-", dir=scratch) as place:
+    with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=scratch) as place:
         folder = Path(place) / "unpacked"
         unpack(path, folder, max_bytes=MAX_UNPACKED_BYTES, max_files=MAX_FILES)
-        yield unwrap(folder)
+        yield unwrap(folder, is_known=lambda place: coco.find_file(place) is not None)
 
 
 def _destinations(folder: Path, pairs: list[Pair], raw: Path) -> dict[Path, Path]:

@@ -117,6 +117,67 @@ def test_what_the_frame_cut_off_does_not_count() -> None:
     assert not found.masks[2][~visible].any()
 
 
+def ignoring(given: Member, ignored: np.ndarray) -> Member:
+    return Member(given.mask & ~ignored, given.visible, given.affine, ~ignored)
+
+
+def test_what_a_mask_ignores_does_not_count_against_it() -> None:
+    given = members()
+    columns = np.arange(WIDTH)[None, :] + np.zeros((HEIGHT, 1))
+    fish = np.flatnonzero(given[2].mask.any(axis=0))
+    ignored = columns > np.quantile(fish, 2 / 3)
+    plain = judged([*given[:2], with_mask(given[2], given[2].mask & ~ignored), *given[3:]])
+    assert not plain.agrees[2]
+    found = judged([*given[:2], ignoring(given[2], ignored), *given[3:]])
+    assert found.agrees == [True] * 5
+    assert found.agreement[2] > 0.96
+    # The others know what is there, but for corners that they do not show.
+    assert [unknown is None for unknown in found.unknown] == [True, True, False, True, True]
+    unknown = found.unknown[2]
+    assert unknown is not None
+    assert not (unknown & given[2].mask).any()
+    assert iou(found.masks[2], given[2].mask) > 0.96
+
+
+def test_what_masks_ignore_is_no_vote_for_background() -> None:
+    """Three of five ignore the tail: the other two decide on it, and are not called wrong."""
+    given = members()
+    tail = np.hypot(np.arange(WIDTH)[None, :] - 55, np.arange(HEIGHT)[:, None] - 50) < 30
+    for number in range(3):
+        ignored = moved(tail, given[number].affine) > 0
+        given[number] = ignoring(given[number], ignored)
+    found = judged(given)
+    assert found.agrees == [True] * 5
+    expected = members()[0].mask
+    assert iou(found.masks[0], expected) > 0.96
+
+
+def test_what_all_masks_ignore_stays_unknown() -> None:
+    given = members()
+    top = np.zeros((HEIGHT, WIDTH), np.bool_)
+    top[:40] = True
+    ignored = [moved(top, member.affine) > 0 for member in given]
+    given = [ignoring(member, there) for member, there in zip(given, ignored, strict=True)]
+    wrong = moved(draw_mask(), transform(True, 47)) > 0
+    given[3] = Member(wrong & ~ignored[3], given[3].visible, given[3].affine, ~ignored[3])
+    found = judged(given)
+    assert found.agrees == [True, True, True, False, True]
+    for unknown, there in zip(found.unknown, ignored, strict=True):
+        assert unknown is not None
+        assert not unknown[~there].any()
+    unknown = found.unknown[3]
+    assert unknown is not None
+    assert iou(unknown, ignored[3]) > 0.9
+
+
+def test_masks_that_ignore_everything_are_not_wrong() -> None:
+    given = members()
+    given[1] = ignoring(given[1], np.ones((HEIGHT, WIDTH), np.bool_))
+    found = judged(given)
+    assert math.isnan(found.agreement[1])
+    assert found.decided
+
+
 def test_the_consensus_knows_the_edge_to_a_fraction_of_a_pixel() -> None:
     # A disc drawn exactly at any position; copies shifted by fractions of a pixel.
     def disc(dx: float, dy: float) -> np.ndarray:

@@ -243,6 +243,47 @@ def test_groups_are_honoured(encoding: str) -> None:
     assert summary(inventory)["n_groups"] == 2
 
 
+def test_spaces_and_how_accents_are_composed_make_no_other_group() -> None:
+    add("Trout", "00009 ", rows=2)
+    groups = dict.fromkeys([*all_groups(), "Trout/00009 "], "Brème")
+    groups |= {
+        "Trout/00001": " Brème",
+        "Trout/00002": "Bre\u0300me",
+        "Trout/00003": "Bre\u0300me\t",
+    }
+    lines = [f"{key},{value}" for key, value in groups.items()]
+    lines = ["sample_id, group_id", " " + lines[0], *lines[1:]]
+    (RAW / "groups.csv").write_text("\n".join(lines), encoding="utf-8")
+    inventory = build_inventory(RAW, max_broken_share=STRICT)
+    assert set(inventory.table["group_id"]) == {"Brème"}
+
+
+def test_a_sample_is_listed_once_whatever_spaces_are_around_it() -> None:
+    write_groups({**all_groups(), " Trout/00001": "photo 0"})
+    with pytest.raises(DataError, match="'Trout/00001' is in it twice"):
+        build_inventory(RAW, max_broken_share=STRICT)
+
+
+def test_an_image_in_two_groups_makes_them_one() -> None:
+    # Trout/00001 has the image of Sea Bass/00002, and Trout/00003 that of Sea Bass/00004: a chain.
+    shutil.copy(paths("Sea Bass", "00002")[0], paths("Trout", "00001")[0])
+    shutil.copy(paths("Sea Bass", "00004")[0], paths("Trout", "00003")[0])
+    paths("Trout", "00003")[1].write_bytes(b"")  # its mask is broken, its image is not
+    write_groups({
+        "Sea Bass/00001": "a", "Sea Bass/00002": "b", "Sea Bass/00003": "c", "Sea Bass/00004": "d",
+        "Trout/00001": "c", "Trout/00002": "c", "Trout/00003": "b", "Trout/00004": "e",
+    })  # fmt: skip
+    table = build_inventory(RAW, max_broken_share=LENIENT).table
+    assert dict(zip(table["sample_id"], table["group_id"], strict=True)) == {
+        "Sea Bass/00001": "a",
+        "Sea Bass/00002": "b",
+        "Sea Bass/00003": "b",
+        "Sea Bass/00004": "b",
+        "Trout/00002": "b",
+        "Trout/00004": "e",
+    }
+
+
 def test_groups_may_name_what_was_left_out() -> None:
     write_groups({**all_groups(), "Trout/00007": "photo 1"})
     with pytest.raises(DataError, match="there is no sample Trout/00007"):

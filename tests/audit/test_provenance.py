@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from drawn_photos import HEIGHT, WIDTH, DrawnSet, draw_board, draw_photo, moved, transform
 from numpy.typing import NDArray
+from PIL import Image
 
 from fishseg.audit.inventory import build_inventory
 from fishseg.audit.provenance import Audited, audit
 from fishseg.audit.tracing import samples_of, trace
 from fishseg.audit.verdicts import judge
-from fishseg.images.masks import read_mask
+from fishseg.images.masks import read_mask, read_truth
 from fishseg.params import AuditParams
 from fishseg.store import file_sha256
 from fishseg.tables import read_inventory, write_inventory
@@ -180,6 +181,36 @@ def test_an_even_mask_is_repaired(drawn: DrawnSet, level: int) -> None:
     assert status(found)[bad] == "repaired"
 
 
+def test_what_masks_ignore_is_neither_wrong_nor_background_when_repaired(drawn: DrawnSet) -> None:
+    """Half of one right mask is ignored, and a strip of all, as 7; one mask is wrong."""
+    photo = draw_photo(5)
+    family = add_family(drawn, "Trout", photo, "a.png", turns=5)
+    shifted = moved(photo[1], transform(True, 120))
+    bad = drawn.add_copy("Trout", photo, flipped=True, degrees=33, mask=shifted)
+    strip, half = np.zeros((2, HEIGHT, WIDTH), np.bool_)
+    strip[30:45] = half[:, : WIDTH // 2] = True
+    for number, (sample, turn) in enumerate(
+        zip([*family, bad], [*TURNS[:5], (True, 33)], strict=True)
+    ):
+        folder = drawn.raw / "Fish_Dataset/Fish_Dataset/Trout/Trout GT"
+        path = folder / f"{sample.rpartition('/')[2]}.png"
+        levels = np.minimum(np.array(Image.open(path)), 1)
+        levels[moved(strip | half if number == 1 else strip, transform(*turn)) > 0] = 7
+        Image.fromarray(levels).save(path)
+    inventory = build_inventory(drawn.raw, max_broken_share=0.0, mask_values="fish: 1; ignore: 7")
+    found = audit(inventory.table, drawn.raw, settings(), Path("data/masks"), workers=1)
+    assert status(found) == {**dict.fromkeys(family, "ok"), bad: "repaired"}
+    row = found.table.set_index("sample_id").loc[bad]
+    truth = read_truth(Path(row["mask_path"]), (HEIGHT, WIDTH), str(row["mask_rule"]))
+    ignored = moved(strip, transform(True, 33)) > 0
+    assert truth.valid is not None
+    assert iou(~truth.valid, ignored) > 0.9
+    exact = (moved(photo[1], transform(True, 33)) > 0) & ~ignored
+    assert iou(truth.fish, exact) > 0.95
+    share = truth.fish.sum() / truth.valid.sum()
+    assert row["foreground_fraction"] == pytest.approx(share, abs=1e-6)
+
+
 def test_a_missing_photo_leaves_its_copies_together(drawn: DrawnSet) -> None:
     add_family(drawn, "Trout", draw_photo(1), "1.png")
     orphans = add_family(drawn, "Trout", draw_photo(2))
@@ -322,6 +353,33 @@ def test_groups_that_were_given_stay_and_grow(drawn: DrawnSet) -> None:
     lines += [f"{sample},{sample}" for sample in family[1:]]
     (drawn.raw / "groups.csv").write_text("\n".join(lines) + "\n")
     assert set(groups(audited(drawn)).values()) == {"tank 3"}
+
+
+@pytest.mark.parametrize("named", [0, 2])
+def test_a_group_named_after_one_of_its_samples_keeps_it(named: int, drawn: DrawnSet) -> None:
+    # Copies of two photographs, and one of none, of which somebody knows that they show one fish.
+    samples = [
+        add_family(drawn, "Trout", draw_photo(seed), f"{seed}.png", turns=1)[0] for seed in (1, 2)
+    ]
+    samples.append(drawn.add_copy("Trout", draw_photo(3)))
+    other = add_family(drawn, "Trout", draw_photo(4), "4.png", turns=2)
+    given = dict.fromkeys(samples, samples[named]) | {sample: sample for sample in other}
+    lines = ["sample_id,group_id", *(f"{sample},{group}" for sample, group in given.items())]
+    (drawn.raw / "groups.csv").write_text("\n".join(lines) + "\n")
+    found = groups(audited(drawn))
+    assert {found[sample] for sample in samples} == {samples[named]}
+    assert {found[sample] for sample in other} == {"NA_Fish_Dataset/Trout/4.png"}
+
+
+def test_groups_that_a_dropped_image_tied_stay_together(drawn: DrawnSet) -> None:
+    samples = [
+        add_family(drawn, "Trout", draw_photo(seed), f"{seed}.png", turns=1)[0] for seed in (1, 2)
+    ]
+    drawn.add_copy("Trout", draw_photo(1))  # the first picture once more
+    lines = ["sample_id,group_id", *(f"{sample},{sample}" for sample in samples)]
+    lines.append(f"Trout/00003,{samples[1]}")
+    (drawn.raw / "groups.csv").write_text("\n".join(lines) + "\n")
+    assert groups(audited(drawn)) == dict.fromkeys(samples, samples[0])
 
 
 def test_a_single_sample(drawn: DrawnSet) -> None:

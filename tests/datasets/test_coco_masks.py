@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from PIL import Image
 
 from fishseg.datasets import coco, local
-from fishseg.datasets.layout import read_problems
+from fishseg.datasets.layout import find_pairs, read_problems
 from fishseg.errors import DataError
 from fishseg.measurement import coco as written
 from fishseg.params import DataParams
@@ -139,9 +140,92 @@ def test_a_segmentation_that_makes_no_sense_is_one_line(
 
 def test_boxes_beside_outlines_do_no_harm(tmp_path: Path) -> None:
     """Label Studio has a rectangle of its own for the box of every polygon."""
-    box = {"image_id": 1, "segmentation": [], "bbox": [0, 0, 20, 12]}
+    box = {"image_id": 1, "segmentation": [], "bbox": [1, 2, 7, 6]}
     found = masks(write(tmp_path, box, {"image_id": 1, "segmentation": [SQUARE]}))
     assert np.array_equal(found["a.jpg"], square())
+
+
+def test_the_box_of_a_fish_of_two_parts_does_no_harm(tmp_path: Path) -> None:
+    parts = [SQUARE, [12, 3, 17, 3, 17, 8, 12, 8]]
+    outlines = [{"image_id": 1, "segmentation": [part]} for part in parts]
+    path = write(tmp_path, {"image_id": 1, "bbox": [2, 3, 15, 5]}, *outlines)
+    assert masks(path)["a.jpg"].sum() == 50
+
+
+@pytest.mark.parametrize(
+    "bbox",
+    [[12, 3, 6, 6], [5, 3, 9, 6], [0, 0, 20, 12], [2, 3, 0, 0], [], None],
+    ids=["beside", "overlapping", "around several", "empty", "none", "null"],
+)
+def test_a_fish_with_a_box_only_leaves_its_picture_out(bbox: Any, tmp_path: Path) -> None:
+    boxed = {"image_id": 1, "segmentation": [], "bbox": bbox}
+    path = write(tmp_path / "raw", {"image_id": 1, "segmentation": [SQUARE]}, boxed)
+    pairs, problems = coco.write_pairs(path, tmp_path / "raw", tmp_path / "masks")
+    assert [pair.image_path.name for pair in pairs] == ["b.jpg"]
+    assert [(one.kind, one.path) for one in problems] == [("mask_without_image", "a.jpg")]
+    assert "1 of its fish have boxes, but no outlines" in problems[0].message
+    assert "annotation 2" in problems[0].message
+
+
+@pytest.mark.parametrize("side", [0, -1, 10**9])
+def test_a_size_that_no_picture_has_leaves_it_out(side: int, tmp_path: Path) -> None:
+    images = [
+        {"id": 1, "file_name": "a.jpg", "width": 20, "height": side},
+        {"id": 2, "file_name": "b.jpg", "width": 20, "height": 12},
+    ]
+    annotation = {"image_id": 1, "segmentation": [SQUARE]}
+    path = write(tmp_path / "raw", annotation, images=images)
+    pairs, problems = coco.write_pairs(path, tmp_path / "raw", tmp_path / "masks")
+    assert [pair.image_path.name for pair in pairs] == ["b.jpg"]
+    (problem,) = problems
+    assert f"no picture has the size that the file says: 20x{side}" in problem.message
+
+
+@pytest.mark.parametrize("category", [1, 2])
+def test_a_picture_that_is_listed_twice_is_left_out(category: int, tmp_path: Path) -> None:
+    names = ["a.jpg", "images/a.jpg", "b.jpg"]
+    images = [
+        {"id": number, "file_name": name, "width": 20, "height": 12}
+        for number, name in enumerate(names)
+    ]
+    path = write(
+        tmp_path / "raw",
+        {"image_id": 0, "segmentation": [SQUARE]},
+        {"image_id": 1, "segmentation": [SQUARE], "category_id": category},
+        images=images,
+    )
+    pairs, problems = coco.write_pairs(path, tmp_path / "raw", tmp_path / "masks")
+    assert [pair.image_path.name for pair in pairs] == ["b.jpg"]
+    assert [(one.kind, one.path) for one in problems] == [("duplicate_stem", "a.jpg")]
+    assert "lists this picture 2 times" in problems[0].message
+
+
+def test_names_that_differ_in_case_are_one(tmp_path: Path) -> None:
+    images = [
+        {"id": number, "file_name": name, "width": 20, "height": 12}
+        for number, name in enumerate(["a.jpg", "A.png"])
+    ]
+    path = write(tmp_path / "raw", images=images)
+    Image.new("RGB", SIZE[::-1]).save(tmp_path / "raw/A.png")
+    pairs, problems = coco.write_pairs(path, tmp_path / "raw", tmp_path / "masks")
+    assert [pair.sample_id for pair in pairs] == ["fish/a"]
+    assert ("duplicate_stem", "A.png") in [(one.kind, one.path) for one in problems]
+
+
+@pytest.mark.parametrize(
+    ("names", "classes"),
+    [
+        (("Fish", "Shrimp"), ["Fish", "Fish"]),
+        (("Fish ", "fish"), ["Fish", "Fish"]),  # the second is of no annotation
+        (("Trout", "Fish"), ["Trout", "fish"]),
+    ],
+)
+def test_the_class_of_pictures_without_fish_is_spelled_like_a_category(
+    names: tuple[str, str], classes: list[str], tmp_path: Path
+) -> None:
+    categories = [{"id": number, "name": name} for number, name in enumerate(names, start=1)]
+    path = write(tmp_path, {"image_id": 1, "segmentation": [SQUARE]}, categories=categories)
+    assert [picture.class_name for picture in coco.read(path)[0]] == classes
 
 
 def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
@@ -185,12 +269,28 @@ def test_another_file_is_an_error(text: str, tmp_path: Path) -> None:
         coco.read(path)
 
 
-@pytest.mark.parametrize("place", coco.PLACES)
-def test_a_folder_with_a_coco_file_is_a_source(
-    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def wanted(path: str) -> DataParams:
+    return DataParams(
+        source="local",
+        scene="market",
+        path=path,
+        seed=0,
+        photos_per_class=1,
+        copies_per_photo=1,
+        wrong_mask_share=0,
+        mask_values="auto",
+    )
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("FISHSEG_STORE", raising=False)
+
+
+@pytest.mark.parametrize("place", coco.PLACES)
+@pytest.mark.usefixtures("here")
+def test_a_folder_with_a_coco_file_is_a_source(place: str) -> None:
     path = write(
         Path("mine/images"),
         {"image_id": 1, "segmentation": [SQUARE]},
@@ -198,17 +298,7 @@ def test_a_folder_with_a_coco_file_is_a_source(
     )
     (Path("mine") / place).parent.mkdir(exist_ok=True)
     path.rename(Path("mine") / place)
-    wanted = DataParams(
-        source="local",
-        scene="market",
-        path="mine",
-        seed=0,
-        photos_per_class=1,
-        copies_per_photo=1,
-        wrong_mask_share=0,
-        mask_values="auto",
-    )
-    local.download(wanted, Path("raw"))
+    local.download(wanted("mine"), Path("raw"))
     top = Path("raw/Fish_Dataset/Fish_Dataset")
     found = np.asarray(Image.open(top / "Trout/Trout GT/a.png")) == 255
     assert np.array_equal(found, square())
@@ -216,3 +306,52 @@ def test_a_folder_with_a_coco_file_is_a_source(
     assert not np.asarray(Image.open(top / "fish/fish GT/b.png")).any()
     (problem,) = read_problems(Path("raw") / local.PROBLEMS_FILE)
     assert problem.kind == "annotation_without_image"
+
+
+@pytest.mark.parametrize("outer", ["", "outer", "outer/inner"])
+@pytest.mark.parametrize("place", coco.PLACES)
+@pytest.mark.usefixtures("here")
+def test_a_zip_with_a_coco_file_is_a_source(outer: str, place: str) -> None:
+    top = Path("packed") / outer
+    path = write(top / "images", {"image_id": 1, "segmentation": [SQUARE]})
+    (top / place).parent.mkdir(exist_ok=True)
+    path.rename(top / place)
+    shutil.make_archive("mine", "zip", "packed")
+    local.download(wanted("mine.zip"), Path("raw"))
+    masks = sorted(Path("raw").rglob("* GT/*.png"))
+    assert [mask.name for mask in masks] == ["a.png", "b.png"]
+
+
+@pytest.mark.usefixtures("here")
+def test_a_category_fish_beside_a_picture_without_one_can_be_audited() -> None:
+    annotation = {"image_id": 1, "segmentation": [SQUARE]}
+    write(Path("mine"), annotation, categories=[{"id": 1, "name": "Fish"}])
+    local.download(wanted("mine"), Path("raw"))
+    pairs, problems = find_pairs(Path("raw"))
+    assert [pair.sample_id for pair in pairs] == ["Fish/a", "Fish/b"]
+    assert problems == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["..", ".cod", "a/b", "a\\b", "/tmp", "Fish_Dataset", "NA_Fish_Dataset", "__MACOSX", "a\0b"],
+)
+@pytest.mark.usefixtures("here")
+def test_a_category_that_can_be_no_folder_is_refused(name: str) -> None:
+    annotation = {"image_id": 1, "segmentation": [SQUARE]}
+    write(Path("in/mine"), annotation, categories=[{"id": 1, "name": name}])
+    with pytest.raises(DataError, match="a class cannot be called") as caught:
+        local.download(wanted("in/mine"), Path("in/raw"))
+    assert repr(name) in caught.value.what
+    assert sorted(path.name for path in Path("in").iterdir()) == ["mine"]
+
+
+@pytest.mark.usefixtures("here")
+def test_categories_that_make_one_folder_are_refused() -> None:
+    annotations = [
+        {"image_id": number, "category_id": number, "segmentation": [SQUARE]} for number in (1, 2)
+    ]
+    categories = [{"id": 1, "name": "Sea Bass"}, {"id": 2, "name": "sea-bass"}]
+    write(Path("mine"), *annotations, categories=categories)
+    with pytest.raises(DataError, match="classes Sea Bass, sea-bass apart"):
+        local.download(wanted("mine"), Path("raw"))

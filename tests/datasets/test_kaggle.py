@@ -448,14 +448,55 @@ def test_a_store_that_cannot_be_made(
 
 
 def test_a_damaged_archive_is_fetched_once_more(
-    server: KaggleServer, params: DataParams, raw: Path, tmp_path: Path
+    server: KaggleServer, params: DataParams, raw: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = tmp_path / "store" / "kaggle"
-    place.mkdir(parents=True)
-    (place / "a-large-scale-fish-dataset.zip").write_bytes(ARCHIVE[:-100])
+    fetch = kaggle._fetch
+
+    def damage_the_first(archive: Path) -> None:
+        fetch(archive)
+        if len(server.asked(DOWNLOAD)) == 1:
+            archive.write_bytes(ARCHIVE[:-100])
+
+    monkeypatch.setattr(kaggle, "_fetch", damage_the_first)
     kaggle.download(params, raw)
     assert_complete(raw)
-    assert len(server.asked(DOWNLOAD)) == 1
+    assert len(server.asked(DOWNLOAD)) == 2
+
+
+def deflate64() -> bytes:
+    """The archive as Windows packs what is larger than 2 GB; offset 10 names the compression."""
+    archive = bytearray(ARCHIVE)
+    archive[archive.rindex(b"PK\x01\x02") + 10] = 9
+    return bytes(archive)
+
+
+@pytest.mark.parametrize(
+    ("content", "message", "remedy"),
+    [
+        (ARCHIVE[:-100], "damaged", "remove this file and run the same command again"),
+        (deflate64(), "a way that Python does not know", "pack it anew"),
+        (b"<html>Please log in</html>", "damaged", "download it from https://www.kaggle.com/"),
+    ],
+    ids=["cut off", "deflate64", "no zip"],
+)
+def test_an_archive_that_was_there_is_never_removed(
+    content: bytes,
+    message: str,
+    remedy: str,
+    server: KaggleServer,
+    params: DataParams,
+    raw: Path,
+    tmp_path: Path,
+) -> None:
+    archive = tmp_path / "store/kaggle/a-large-scale-fish-dataset.zip"
+    archive.parent.mkdir(parents=True)
+    archive.write_bytes(content)
+    with pytest.raises(DataError, match=message) as caught:
+        kaggle.download(params, raw)
+    assert archive.read_bytes() == content
+    assert server.asked(DOWNLOAD) == []
+    assert caught.value.where == str(archive)
+    assert remedy in str(caught.value.remedy)
 
 
 def test_an_archive_that_stays_damaged_is_not_kept(

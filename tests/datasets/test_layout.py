@@ -237,6 +237,29 @@ def test_accents_match_however_they_are_written(tmp_path: Path) -> None:
     assert [problem.path for problem in problems] == ["images/鱒 1.jpg"]
 
 
+@pytest.mark.parametrize(
+    "layout",
+    [("images/{nfc}/1.jpg", "masks/{nfd}/1.png"), ("{nfd}/{nfc}/1.jpg", "{nfd}/{nfc} GT/1.png")],
+)
+def test_accents_of_a_class_match_however_they_are_written(
+    layout: tuple[str, str], tmp_path: Path
+) -> None:
+    nfc, nfd = (unicodedata.normalize(form, "Brème") for form in ("NFC", "NFD"))
+    lay_out(tmp_path, *(name.format(nfc=nfc, nfd=nfd) for name in layout))
+    pairs, problems = find_pairs(tmp_path)
+    assert [pair.sample_id for pair in pairs] == [f"{nfc}/1"]
+    assert problems == []
+
+
+def test_a_class_that_is_there_in_both_ways_to_write_accents_is_refused(tmp_path: Path) -> None:
+    nfc, nfd = (unicodedata.normalize(form, "Brème") for form in ("NFC", "NFD"))
+    lay_out(tmp_path, *(f"images/{name}/1.jpg" for name in (nfc, nfd)), f"masks/{nfc}/1.png")
+    if len(list((tmp_path / "images").iterdir())) == 1:
+        pytest.skip("the file system takes both for one name")
+    with pytest.raises(DataError, match="accents may be composed"):
+        find_pairs(tmp_path)
+
+
 def test_a_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
     lay_out(tmp_path, "images/a.jpg", "masks/a.png")
     try:
@@ -296,6 +319,17 @@ def test_unwrap_goes_down_to_the_layout(tmp_path: Path) -> None:
     lay_out(tmp_path, "outer/inner/images/a.jpg", "outer/inner/masks/a.png", "__MACOSX/x.txt")
     assert unwrap(tmp_path) == tmp_path / "outer/inner"
     assert unwrap(tmp_path / "outer/inner") == tmp_path / "outer/inner"
+
+
+def test_unwrap_stops_at_what_is_known(tmp_path: Path) -> None:
+    lay_out(tmp_path, "outer/inner/images/a.jpg", "outer/notes.json")
+    assert unwrap(tmp_path) == tmp_path
+    found = unwrap(tmp_path, is_known=lambda place: (place / "notes.json").exists())
+    assert found == tmp_path / "outer"
+    lay_out(tmp_path, "outer/inner/masks/a.png")
+    assert unwrap(tmp_path, is_known=lambda place: (place / "notes.json").exists()) == (
+        tmp_path / "outer/inner"
+    )
 
 
 def test_unwrap_stays_where_there_is_a_choice_or_no_layout(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fishseg.datasets import local
+from fishseg import store
+from fishseg.datasets import coco, local
 from fishseg.datasets.layout import find_pairs, find_photos, read_problems
 from fishseg.errors import DataError
 from fishseg.params import DataParams
@@ -144,6 +146,46 @@ def test_opened_removes_what_it_unpacked() -> None:
     with local.opened(Path("source")) as folder:
         assert folder == Path("source")
     assert folder.exists()
+
+
+@pytest.mark.parametrize("coco_file", [False, True])
+def test_what_a_killed_download_left_in_the_store_goes(
+    coco_file: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = lay_out(Path("mine"), *PLAIN)
+    if coco_file:
+        shutil.rmtree(source / "masks")
+        (source / "result.json").write_text('{"images": [], "annotations": [], "categories": []}')
+    pack(source, Path("mine.zip"))
+    Path("data/.store").mkdir(parents=True)
+    left = Path("data/.store/unpacked")
+
+    class Killed(BaseException):
+        pass
+
+    def kill(*_: object) -> None:
+        shutil.copytree(left, "as it was")
+        raise Killed
+
+    monkeypatch.setattr(*((coco, "read") if coco_file else (local, "_copy")), kill)
+    with pytest.raises(Killed):
+        download("mine.zip")
+    shutil.rmtree(left)
+    shutil.move("as it was", left)
+    assert len(list(left.iterdir())) == 2
+    for path in left.rglob("*"):
+        os.utime(path, (0, 0))
+    store._sweep.cache_clear()
+    store.folder("unpacked")
+    assert list(left.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["Fish_Dataset", "NA_Fish_Dataset"])
+def test_a_class_that_would_be_passed_over_is_refused(name: str) -> None:
+    lay_out(Path("mine"), f"images/{name}/a.jpg", f"masks/{name}/a.png", *PLAIN)
+    with pytest.raises(DataError, match=f"a class cannot be called '{name}'"):
+        download("mine")
+    assert not Path("data/raw").exists()
 
 
 def test_the_same_source_gives_the_same_bytes() -> None:
