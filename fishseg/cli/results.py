@@ -13,12 +13,14 @@ import dataclasses
 import errno
 import hashlib
 import io
+import itertools
 import json
 import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
 from filelock import FileLock, Timeout
 from PIL import Image
 
@@ -33,7 +35,6 @@ from fishseg.store import file_sha256
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from fishseg.cli.scales import Scale
@@ -121,6 +122,13 @@ class Content:
         except OSError:
             read_image(file)  # says what is wrong
             raise
+
+
+def pixels_sha256(image: NDArray[np.uint8]) -> str:
+    """What tells the pixels of an image ``(H, W, 3)`` from all others, however they are stored."""
+    digest = hashlib.sha256(f"{image.shape}".encode())
+    digest.update(np.ascontiguousarray(image).data)
+    return digest.hexdigest()
 
 
 class Results:
@@ -270,6 +278,21 @@ class Results:
     def mask(self, name: str) -> Path:
         """Where the mask of a picture is."""
         return self.folder / f"masks/{name}.png"
+
+    def free_place_beside(self, mask: Path) -> Path:
+        """Where a mask can go that makes room for another: ``NAME.before.png``, or with a number."""
+        numbers = itertools.chain([""], (f"-{number}" for number in itertools.count(2)))
+        places = (mask.with_name(f"{mask.stem}.before{number}.png") for number in numbers)
+        return next(place for place in places if not os.path.lexists(place))
+
+    def set_aside(self, name: str, place: Path) -> None:
+        """Move the mask of a picture to a place where nothing is.
+
+        Raises:
+            DataError: it cannot be moved.
+        """
+        with writing(place):
+            self.mask(name).rename(place)
 
     def read_mask(self, name: str, size: tuple[int, int]) -> NDArray[np.bool_]:
         """The mask of a picture of a ``(height, width)``, ours or painted by hand.

@@ -409,10 +409,70 @@ def test_a_picture_that_was_replaced_is_said(
         save("out/masks/a.png", (10, 20, 50, 10))
         assert run("a.png", "--out", "out") == 0
         assert [(row["area_px"], row["mask_from"]) for row in table()] == [("500", "hand")]
-    save("a.png", (20, 20, 20, 10))
+    for number, width in enumerate((20, 30), start=1):
+        drawn = Path("out/masks/a.png").read_bytes()
+        save("a.png", (20, 20, width, 10))
+        assert run("a.png", "--out", "out") == 0
+        assert [(row["area_px"], row["mask_from"]) for row in table()] == [(f"{width}0", "model")]
+        said = caplog.records[-1].getMessage()
+        assert "a.png: another picture than before" in said
+        aside = Path(f"out/masks/a.before{'-2' if number == 2 else ''}.png")
+        assert (f"masks/{aside.name} now" in said) == by_hand
+        assert aside.exists() == by_hand
+        if by_hand:
+            assert aside.read_bytes() == drawn
+            save("out/masks/a.png", (10, 20, 60, 10))
+            assert run("a.png", "--out", "out") == 0
+
+
+def test_a_mask_stays_where_the_file_changes_and_no_pixel_of_it(model: BrightModel) -> None:
+    save("a.jpg", (20, 20, 40, 10))
+    assert run("a.jpg", "--out", "out", "--mm-per-px", "0.5") == 0
+    drawn = save("out/masks/a.png", (10, 20, 50, 10)).read_bytes()
+    assert run("a.jpg", "--out", "out") == 0
+    for _ in range(2):
+        with Path("a.jpg").open("ab") as file:
+            file.write(b"x")
+        assert run("a.jpg", "--out", "out") == 0
+        (row,) = table()
+        assert (row["area_px"], row["mask_from"], row["mm_per_px"]) == ("500", "hand", "0.5")
+        assert Path("out/masks/a.png").read_bytes() == drawn
+    assert [path.name for path in Path("out/masks").iterdir()] == ["a.png"]
+    assert model.asked == 1
+    record = json.loads(Path("out/.fishseg/records/a.json").read_text())
+    assert record["bytes"] == Path("a.jpg").stat().st_size
+
+
+def test_a_mask_of_a_replaced_picture_that_was_painted_anew_counts(
+    model: BrightModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    save("a.png", (20, 20, 40, 10))
     assert run("a.png", "--out", "out") == 0
-    assert [(row["area_px"], row["mask_from"]) for row in table()] == [("200", "model")]
-    assert "a.png: another picture than before" in caplog.records[-1].getMessage()
+    save("a.png", (20, 20, 20, 10))
+    save("out/masks/a.png", (10, 20, 50, 10))
+    assert run("a.png", "--out", "out") == 0
+    assert [(row["area_px"], row["mask_from"]) for row in table()] == [("500", "hand")]
+    said = caplog.records[-1].getMessage()
+    assert "a.png: another picture than before" in said
+    assert "masks/a.png was changed by hand: kept and measured" in said
+
+
+def test_another_picture_does_not_inherit_the_scale(
+    model: BrightModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("in/a.png", "in/b.png"):
+        save(name, (20, 20, 40, 10))
+    assert run("in", "--out", "out", "--mm-per-px", "0.5") == 0
+    save("in/a.png", (20, 20, 20, 10))
+    assert run("in", "--out", "out") == 0
+    assert [row["mm_per_px"] for row in table()] == ["", "0.5"]
+    said = caplog.records[-1].getMessage()
+    assert "its scale of before, 0.5 mm per pixel from --mm-per-px, was forgotten" in said
+    save("in/a.png", (20, 20, 30, 10))
+    save("in/b.png", (20, 20, 30, 10))
+    assert run("in", "--out", "out", "--mm-per-px", "0.25") == 0
+    assert [row["mm_per_px"] for row in table()] == ["0.25", "0.25"]
+    assert "forgotten" not in caplog.records[-1].getMessage()
 
 
 def test_one_run_at_a_time(model: BrightModel) -> None:
