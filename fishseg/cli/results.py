@@ -280,7 +280,7 @@ class Results:
         return self.folder / f"masks/{name}.png"
 
     def free_place_beside(self, mask: Path) -> Path:
-        """Where a mask can go that makes room for another: ``NAME.before.png``, or with a number."""
+        """Where a mask can go to make room for another: ``NAME.before.png``, or with a number."""
         numbers = itertools.chain([""], (f"-{number}" for number in itertools.count(2)))
         places = (mask.with_name(f"{mask.stem}.before{number}.png") for number in numbers)
         return next(place for place in places if not os.path.lexists(place))

@@ -808,11 +808,32 @@ def test_fish_of_little_confidence_are_left_out(
     assert run("a.png", "--out", "out", "--min-confidence", "0,5") == 0
     assert [float(row["confidence"]) for row in table()] == [1]
     assert "1 fish below --min-confidence" in caplog.text
+    assert "1 fish in 1 images; 0 images without a fish" in caplog.text
+    page = Path("out/index.html").read_text()
+    assert '"Fish":"1","Fish below --min-confidence":"1"' in page
+    assert '"n_fish":1,"confidence":1.0' in page
+    assert '"check":"1 fish below --min-confidence","look":"something odd"' in page
     assert model.asked == 1
     assert run("a.png", "--out", "out") == 0
     assert len(table()) == 2
     for wrong in ("2", "-0.1", "nan"):
         assert "--min-confidence" in str(run("a.png", "--out", "out", "--min-confidence", wrong))
+
+
+def test_pictures_without_a_fish_are_named(
+    model: BrightModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Those too whose fish are all left out; the page counts as the terminal does."""
+    save("in/fish.png", (20, 20, 40, 10))
+    for number in range(6):
+        save(f"in/none{number}.png")
+    Image.fromarray(np.full((60, 90), 140, np.uint8)).save("in/a.png")
+    assert run("in", "--out", "out", "--min-confidence", "0.5") == 0
+    names = "a.png, none0.png, none1.png, none2.png, none3.png and 2 more"
+    assert f"1 fish in 8 images; 7 images without a fish: {names}" in caplog.text
+    page = Path("out/index.html").read_text()
+    assert page.count('"n_fish":0') == 7
+    assert page.count('"check":"1 fish below --min-confidence"') == 1
 
 
 @pytest.mark.parametrize(
