@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import logging
 import math
 import zipfile
 from collections.abc import Iterator
@@ -197,13 +198,18 @@ def test_what_is_no_photograph_or_too_large(
         app.analyse(photograph(tmp_path / "fish.png"), MODEL)
 
 
-def test_without_gradio_the_message_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_gradio_the_message_says_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+
     def build(*_: object) -> None:
         raise ModuleNotFoundError("No module named 'gradio'", name="gradio")
 
     monkeypatch.setattr(app, "build", build)
     with pytest.raises(ModelError, match=r"pip install '\.\[app\]'"):
         app.serve(MODEL)
+    assert "http" not in caplog.text  # no address of a page that is not there
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ import itertools
 import json
 import logging
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -29,7 +30,7 @@ from fishseg.cli.inputs import InputFile
 from fishseg.cli.tables import COCO_FILES, EXCEL, PAGE, TABLE
 from fishseg.errors import DataError
 from fishseg.images.decoding import read_image
-from fishseg.images.folders import RESULT_FOLDERS, STATE, mark_results, result_names
+from fishseg.images.folders import RESULT_FOLDERS, STATE, mark_results, result_names, some
 from fishseg.store import file_sha256
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ OURS = frozenset({*RESULT_FOLDERS, TABLE, EXCEL, PAGE, "pictures", *COCO_FILES})
 MODEL, GIVEN, HAND = "model", "given", "hand"
 # Changes with anything that makes old records wrong.
 _FORMAT = 2
+_LINES_SHOWN = 5
 # What a record holds once its picture is finished.
 _KEYS = frozenset({
     "source", "path", "bytes", "sha256", "made_with", "min_share", "mask_from", "probability_bits",
@@ -294,6 +296,30 @@ class Results:
         with writing(place):
             self.mask(name).rename(place)
 
+    def strays(self) -> list[str]:
+        """Lines on files among the masks that are read for no picture."""
+        masks = self.folder / "masks"
+        misnamed, unknown = [], []
+        for file in sorted(masks.rglob("*")):
+            place = file.relative_to(masks)
+            is_hidden = any(part.startswith(".") for part in place.parts)
+            if is_hidden or not file.is_file():
+                continue
+            name = place.with_name(place.stem).as_posix()
+            # One that was set aside is known by the name of its picture.
+            is_known = re.sub(r"\.before(-\d+)?$", "", name).casefold() in self._names
+            if not is_known:
+                unknown.append(f"masks/{place.as_posix()}")
+            elif file.suffix != ".png" and not _is_same_file(file, self.mask(name)):
+                line = f"masks/{place.as_posix()} is not read: save it as masks/{name}.png"
+                misnamed.append(line)
+        lines = misnamed[:_LINES_SHOWN]
+        if len(misnamed) > len(lines):
+            lines.append(f"nor are {len(misnamed) - len(lines)} more in masks/")
+        if unknown:
+            lines.append(f"{some(unknown)}: not read, for no picture here has that name")
+        return lines
+
     def read_mask(self, name: str, size: tuple[int, int]) -> NDArray[np.bool_]:
         """The mask of a picture of a ``(height, width)``, ours or painted by hand.
 
@@ -409,6 +435,11 @@ def _names(picture: InputFile) -> Iterator[tuple[str, str]]:
     while True:
         yield f"{number}/{source}", f"{number}/{source}"
         number += 1
+
+
+def _is_same_file(file: Path, other: Path) -> bool:
+    """Whether two names are of one file, as where the file system knows no small letters."""
+    return other.exists() and file.samefile(other)
 
 
 def _png(pixels: NDArray[Any]) -> bytes:

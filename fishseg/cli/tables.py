@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import importlib.util
 import logging
 import re
 from typing import TYPE_CHECKING, Any
@@ -63,7 +64,10 @@ def write_tables(results: Results, wanted: Wanted) -> list[str]:
     with results.replacing(results.folder / TABLE) as part:
         table.write_csv(part)
     # Once there, they are kept up to date.
-    if wanted.excel or (results.folder / EXCEL).exists():
+    is_asked = wanted.excel or (results.folder / EXCEL).exists()
+    if is_asked and importlib.util.find_spec("openpyxl") is None:
+        log.warning("%s is not brought up to date: pip install openpyxl", EXCEL)
+    elif is_asked:
         with results.replacing(results.folder / EXCEL) as part:
             table.write_excel(part)
     if wanted.coco or all((results.folder / name).exists() for name in COCO_FILES):
@@ -83,7 +87,7 @@ def write_tables(results: Results, wanted: Wanted) -> list[str]:
             n_other,
             table.n_images,
         )
-    return decisions.remarks
+    return [*decisions.remarks, *results.strays()]
 
 
 def _changed(results: Results) -> Iterator[str]:

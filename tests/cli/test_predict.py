@@ -259,12 +259,80 @@ def test_every_bad_picture_gets_a_line_and_the_rest_goes_on(
         "in/empty.png: the file is empty",
         "in/text.jpg: the file is no image",
         "in/cut.png: the file is damaged",
-        "gone.png: the file cannot be read: No such file",
+        "gone.png: there is no such picture or folder",
         "barren: there are no images in this folder",
         "*.tif: no file fits this pattern",
     ):
         assert words in last
     assert len(last.splitlines()) == 7
+    assert str(Path.cwd()) not in last  # all are named from here
+
+
+@pytest.mark.parametrize("arguments", [["nix"], ["nix", "gone.png"], [""]])
+def test_where_nothing_is_there_nothing_is_written(
+    model: BrightModel, arguments: list[str]
+) -> None:
+    save("a.png", (20, 20, 40, 10))
+    said = str(run(*arguments, "--out", "out"))
+    assert "there is no such picture or folder" in said
+    assert f"where:    {', '.join(arguments) or repr('')}\n" in said
+    assert not Path("out").exists()
+
+
+def test_a_path_that_is_missing_changes_no_other_name(model: BrightModel) -> None:
+    save("in/a.png", (20, 20, 40, 10))
+    assert run("in", "b.png", "--out", "out") == 1
+    save("b.png", (20, 20, 30, 10))
+    assert run("in", "b.png", "--out", "out") == 0
+    assert [row["image"] for row in table()] == ["b.png", "in/a.png"]
+    assert model.asked == 2
+
+
+@pytest.mark.parametrize("option", ["--out", "--scales", "--model", "--decoder"])
+def test_an_empty_path_does_not_mean_this_folder(
+    model: BrightModel, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save("a.png", (20, 20, 40, 10))
+    assert run("a.png", "--out", "out", option, "") == 2
+    assert f"argument {option}: the path is empty" in capsys.readouterr().err
+    assert not Path("masks").exists()
+    assert not Path("out").exists()
+
+
+def test_files_among_the_masks_that_are_read_for_no_picture_are_named(
+    model: BrightModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    save("in/c.png", (20, 20, 40, 10))
+    save("in/sub/d.e.png", (20, 20, 40, 10))
+    assert run("in", "--out", "out") == 0
+    assert "to know" not in caplog.records[-1].getMessage()
+    for name in ("c.jpg", "c.before.png", "c.before-2.png", ".DS_Store.png", "sub/d.e.tif"):
+        save("out/masks/x.png").rename(f"out/masks/{name}")
+    for name in ("copy of c.png", "sub/c.png", "notes.before.png"):
+        save(f"out/masks/{name}")
+    Path("out/masks/notes.txt").touch()
+    assert run("in", "--out", "out") == 0
+    _, _, said = caplog.records[-1].getMessage().partition("to know:\n")
+    assert said.splitlines() == [
+        "masks/c.jpg is not read: save it as masks/c.png",
+        "masks/sub/d.e.tif is not read: save it as masks/sub/d.e.png",
+        "masks/copy of c.png, masks/notes.before.png, masks/notes.txt, masks/sub/c.png: not read, "
+        "for no picture here has that name",
+    ]
+
+
+def test_a_mask_that_does_not_fit_is_named_once(
+    model: BrightModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It belongs to a picture, though that has no record."""
+    save("in/a.png", (20, 20, 40, 10))
+    assert run("in", "--out", "out") == 0
+    save("in/b.png", (20, 20, 40, 10))
+    save("out/masks/b.png", (1, 1, 3, 3), size=(30, 60))
+    assert run("in", "--out", "out") == 1
+    last = caplog.records[-1].getMessage()
+    assert "out/masks/b.png: the mask does not fit" in last
+    assert "not read" not in last
 
 
 def test_odd_pictures_that_are_fine(model: BrightModel) -> None:
