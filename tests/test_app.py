@@ -18,8 +18,10 @@ from PIL import Image
 from playwright.sync_api import Browser, Page
 
 from benchmarks.drawn_rulers import Ruler, draw_ruler
-from fishseg import app
-from fishseg.errors import DataError, ModelError, ParameterError
+from fishseg import app, cli
+from fishseg.cli import models
+from fishseg.errors import DataError, ParameterError
+from fishseg.prediction.loading import Loaded
 
 LENGTH_PX, WIDTH_PX = 400, 100
 
@@ -207,8 +209,11 @@ def test_without_gradio_the_message_says_how_to_get_it(
         raise ModuleNotFoundError("No module named 'gradio'", name="gradio")
 
     monkeypatch.setattr(app, "build", build)
-    with pytest.raises(ModelError, match=r"pip install '\.\[app\]'"):
-        app.serve(MODEL)
+    loaded = Loaded(model=MODEL, identity="red", about="")
+    monkeypatch.setattr(models, "load_model", lambda _: loaded)
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["app", "--no-browser"])
+    assert "pip install '.[app]'" in str(stopped.value.code)
     assert "http" not in caplog.text  # no address of a page that is not there
 
 
