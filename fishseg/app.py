@@ -11,6 +11,7 @@ import dataclasses
 import html
 import io
 import itertools
+import logging
 import math
 import os
 import tempfile
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fishseg.prediction.model import ProbabilityModel
+
+log = logging.getLogger("fishseg")
 
 MAX_FILE_BYTES = 64 * 2**20
 MAX_PIXELS = 50_000_000  # a large camera's; a few hundred MB while it is worked on
@@ -260,6 +263,7 @@ def serve(
             f"the page needs {error.name}, which is not installed",
             remedy="pip install '.[app]' in a copy of the repository",
         ) from None
+    log.info("the page: http://%s:%d (Ctrl+C ends it)", host, port)
     try:
         page.launch(server_name=host, server_port=port, inbrowser=open_browser, **launch_options())
     except OSError as error:

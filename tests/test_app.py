@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import logging
 import math
 import zipfile
 from collections.abc import Iterator
@@ -17,8 +18,10 @@ from PIL import Image
 from playwright.sync_api import Browser, Page
 
 from benchmarks.drawn_rulers import Ruler, draw_ruler
-from fishseg import app
-from fishseg.errors import DataError, ModelError, ParameterError
+from fishseg import app, cli
+from fishseg.cli import models
+from fishseg.errors import DataError, ParameterError
+from fishseg.prediction.loading import Loaded
 
 LENGTH_PX, WIDTH_PX = 400, 100
 
@@ -197,13 +200,21 @@ def test_what_is_no_photograph_or_too_large(
         app.analyse(photograph(tmp_path / "fish.png"), MODEL)
 
 
-def test_without_gradio_the_message_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_gradio_the_message_says_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+
     def build(*_: object) -> None:
         raise ModuleNotFoundError("No module named 'gradio'", name="gradio")
 
     monkeypatch.setattr(app, "build", build)
-    with pytest.raises(ModelError, match=r"pip install '\.\[app\]'"):
-        app.serve(MODEL)
+    loaded = Loaded(model=MODEL, identity="red", about="")
+    monkeypatch.setattr(models, "load_model", lambda _: loaded)
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["app", "--no-browser"])
+    assert "pip install '.[app]'" in str(stopped.value.code)
+    assert "http" not in caplog.text  # no address of a page that is not there
 
 
 @pytest.fixture(scope="module")

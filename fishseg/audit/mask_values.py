@@ -31,6 +31,8 @@ OPTION_CHOICE = '--mask-values "{}"'
 
 # A file of more values than this is a picture, not a mask.
 MAX_VALUES = 4096
+# And a small or compressed one, that has fewer, if it has more colours than this.
+MAX_COLOURS = 1024
 # A value is an area's own if so much of it has nothing else around; of soft edges and noise less.
 SOLID_SHARE = 0.25
 LARGE_SHARE = 0.005  # of all pixels
@@ -66,6 +68,11 @@ class MaskValues(NamedTuple):
     border: NDArray[np.int64]
     middle: NDArray[np.int64]
     solid: NDArray[np.int64]
+
+    @property
+    def is_photograph(self) -> bool:
+        """Whether it has more colours than anybody paints masks with."""
+        return self.kind == "picture" or (self.kind == "colour" and len(self.values) > MAX_COLOURS)
 
     def share(self, rule: MaskRule) -> float | None:
         """The share of fish in what counts; None where it takes the pixels to say."""
@@ -346,21 +353,32 @@ def _described(masks: Sequence[MaskValues], places: Sequence[str]) -> str:
     """The values found, each with the share of all pixels and a file that has it."""
     pool = _Pool.of(masks)
     total = max(1, int(pool.pixels.sum()))
-    order = np.argsort(-pool.pixels, kind="stable")[:8]
+    named = list(zip(masks, places, strict=True))
+    # Of a file of too many values none is counted.
+    counted = np.flatnonzero(pool.pixels)
+    order = counted[np.argsort(-pool.pixels[counted], kind="stable")[:8]]
     lines = []
     for number in sorted(order):
         value = pool.values[number]
-        having = [place for mask, place in zip(masks, places, strict=True) if value in mask.values]
-        more = f" and {len(having) - 2} more" if len(having) > 2 else ""
+        having = [place for mask, place in named if mask.pixels[mask.values == value].any()]
         share = pool.pixels[number] / total
         count = pool.pixels[number]
         amount = f"{share:.1%} of the pixels" if share >= 0.001 else f"{count:,} pixels"
         amount = "1 pixel" if count == 1 else amount
-        lines.append(f"{value_text(int(value))}: {amount}, in {', '.join(having[:2])}{more}")
-    if len(pool.values) > len(order):
-        lines.append(f"and {len(pool.values) - len(order)} more values")
-    kinds = sorted({_KINDS[mask.kind] for mask in masks})
-    return "".join(f"\n    {line}" for line in [f"as {', '.join(kinds)}", *lines])
+        lines.append(f"{value_text(int(value))}: {amount}, in {_two(having)}")
+    if len(counted) > len(order):
+        lines.append(f"and {len(counted) - len(order)} more values")
+    pictures = [place for mask, place in named if mask.kind == "picture"]
+    if pictures:
+        lines.append(f"more values than a mask has, in {_two(pictures)}")
+    kinds = sorted({_KINDS[mask.kind] for mask in masks if mask.kind != "picture"})
+    head = [f"as {', '.join(kinds)}"] if kinds else []
+    return "".join(f"\n    {line}" for line in [*head, *lines])
+
+
+def _two(places: Sequence[str]) -> str:
+    more = f" and {len(places) - 2} more" if len(places) > 2 else ""
+    return ", ".join(places[:2]) + more
 
 
 _KINDS = {
@@ -368,7 +386,6 @@ _KINDS = {
     "index": "palette entries",
     "colour": "colours",
     "transparent": "transparency",
-    "picture": "more values than a mask has",
 }
 
 

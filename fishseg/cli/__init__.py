@@ -69,7 +69,7 @@ def _explained(error: ModuleNotFoundError, command: str) -> Exception:
     return ModelError(
         f"fishseg {command} needs {error.name}, which is not installed",
         expected="an installation that can also train",
-        remedy="pip install '.[train]' in a copy of the repository",
+        remedy="pip install '.[train]' in a copy of the repository, or make setup there",
     )
 
 

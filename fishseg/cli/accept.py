@@ -11,7 +11,7 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fishseg.cli.arguments import Commands, add_command, conclude
+from fishseg.cli.arguments import Commands, add_command, conclude, path
 from fishseg.errors import DataError
 
 if TYPE_CHECKING:
@@ -52,10 +52,10 @@ def add_parser(commands: Commands) -> None:
         description=DESCRIPTION,
         examples=EXAMPLES,
     )
-    command.add_argument("suggested", type=Path, metavar="SUGGESTED")
-    command.add_argument("corrected", type=Path, nargs="?", metavar="CORRECTED")
+    command.add_argument("suggested", type=path, metavar="SUGGESTED")
+    command.add_argument("corrected", type=path, nargs="?", metavar="CORRECTED")
     command.add_argument(
-        "--into", type=Path, required=True, metavar="DIR", help="the folder to train on"
+        "--into", type=path, required=True, metavar="DIR", help="the folder to train on"
     )
     command.set_defaults(command=run)
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import logging
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fishseg.cli.arguments import Commands, add_command, add_model, add_threshold, check_threshold
+from fishseg.cli.arguments import (
+    Commands,
+    add_command,
+    add_model,
+    add_threshold,
+    check_threshold,
+    path,
+)
 
 if TYPE_CHECKING:
     import argparse
 
-
-log = logging.getLogger("fishseg")
 
 EXAMPLES = """\
   fishseg app                                     opens in the browser
@@ -41,7 +44,7 @@ def add_parser(commands: Commands) -> None:
     add_threshold(app, of_model=True)
     add_model(app)
     app.add_argument(
-        "--model", type=Path, metavar="FILE", help="a model.onnx of `fishseg export` instead"
+        "--model", type=path, metavar="FILE", help="a model.onnx of `fishseg export` instead"
     )
     app.set_defaults(command=run)
 
@@ -52,7 +55,6 @@ def run(options: argparse.Namespace) -> int:
     from fishseg.cli.models import load_model
 
     check_threshold(options.threshold)
-    log.info("the page: http://%s:%d (Ctrl+C ends it)", options.host, options.port)
     loaded = load_model(options)
     serve(
         loaded.model,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from fishseg.cli.scales import number
 from fishseg.errors import FishsegError, ParameterError
-from fishseg.images.folders import use_listed
+from fishseg.images.folders import shown, use_listed
 from fishseg.prediction.model import THRESHOLD
 from fishseg.prediction.tta import TTA_VIEWS
 
@@ -40,7 +40,7 @@ def add_model(command: argparse.ArgumentParser) -> None:
         ("decoder", "a trained decoder (default: data/decoder, else the one that ships)"),
         ("backbone", "the backbone it was trained on (default: data/backbone, else it is fetched)"),
     ):
-        command.add_argument(f"--{name}", type=Path, metavar="DIR", help=meaning)
+        command.add_argument(f"--{name}", type=path, metavar="DIR", help=meaning)
 
 
 class _Renamed(argparse.Action):
@@ -95,7 +95,7 @@ def add_threshold(command: argparse.ArgumentParser, *, of_model: bool = False) -
     usual = f"{THRESHOLD}, or what a --model says" if of_model else THRESHOLD
     command.add_argument(
         "--threshold",
-        type=float,
+        type=decimal,
         default=None if of_model else THRESHOLD,
         metavar="P",
         help=f"the probability from which a pixel is fish (default: {usual})",
@@ -119,7 +119,7 @@ def check_threshold(threshold: float | None) -> None:
 
 def add_results(command: argparse.ArgumentParser) -> None:
     """``--out`` and what there is to say of every result: scale, tables, specks."""
-    command.add_argument("--out", required=True, type=Path, metavar="DIR", help="where to write")
+    command.add_argument("--out", required=True, type=path, metavar="DIR", help="where to write")
     command.add_argument(
         "--mm-per-px", type=decimal, metavar="MM", help="the scale: millimetres in a pixel"
     )
@@ -131,7 +131,7 @@ def add_results(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--scales",
-        type=Path,
+        type=path,
         metavar="CSV",
         help="a scale for each picture: a table with the columns image and mm_per_px",
     )
@@ -169,9 +169,20 @@ def decimal(text: str) -> float:
         ) from None
 
 
+def path(text: str) -> Path:
+    """A path of the command line; an empty one would mean this folder, which nobody typed."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("the path is empty: write . for this folder")
+    return Path(text)
+
+
 def one_line(problem: FishsegError) -> str:
-    """A problem as a line of a list."""
-    return f"{problem.where}: {problem.what}" + (f" ({problem.remedy})" if problem.remedy else "")
+    """A problem as a line of a list; a file below this folder is named from here."""
+    where = problem.where or ""
+    if Path(where).is_absolute():
+        where = shown(Path(where), Path.cwd())
+    remedy = f" ({problem.remedy})" if problem.remedy else ""
+    return f"{where}: {problem.what}{remedy}"
 
 
 def conclude(used: int, unused: Sequence[str], remarks: Sequence[str]) -> int:

@@ -15,6 +15,7 @@ from fishseg.cli.arguments import (
     add_tta,
     check_threshold,
     conclude,
+    path,
 )
 from fishseg.errors import ParameterError
 
@@ -48,7 +49,7 @@ def add_parser(commands: Commands) -> None:
     )
     command.add_argument(
         "folder",
-        type=Path,
+        type=path,
         metavar="FOLDER",
         help="images/ and masks/, or the Kaggle layout; or a zip",
     )
@@ -56,9 +57,9 @@ def add_parser(commands: Commands) -> None:
         "--folds", type=int, default=5, metavar="N", help="how many folds (default: %(default)s)"
     )
     command.add_argument(
-        "--masks", type=Path, metavar="DIR", help="also score these masks, one PNG a picture"
+        "--masks", type=path, metavar="DIR", help="also score these masks, one PNG a picture"
     )
-    command.add_argument("--out", type=Path, metavar="CSV", help="also write every picture's score")
+    command.add_argument("--out", type=path, metavar="CSV", help="also write every picture's score")
     add_mask_values(command)
     add_tta(command)
     add_threshold(command)

@@ -7,7 +7,14 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fishseg.cli.arguments import Commands, add_command, add_model, add_threshold, check_threshold
+from fishseg.cli.arguments import (
+    Commands,
+    add_command,
+    add_model,
+    add_threshold,
+    check_threshold,
+    path,
+)
 from fishseg.errors import ModelError
 
 if TYPE_CHECKING:
@@ -36,7 +43,7 @@ def add_parser(commands: Commands) -> None:
         examples=EXAMPLES,
     )
     export.add_argument(
-        "--out", required=True, type=Path, metavar="FILE", help="the file to write: NAME.onnx"
+        "--out", required=True, type=path, metavar="FILE", help="the file to write: NAME.onnx"
     )
     export.add_argument(
         "--format", default="onnx", choices=["onnx"], help="of the file (default: %(default)s)"
@@ -57,7 +64,7 @@ def add_parser(commands: Commands) -> None:
     )
     export.add_argument(
         "--run",
-        type=Path,
+        type=path,
         default=Path(),
         metavar="DIR",
         help="where params.yaml, metrics/ and data/ of the run lie that trained the decoder, for "

@@ -11,10 +11,11 @@ from tqdm import tqdm
 
 from fishseg import cluster
 from fishseg.cli.arguments import conclude, one_line
+from fishseg.cli.decisions import DECISIONS, read_decisions
 from fishseg.cli.results import Results, Wanted
 from fishseg.cli.scales import Scales, scales_of
 from fishseg.cli.streaming import Predicting, outcomes
-from fishseg.cli.tables import DECISIONS, read_decisions, write_tables
+from fishseg.cli.tables import write_tables
 from fishseg.errors import FishsegError, ParameterError
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def fill(
     with Results(folder) as results:
         pictures = results.named(found.pictures)
         of_each, useless = scales.of_each(pictures)
-        problems += useless
+        remarks += useless
         wanted = dataclasses.replace(wanted, scales=of_each)
         try:
             if reload is not None and cluster.asked():
@@ -110,7 +111,7 @@ def fill(
                     remarks.append(f"{outcome.picture.source}: {outcome.remark}")
         finally:
             # Also of a run that was interrupted: what is finished is in the tables.
-            write_tables(results, wanted)
+            remarks += write_tables(results, wanted)
     log.info("the results are in %s", folder)
     lines = [one_line(problem) for problem in [*problems, *found.problems]]
     return conclude(n_used, lines, remarks + found.remarks)

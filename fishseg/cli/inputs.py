@@ -57,12 +57,23 @@ def find_pictures(arguments: Sequence[str]) -> Found:
 
     Args:
         arguments: paths, or patterns with ``*``, ``?``, ``[...]`` or ``**``.
+
+    Raises:
+        DataError: none of them is there.
     """
+    missing = [argument for argument in arguments if _is_missing(argument)]
+    if len(missing) == len(arguments):
+        raise _not_there(", ".join(argument or "''" for argument in missing))
     files: dict[tuple[str, str], Path] = {}
     bases: list[Path] = []
     problems = []
     skipped: set[Skipped] = set()
     for argument in arguments:
+        if argument in missing:
+            problems.append(_not_there(argument or "''"))
+            # Once it is there, the others are still called the same.
+            bases.append(_absolute(argument).parent)
+            continue
         found, passed_over, base = _expanded(argument)
         skipped.update(passed_over)
         if found:
@@ -78,6 +89,11 @@ def find_pictures(arguments: Sequence[str]) -> Found:
     problems += [_unreadable_name(file) for file in sorted(set(files.values()) - readable)]
     pictures = sorted(_named(readable, Path(os.path.commonpath(bases)))) if readable else []
     return Found(pictures=pictures, problems=problems, remarks=remarks(sorted(skipped), here))
+
+
+def _is_missing(argument: str) -> bool:
+    # A link that leads nowhere is there; what reads it says what is wrong.
+    return not argument or not (os.path.lexists(argument) or glob.has_magic(argument))
 
 
 def _absolute(path: str | Path) -> Path:
@@ -176,6 +192,12 @@ def _unreadable_name(file: Path) -> DataError:
 def _missed(one: Skipped, here: Path) -> DataError:
     what, _, remedy = one.reason.partition(": ")
     return DataError(what, where=shown(one.path, here), remedy=remedy or None)
+
+
+def _not_there(argument: str) -> DataError:
+    return DataError(
+        "there is no such picture or folder", where=argument, remedy="check how it is spelt"
+    )
 
 
 def _nothing(argument: str) -> DataError:

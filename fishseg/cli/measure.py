@@ -14,6 +14,7 @@ from fishseg.cli.arguments import (
     add_results,
     conclude,
     one_line,
+    path,
 )
 from fishseg.errors import DataError
 
@@ -46,7 +47,7 @@ def add_parser(commands: Commands) -> None:
         examples=EXAMPLES,
     )
     command.add_argument("pictures", metavar="PICTURES", help="a picture, a folder, or a pattern")
-    command.add_argument("masks", type=Path, metavar="MASKS", help="a mask, or a folder of masks")
+    command.add_argument("masks", type=path, metavar="MASKS", help="a mask, or a folder of masks")
     add_mask_values(command)
     add_results(command)
     command.set_defaults(command=run)
@@ -58,7 +59,10 @@ def run(options: argparse.Namespace) -> int:
     from fishseg.cli.inputs import find_pictures
 
     wanted, scales = wanted_of(options)
-    found, masks = _paired(find_pictures([options.pictures]), options.masks)
+    found = find_pictures([options.pictures])
+    masks: dict[Path, Path] = {}
+    if found.pictures:
+        found, masks = _paired(found, options.masks)
     if not found.pictures:
         return conclude(0, [one_line(problem) for problem in found.problems], found.remarks)
     rule = _rule(sorted(set(masks.values())), options.mask_values)
@@ -68,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
 def _rule(masks: list[Path], declared: str) -> str:
     """Which values are fish, judged over all masks together."""
     from fishseg.audit.mask_values import OPTION_CHOICE, read_values, resolve_rule
-    from fishseg.images.mask_rule import ZERO_255
+    from fishseg.images.mask_rule import AUTO, ZERO_255
 
     values, places = [], []
     for mask in masks:
@@ -77,6 +81,14 @@ def _rule(masks: list[Path], declared: str) -> str:
             places.append(str(mask))
         except DataError:
             continue  # who measures it will say what is wrong
+    if values and declared == AUTO and all(one.is_photograph for one in values):
+        raise DataError(
+            "these look like photographs, where masks are expected",
+            where=", ".join(places[:2]) + (", ..." if len(places) > 2 else ""),
+            expected="fishseg measure PICTURES MASKS, the pictures first",
+            remedy="turn the two round; or export masks of 0 and 255; or say which values are fish "
+            "with --mask-values",
+        )
     return resolve_rule(values, places, declared, choice=OPTION_CHOICE) if values else ZERO_255
 
 
@@ -102,7 +114,7 @@ def _paired(found: Found, place: Path) -> tuple[Found, dict[Path, Path]]:
         if candidates:
             what = f"it is not clear which mask is whose: {names}"
             remedy = f"let one picture and one mask be called {stem}"
-        problems.append(DataError(what, where=picture.source, remedy=remedy))
+        problems.append(DataError(what, where=picture.path, remedy=remedy))
     left = sorted({mask for several in masks.values() for mask in several} - used)
     problems += [
         DataError(
@@ -122,6 +134,7 @@ def _stem(source: str) -> str:
 
 def _masks(place: Path) -> dict[str, list[Path]]:
     """The masks of a folder by their path below it, without the suffix."""
+    from fishseg.images.decoding import IMAGE_SUFFIXES
     from fishseg.images.folders import search
 
     if place.is_dir():
@@ -130,6 +143,13 @@ def _masks(place: Path) -> dict[str, list[Path]]:
         files, base = [place], place.parent
     else:
         raise DataError("there is no such mask or folder", where=place, remedy="check the path")
+    if not files:
+        raise DataError(
+            "there are no masks in this folder",
+            where=place,
+            expected=f"images: {', '.join(sorted(IMAGE_SUFFIXES))}",
+            remedy="check the path",
+        )
     masks: dict[str, list[Path]] = {}
     for file in files:
         masks.setdefault(_stem(file.relative_to(base).as_posix()), []).append(file)

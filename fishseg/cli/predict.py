@@ -6,7 +6,6 @@ import argparse
 import dataclasses
 import functools
 import logging
-from pathlib import Path
 
 from fishseg.cli.arguments import (
     Commands,
@@ -20,6 +19,7 @@ from fishseg.cli.arguments import (
     conclude,
     decimal,
     one_line,
+    path,
 )
 from fishseg.errors import ParameterError
 
@@ -83,7 +83,7 @@ def add_parser(commands: Commands) -> None:
     add_threshold(predict, of_model=True)
     add_model(predict)
     predict.add_argument(
-        "--model", type=Path, metavar="FILE", help="a model.onnx of `fishseg export` instead"
+        "--model", type=path, metavar="FILE", help="a model.onnx of `fishseg export` instead"
     )
     predict.set_defaults(command=run)
 

@@ -13,12 +13,15 @@ import dataclasses
 import errno
 import hashlib
 import io
+import itertools
 import json
 import logging
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
 from filelock import FileLock, Timeout
 from PIL import Image
 
@@ -27,13 +30,12 @@ from fishseg.cli.inputs import InputFile
 from fishseg.cli.tables import COCO_FILES, EXCEL, PAGE, TABLE
 from fishseg.errors import DataError
 from fishseg.images.decoding import read_image
-from fishseg.images.folders import RESULT_FOLDERS, STATE, mark_results, result_names
+from fishseg.images.folders import RESULT_FOLDERS, STATE, mark_results, result_names, some
 from fishseg.store import file_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from fishseg.cli.scales import Scale
@@ -46,6 +48,7 @@ OURS = frozenset({*RESULT_FOLDERS, TABLE, EXCEL, PAGE, "pictures", *COCO_FILES})
 MODEL, GIVEN, HAND = "model", "given", "hand"
 # Changes with anything that makes old records wrong.
 _FORMAT = 2
+_LINES_SHOWN = 5
 # What a record holds once its picture is finished.
 _KEYS = frozenset({
     "source", "path", "bytes", "sha256", "made_with", "min_share", "mask_from", "probability_bits",
@@ -121,6 +124,13 @@ class Content:
         except OSError:
             read_image(file)  # says what is wrong
             raise
+
+
+def pixels_sha256(image: NDArray[np.uint8]) -> str:
+    """What tells the pixels of an image ``(H, W, 3)`` from all others, however they are stored."""
+    digest = hashlib.sha256(f"{image.shape}".encode())
+    digest.update(np.ascontiguousarray(image).data)
+    return digest.hexdigest()
 
 
 class Results:
@@ -271,6 +281,45 @@ class Results:
         """Where the mask of a picture is."""
         return self.folder / f"masks/{name}.png"
 
+    def free_place_beside(self, mask: Path) -> Path:
+        """Where a mask can go to make room for another: ``NAME.before.png``, or with a number."""
+        numbers = itertools.chain([""], (f"-{number}" for number in itertools.count(2)))
+        places = (mask.with_name(f"{mask.stem}.before{number}.png") for number in numbers)
+        return next(place for place in places if not os.path.lexists(place))
+
+    def set_aside(self, name: str, place: Path) -> None:
+        """Move the mask of a picture to a place where nothing is.
+
+        Raises:
+            DataError: it cannot be moved.
+        """
+        with writing(place):
+            self.mask(name).rename(place)
+
+    def strays(self) -> list[str]:
+        """Lines on files among the masks that are read for no picture."""
+        masks = self.folder / "masks"
+        misnamed, unknown = [], []
+        for file in sorted(masks.rglob("*")):
+            place = file.relative_to(masks)
+            is_hidden = any(part.startswith(".") for part in place.parts)
+            if is_hidden or not file.is_file():
+                continue
+            name = place.with_name(place.stem).as_posix()
+            # One that was set aside is known by the name of its picture.
+            is_known = re.sub(r"\.before(-\d+)?$", "", name).casefold() in self._names
+            if not is_known:
+                unknown.append(f"masks/{place.as_posix()}")
+            elif file.suffix != ".png" and not _is_same_file(file, self.mask(name)):
+                line = f"masks/{place.as_posix()} is not read: save it as masks/{name}.png"
+                misnamed.append(line)
+        lines = misnamed[:_LINES_SHOWN]
+        if len(misnamed) > len(lines):
+            lines.append(f"nor are {len(misnamed) - len(lines)} more in masks/")
+        if unknown:
+            lines.append(f"{some(unknown)}: not read, for no picture here has that name")
+        return lines
+
     def read_mask(self, name: str, size: tuple[int, int]) -> NDArray[np.bool_]:
         """The mask of a picture of a ``(height, width)``, ours or painted by hand.
 
@@ -386,6 +435,11 @@ def _names(picture: InputFile) -> Iterator[tuple[str, str]]:
     while True:
         yield f"{number}/{source}", f"{number}/{source}"
         number += 1
+
+
+def _is_same_file(file: Path, other: Path) -> bool:
+    """Whether two names are of one file, as where the file system knows no small letters."""
+    return other.exists() and file.samefile(other)
 
 
 def _png(pixels: NDArray[Any]) -> bytes:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fishseg.cli.user_tables import read_rows, who_is_meant
 from fishseg.errors import DataError, ParameterError
 
 if TYPE_CHECKING:
@@ -50,33 +50,20 @@ class Scales:
     table: Mapping[str, float] = dataclasses.field(default_factory=dict)
     file: Path = Path()
 
-    def of_each(self, pictures: Iterable[InputFile]) -> tuple[dict[Path, Scale], list[DataError]]:
-        """The scale of each picture that has one, and a problem for each line of no use.
+    def of_each(self, pictures: Iterable[InputFile]) -> tuple[dict[Path, Scale], list[str]]:
+        """The scale of each picture that has one, and a remark on each line of no use.
 
         A line means the picture of its path, or else the only one of its file name.
         """
-        means: dict[str, list[Path]] = {name: [] for name in self.table}
-        sources = {picture.source for picture in pictures}
-        scales: dict[Path, Scale] = {}
-        for picture in pictures:
-            if self.of_all is not None:
-                scales[picture.path] = self.of_all
-            if picture.source in self.table:
-                means[picture.source].append(picture.path)
-        for picture in pictures:
-            name = picture.path.name
-            # A path says which is meant; a mere name may be that of another's path.
-            if picture.source not in self.table and name in self.table and name not in sources:
-                means[name].append(picture.path)
-        problems = []
-        for name, paths in means.items():
-            if len(paths) == 1:
-                scales[paths[0]] = Scale(mm_per_px=self.table[name], source=self.file.name)
-                continue
-            what = f"there are {len(paths)} pictures of this name" if paths else "no such picture"
-            remedy = "write the image as measurements.csv names it"
-            problems.append(DataError(what, where=f"{self.file}: {name}", remedy=remedy))
-        return scales, problems
+        places = {picture.source: picture.path for picture in pictures}
+        of_all = self.of_all
+        scales = {} if of_all is None else dict.fromkeys(places.values(), of_all)
+        files = {picture.source: picture.path.name for picture in pictures}
+        meant, useless = who_is_meant(self.table, files)
+        for name, source in meant.items():
+            scale = Scale(mm_per_px=self.table[name], source=self.file.name)
+            scales[places[source]] = scale
+        return scales, [f"{self.file}: {name}: {what}" for name, what in useless]
 
 
 def number(text: str) -> float:
@@ -153,52 +140,25 @@ def _is_scale(value: float) -> bool:
 
 def _read(path: Path) -> dict[str, float]:
     """The scale of each image of a table."""
-    lines = _text(path).splitlines()
-    # Where a comma is the decimal mark, spreadsheets part columns by semicolons.
-    mark = next((mark for mark in ";\t" if lines and mark in lines[0]), ",")
-    head, *rows = [row for row in csv.reader(lines, delimiter=mark) if any(row)] or [[]]
-    columns = [name.strip().casefold() for name in head]
-    if not set(COLUMNS) <= set(columns):
-        raise _bad_table(path, f"its first line is {lines[0] if lines else ''!r}")
+
+    def refuse(what: str, remedy: str | None = None) -> DataError:
+        return DataError(
+            f"the table of scales cannot be used: {what}",
+            where=path,
+            expected="the line image,mm_per_px, then each image once, such as day1/IMG_1.jpg,0.21",
+            remedy=remedy
+            or "correct it; with a decimal comma, part the columns by semicolons: image;mm_per_px",
+        )
+
     table: dict[str, float] = {}
-    for row in rows:
-        if len(row) > len(columns) and mark == ",":
-            raise _bad_table(
-                path,
-                f"the line {mark.join(row)!r} has {len(row)} values",
-                remedy="with a decimal comma, part the columns by semicolons: image;mm_per_px",
-            )
-        values = dict(zip(columns, row, strict=False))
-        image = values.get("image", "").strip().replace("\\", "/")
-        text = values.get("mm_per_px", "")
+    for row in read_rows(path, COLUMNS, refuse):
+        image, text = row["image"], row["mm_per_px"]
         try:
             value = number(text)
         except ValueError:
             value = math.nan
         if not image or not _is_scale(value):
-            raise _bad_table(path, f"{text!r} is no scale of {image or 'no image'!r}")
+            raise refuse(f"{text!r} is no scale of {image or 'no image'!r}")
         if table.setdefault(image, value) != value:
-            raise _bad_table(path, f"{image!r} has two scales")
+            raise refuse(f"{image!r} has two scales")
     return table
-
-
-def _text(path: Path) -> str:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise _bad_table(
-            path, f"it cannot be read: {error.strerror}", remedy="check the name of the file"
-        ) from None
-    try:
-        return content.decode("utf-8-sig")  # spreadsheets put a byte order mark in front
-    except UnicodeDecodeError:
-        return content.decode("cp1252", "replace")  # what Excel calls plain CSV
-
-
-def _bad_table(path: Path, what: str, remedy: str | None = None) -> DataError:
-    return DataError(
-        f"the table of scales cannot be used: {what}",
-        where=path,
-        expected="the line image,mm_per_px, then each image once, such as day1/IMG_1.jpg,0.21",
-        remedy=remedy or "correct the line",
-    )

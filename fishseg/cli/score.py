@@ -17,6 +17,7 @@ from fishseg.cli.arguments import (
     add_tta,
     check_threshold,
     conclude,
+    path,
 )
 
 if TYPE_CHECKING:
@@ -49,13 +50,13 @@ def add_parser(commands: Commands) -> None:
     )
     score.add_argument(
         "folder",
-        type=Path,
+        type=path,
         metavar="FOLDER",
         help="images/ and masks/, or the Kaggle layout; or a zip",
     )
     score.add_argument(
         "--galleries",
-        type=Path,
+        type=path,
         metavar="DIR",
         help="also draw the best, random and worst pictures",
     )

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fishseg.cli.results import GIVEN, HAND, MODEL, Content, DiskFullError, Results
+from fishseg.cli.results import (
+    GIVEN,
+    HAND,
+    MODEL,
+    Content,
+    DiskFullError,
+    Results,
+    pixels_sha256,
+)
 from fishseg.cli.scales import RULER, Scale
 from fishseg.errors import DataError, FishsegError, ModelError
 from fishseg.images.decoding import read_image
@@ -99,7 +107,7 @@ def outcomes(
             except FishsegError as error:
                 settled = error
         if isinstance(settled, FishsegError):
-            return Outcome(picture=job.picture, settled=settled, remark=job.remark)
+            return Outcome(picture=job.picture, settled=settled)
         return Outcome(picture=job.picture, settled=settled, remark=_remark(job, settled, wanted))
 
     yield from ordered_map(finish, predicted(), ahead=_AHEAD)
@@ -144,6 +152,8 @@ class _Job:
     settled: Record | FishsegError | None = None
     remark: str = ""
     before: Record = dataclasses.field(default_factory=dict)
+    is_another: bool = False  # than the one that `before` tells of
+    set_aside: Path | None = None  # where the mask goes that was drawn by hand of that one
     content: Content | None = None
     image: NDArray[np.uint8] | None = None
     answer: Answer | None = None
@@ -169,15 +179,20 @@ def _read(picture: InputFile, given: Path | None, results: Results, wanted: Want
     digest = file_sha256(mask) if mask.is_file() else None
     is_known = digest is not None and digest == record.get("mask_sha256")
     is_same = record.get("sha256") == content.sha256
-    job = _Job(picture=picture, before=record, content=content)
+    image = None
+    if "sha256" in record and not is_same:
+        image = read_image(picture.path)
+        is_same = record.get("pixels_sha256") == pixels_sha256(image)
+        if is_same:  # what lies beside the pixels in the file has changed, and nothing else
+            record = {**record, "bytes": content.bytes, "sha256": content.sha256}
+            results.write_record(picture.name, record)
+    is_another = "sha256" in record and not is_same
+    job = _Job(picture=picture, before=record, content=content, is_another=is_another)
     if is_known and is_same and results.is_complete(record, wanted, given_sha256):
         return dataclasses.replace(job, settled=_brought_up_to_date(job, results, wanted))
-    job = dataclasses.replace(job, image=read_image(picture.path))
-    assert job.image is not None  # noqa: S101 - for the type checker
-    size = job.image.shape[:2]
-    if "sha256" in record and not is_same:
-        remark = "another picture than before: its results were replaced"
-        job = dataclasses.replace(job, remark=remark)
+    image = read_image(picture.path) if image is None else image
+    job = dataclasses.replace(job, image=image)
+    size = image.shape[:2]
     # No record vouches for it: somebody has drawn it, or changed what was written.
     if digest is not None and digest != record.get("unfinished"):
         if not is_known:
@@ -188,6 +203,8 @@ def _read(picture: InputFile, given: Path | None, results: Results, wanted: Want
         if not is_known or (is_same and record["mask_from"] == HAND):
             drawn = results.read_mask(picture.name, size)
             return dataclasses.replace(job, mask=drawn, mask_sha256=digest, mask_from=HAND)
+        if record["mask_from"] == HAND:
+            job = dataclasses.replace(job, set_aside=results.free_place_beside(mask))
     if given is not None and given_sha256 is not None:
         return dataclasses.replace(
             job,
@@ -230,8 +247,7 @@ def _fish_of(record: Record, mask: NDArray[np.bool_]) -> list[Instance]:
 def _searched(job: _Job, wanted: Wanted) -> Record | None:
     """What is known of the ruler in a picture, looked for if it is asked for; see `Search`."""
     known: Record | None = job.before.get("ruler")
-    same = job.content is not None and job.before.get("sha256") == job.content.sha256
-    if same and known is not None and (not wanted.ruler or Search.is_of_today(known)):
+    if not job.is_another and known is not None and (not wanted.ruler or Search.is_of_today(known)):
         return known
     if not wanted.ruler or job.picture.path in wanted.scales:
         return None
@@ -241,16 +257,31 @@ def _searched(job: _Job, wanted: Wanted) -> Record | None:
 
 def _remark(job: _Job, record: Record, wanted: Wanted) -> str:
     """What to say of a picture, and of its scale where the ruler was asked for one."""
+    said = [*_on_another(job, record), job.remark]
     searched = record.get("ruler")
-    if not wanted.ruler or searched is None or job.picture.path in wanted.scales:
-        return job.remark
-    search = Search.of_record(searched)
-    said = search.remark
-    if search.doubt and record.get("mm_per_px") is not None:
-        said = f"{search.doubt}; it keeps the scale of before, from {record['scale_from']}"
-    elif search.doubt:
-        said = f"no scale: {search.doubt}"
-    return "; ".join(filter(None, [job.remark, said]))
+    if wanted.ruler and searched is not None and job.picture.path not in wanted.scales:
+        search = Search.of_record(searched)
+        if search.doubt and record.get("mm_per_px") is not None:
+            kept = f"it keeps the scale of before, from {record['scale_from']}"
+            said.append(f"{search.doubt}; {kept}")
+        else:
+            said.append(f"no scale: {search.doubt}" if search.doubt else search.remark)
+    return "; ".join(filter(None, said))
+
+
+def _on_another(job: _Job, record: Record) -> Iterator[str]:
+    """What to say where another picture lies than before."""
+    if not job.is_another:
+        return
+    yield "another picture than before: its results were replaced"
+    if job.set_aside is not None:
+        yield f"the mask drawn by hand of the one before is masks/{job.set_aside.name} now"
+    scale = job.before.get("mm_per_px")
+    if scale is not None and record["mm_per_px"] is None:
+        yield (
+            f"its scale of before, {scale:g} mm per pixel from {job.before['scale_from']}, was "
+            "forgotten: give it one"
+        )
 
 
 def _strokes(searched: Record | None) -> tuple[NDArray[np.float64], bool] | None:
@@ -268,9 +299,8 @@ def _circumstances(job: _Job, results: Results, wanted: Wanted, searched: Record
             )
     names = ("mm_per_px", "scale_from", "scale_confidence")
     known = [job.before.get(name) for name in names]
-    if job.before.get("scale_from") == RULER and searched is not job.before.get("ruler"):
-        known = [None] * len(names)  # another picture lies there now
-    if wanted.forget_scales:
+    is_read_anew = job.before.get("scale_from") == RULER and searched is not job.before.get("ruler")
+    if job.is_another or is_read_anew or wanted.forget_scales:
         known = [None] * len(names)
     values = known if scale is None else (scale.mm_per_px, scale.source, scale.confidence)
     return {
@@ -334,6 +364,7 @@ def _finish(job: _Job, results: Results, wanted: Wanted) -> Record:
         **_circumstances(job, results, wanted, searched),
         "bytes": job.content.bytes,
         "sha256": job.content.sha256,
+        "pixels_sha256": pixels_sha256(job.image),
         "made_with": wanted.made_with(job.mask_from, job.mask_sha256),
         "min_share": wanted.min_share,
         "mask_from": job.mask_from,
@@ -348,6 +379,8 @@ def _finish(job: _Job, results: Results, wanted: Wanted) -> Record:
     if wanted.coco or interior is not None or job.objects is not None:
         size = (mask.shape[0], mask.shape[1])
         record["outlines"] = [outlines_of(one, size) for one in fish]
+    if job.set_aside is not None:
+        results.set_aside(job.picture.name, job.set_aside)
     return results.write(job.picture, made, record, pictures_of(job.image, mask))
 
 

@@ -17,6 +17,7 @@ from fishseg.cli.arguments import (
     add_model,
     conclude,
     one_line,
+    path,
 )
 from fishseg.errors import DataError, FishsegError, ModelError, ParameterError
 
@@ -67,7 +68,7 @@ def add_parser(commands: Commands) -> None:
         "--n", type=int, default=20, metavar="N", help="how many (default: %(default)s)"
     )
     command.add_argument(
-        "--out", type=Path, default=Path("suggested"), metavar="DIR", help="(default: %(default)s)"
+        "--out", type=path, default=Path("suggested"), metavar="DIR", help="(default: %(default)s)"
     )
     add_model(command)
     command.set_defaults(command=run, model=None, threshold=None)

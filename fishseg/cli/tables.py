@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import importlib.util
 import logging
 import re
 from typing import TYPE_CHECKING, Any
 
-from fishseg.errors import DataError
+from fishseg.cli.decisions import DECISIONS, decided, read_decisions
+from fishseg.images.folders import some
 from fishseg.measurement import coco
 from fishseg.measurement.table import (
     COLUMNS,
@@ -19,7 +21,7 @@ from fishseg.measurement.table import (
     outlines_of,
 )
 from fishseg.prediction.instances import fish_of_mask
-from fishseg.report.own_pictures import page
+from fishseg.report.own_pictures import is_left_out, page
 from fishseg.store import file_sha256
 
 if TYPE_CHECKING:
@@ -32,29 +34,40 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TABLE, EXCEL, PAGE = "measurements.csv", "measurements.xlsx", "index.html"
-# What the page lets the user save beside it.
-DECISIONS = "decisions.csv"
 # There only where the model names species; see `fishseg.prediction.species`.
 SPECIES_COLUMNS = ("species", "species_probability")
 # File and kind of outline.
 COCO_FILES = {"annotations.json": "rle", "annotations_polygons.json": "polygons"}
 
 
-def write_tables(results: Results, wanted: Wanted) -> None:
-    """Put the tables together from all records, also those of earlier runs."""
-    decisions = read_decisions(results.folder / DECISIONS)
+def write_tables(results: Results, wanted: Wanted) -> list[str]:
+    """Put the tables together from all records, also those of earlier runs.
+
+    Returns:
+        Lines on what the user should know.
+    """
+    decisions = decided(read_decisions(results.folder / DECISIONS), results.records())
     table = table_of(
         (record for _, record in results.records()),
         min_confidence=wanted.min_confidence,
-        decisions=decisions,
+        decisions=decisions.verdicts,
     )
     with results.replacing(results.folder / PAGE) as part:
-        setup = {"Pictures": str(table.n_images), "Fish": str(len(table.rows))}
-        part.write_text(page(results.records(), decisions, setup), encoding="utf-8", newline="\n")
+        text = page(
+            results.records(),
+            decisions.verdicts,
+            table.setup,
+            outdated=decisions.outdated,
+            min_confidence=wanted.min_confidence,
+        )
+        part.write_text(text, encoding="utf-8", newline="\n")
     with results.replacing(results.folder / TABLE) as part:
         table.write_csv(part)
     # Once there, they are kept up to date.
-    if wanted.excel or (results.folder / EXCEL).exists():
+    is_asked = wanted.excel or (results.folder / EXCEL).exists()
+    if is_asked and importlib.util.find_spec("openpyxl") is None:
+        log.warning("%s is not brought up to date: pip install openpyxl", EXCEL)
+    elif is_asked:
         with results.replacing(results.folder / EXCEL) as part:
             table.write_excel(part)
     if wanted.coco or all((results.folder / name).exists() for name in COCO_FILES):
@@ -74,6 +87,7 @@ def write_tables(results: Results, wanted: Wanted) -> None:
             n_other,
             table.n_images,
         )
+    return [*decisions.remarks, *results.strays()]
 
 
 def _changed(results: Results) -> Iterator[str]:
@@ -111,14 +125,14 @@ class Table:
     Attributes:
         rows: each with the same columns, None where there is nothing to say.
         n_images: how many pictures there are.
-        n_empty: how many of them are without a fish.
+        empty: those of them that have no row.
         n_implausible: fish of a length that fish do not have.
         n_unsure: fish that were left out because of their confidence.
     """
 
     rows: list[Row]
     n_images: int
-    n_empty: int
+    empty: list[str]
     n_implausible: int
     n_unsure: int
 
@@ -169,13 +183,22 @@ class Table:
         decided = ("decision",) if any(row["decision"] for row in self.rows) else ()
         return ["image", "fish", *COLUMNS, *named, "mask_from", *decided, *with_scale]
 
+    @property
+    def setup(self) -> dict[str, str]:
+        """The numbers at the head of the page."""
+        numbers = {"Pictures": self.n_images, "Fish": len(self.rows)}
+        if self.n_unsure:
+            numbers["Fish below --min-confidence"] = self.n_unsure
+        return {name: str(number) for name, number in numbers.items()}
+
     def report(self) -> None:
-        """Log how many fish there are."""
+        """Log how many fish there are, and where there is none."""
         log.info(
-            "%d fish in %d images; %d images without a fish",
+            "%d fish in %d images; %d images without a fish%s",
             len(self.rows),
             self.n_images,
-            self.n_empty,
+            len(self.empty),
+            f": {some(self.empty)}" if self.empty else "",
         )
         n_odd = sum(bool(row["check"]) for row in self.rows)
         if n_odd:
@@ -192,30 +215,6 @@ class Table:
             )
 
 
-def read_decisions(path: Path) -> dict[str, str]:
-    """What the user decided on the page, by the picture's source; nothing where there is no file.
-
-    Raises:
-        DataError: the file is damaged.
-    """
-    if not path.exists():
-        return {}
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            head, *rows = list(csv.reader(file)) or [[]]
-        decisions = dict(rows)
-    except (OSError, ValueError, csv.Error):
-        head, decisions = [], {}
-    if head != ["image", "decision"] or set(decisions.values()) - {"accepted", "rejected"}:
-        raise DataError(
-            "the decisions cannot be read",
-            where=path,
-            expected="the columns image and decision, which is accepted or rejected",
-            remedy="save them again from index.html, or remove the file",
-        )
-    return decisions
-
-
 def table_of(
     records: Iterable[Row],
     *,
@@ -230,13 +229,15 @@ def table_of(
         decisions: of the user, by the image.
     """
     rows: list[Row] = []
-    n_images = n_empty = n_implausible = n_unsure = 0
+    empty: list[str] = []
+    n_images = n_implausible = n_unsure = 0
     for record in records:
         scale = record["mm_per_px"]
         n_images += 1
-        n_empty += not record["fish"]
+        if all(is_left_out(fish, min_confidence) for fish in record["fish"]):
+            empty.append(record["source"])
         for number, fish in enumerate(record["fish"], start=1):
-            if fish["confidence"] is not None and fish["confidence"] < min_confidence:
+            if is_left_out(fish, min_confidence):
                 n_unsure += 1
                 continue
             in_mm = dict.fromkeys(MM_COLUMNS) if scale is None else in_millimetres(fish, scale)
@@ -258,7 +259,7 @@ def table_of(
     return Table(
         rows=rows,
         n_images=n_images,
-        n_empty=n_empty,
+        empty=empty,
         n_implausible=n_implausible,
         n_unsure=n_unsure,
     )

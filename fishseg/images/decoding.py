@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import warnings
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -34,6 +35,9 @@ register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
 # are lower, warns from here on; nothing of more is decoded.
 MAX_PIXELS = 200_000_000
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+# Whoever is told that such a picture is refused needs no warning of Pillow before. Not around each
+# use: the filters of warnings are common to all threads.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 # As many pixels of 16-bit RGBA, and room for what comes with them.
 MAX_BYTES = 2 * 2**30
 # What brings the pixels of each EXIF orientation upright.

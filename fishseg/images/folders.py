@@ -177,7 +177,7 @@ def remarks(skipped: Iterable[Skipped], shown_from: Path) -> list[str]:
     for one in skipped:
         if not one.is_missed:
             by_reason[one.reason].append(shown(one.path, shown_from))
-    return [f"{_some(names)}: {reason}" for reason, names in sorted(by_reason.items())]
+    return [f"{some(names)}: {reason}" for reason, names in sorted(by_reason.items())]
 
 
 def shown(path: Path, base: Path) -> str:
@@ -205,6 +205,7 @@ def _counted(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
-def _some(names: Sequence[str]) -> str:
+def some(names: Sequence[str]) -> str:
+    """A few names, and how many more there are."""
     more = len(names) - _NAMES_SHOWN
     return ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")

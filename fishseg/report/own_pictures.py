@@ -6,6 +6,7 @@ that would need a ground truth.
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -15,7 +16,7 @@ from fishseg.report.document import OWN_PICTURES, render
 from fishseg.report.image_files import shrink, size_within, stencil, webp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     import numpy as np
     from numpy.typing import NDArray
@@ -37,10 +38,26 @@ def pictures_of(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> dict[str, 
     return dict(zip(_PICTURES, contents, strict=True))
 
 
+def checksum_of(record: Mapping[str, Any]) -> str:
+    """What tells a picture with its mask from all others: what a decision is made on."""
+    # Records of earlier versions know the file alone.
+    picture = record.get("pixels_sha256", record["sha256"])
+    digest = hashlib.sha256(f"{picture} {record['mask_sha256']}".encode()).hexdigest()
+    return f"m{digest[:11]}"  # of digits alone, a spreadsheet would make a number of it
+
+
+def is_left_out(fish: Mapping[str, Any], min_confidence: float) -> bool:
+    """Whether a fish is too unsure for the table; one of a mask that no model made never is."""
+    return fish["confidence"] is not None and bool(fish["confidence"] < min_confidence)
+
+
 def page(
     records: Iterable[tuple[str, Mapping[str, Any]]],
     decisions: Mapping[str, str],
     setup: Mapping[str, str],
+    *,
+    outdated: Collection[str] = (),
+    min_confidence: float = 0,
 ) -> str:
     """The page's HTML.
 
@@ -48,20 +65,29 @@ def page(
         records: the name and the record of each picture, as `fishseg.cli.streaming` makes them.
         decisions: ``accepted`` or ``rejected``, by the picture's source.
         setup: names and values for the head of the page.
+        outdated: sources of pictures that a decision was made on with another mask.
+        min_confidence: fish of less are left out of the table.
     """
     images = [
-        _entry(name, record, decisions.get(record["source"], "open")) for name, record in records
+        {
+            **_entry(name, record, min_confidence),
+            "decision": decisions.get(record["source"], "open"),
+            "outdated": record["source"] in outdated,
+        }
+        for name, record in records
     ]
     content = {"setup": dict(setup), "images": images}
     return render(content, title="The fish in your pictures", scripts=OWN_PICTURES)
 
 
-def _entry(name: str, record: Mapping[str, Any], decision: str) -> dict[str, Any]:
-    fish = record["fish"]
+def _entry(name: str, record: Mapping[str, Any], min_confidence: float) -> dict[str, Any]:
+    fish = [one for one in record["fish"] if not is_left_out(one, min_confidence)]
+    n_left_out = len(record["fish"]) - len(fish)
     scale = record["mm_per_px"]
     sure = [one["confidence"] for one in fish if one["confidence"] is not None]
     length = max((one["length_px"] for one in fish), default=None)
     checks = sorted({reason for one in fish for reason in one["check"].split("; ") if reason})
+    checks += [f"{n_left_out} fish below --min-confidence"] if n_left_out else []
     height, width = size_within((record["height"], record["width"]), _PICTURE_PX)
     picture, thumbnail, mask = (quote(f"pictures/{name}/{kind}") for kind in _PICTURES)
     return {
@@ -78,5 +104,5 @@ def _entry(name: str, record: Mapping[str, Any], decision: str) -> dict[str, Any
         "check": "; ".join(checks),
         "look": "something odd" if checks or not fish else "nothing odd",
         "mask_from": record["mask_from"],
-        "decision": decision,
+        "checksum": checksum_of(record),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from typing import TYPE_CHECKING, Any
 
@@ -210,6 +211,16 @@ def test_noise_around_black_alone_is_no_fish(tmp_path: Path) -> None:
     except DataError:
         return
     assert not read_mask(paths[1], (HEIGHT, WIDTH), rule).any()
+
+
+def test_values_that_were_not_counted_are_not_said_to_be_absent(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+    paths = save(tmp_path, noise, painted(fish=255))
+    with pytest.raises(DataError) as caught:
+        resolve(paths)
+    assert re.search(r"\b0 pixels", caught.value.what) is None
+    assert f"more values than a mask has, in {paths[0].name}" in caught.value.what
+    assert f"255: {FISH.mean():.1%} of the pixels, in {paths[1].name}" in caught.value.what
 
 
 def test_photographs_are_no_masks(tmp_path: Path) -> None:

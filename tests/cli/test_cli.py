@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import json
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ import fishseg
 from fishseg import cli
 from fishseg.audit.inventory import build_inventory
 from fishseg.backbones import load_backbone
+from fishseg.cli.arguments import path
 from fishseg.cli.inputs import find_pictures
 from fishseg.decoders.files import save_decoder
 from fishseg.evaluation import crossvalidation
@@ -150,6 +153,23 @@ def test_what_is_no_threshold_is_refused(
 ) -> None:
     said = message(*command, f"--threshold={threshold}")
     assert all(word in said for word in ("--threshold", "above 0 and below 1", "to do:"))
+
+
+def options() -> Iterator[tuple[str, argparse.Action]]:
+    """The options and arguments of all commands."""
+    for action in cli._parser()._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, command in action.choices.items():
+                yield from ((name, one) for one in command._actions)
+
+
+def test_numbers_may_have_a_decimal_comma_and_paths_are_never_empty() -> None:
+    kinds = [(name, one.dest, one.type) for name, one in options() if one.type is not None]
+    assert [one for one in kinds if one[2] in (float, Path)] == []
+    threshold = [one.type for name, one in options() if one.dest == "threshold"]
+    assert len(threshold) == 5
+    assert {kind("0,6") for kind in threshold if callable(kind)} == {0.6}
+    assert len([one for one in kinds if one[2] is path]) > 15
 
 
 @pytest.mark.parametrize("command", [["predict", "x", "--out", "o"], ["score", "x"]])
@@ -284,6 +304,7 @@ def test_score_leaves_out_what_is_broken_and_says_so(
 def test_without_a_decoder_there_is_one_message(
     workspace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    Path("a.png").touch()
     with pytest.raises(SystemExit) as stopped:
         cli.main(["predict", "a.png", "--out", "out", "--decoder", "nowhere"])
     assert "dvc repro train" in str(stopped.value.code)

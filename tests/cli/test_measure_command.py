@@ -115,7 +115,56 @@ def test_masks_that_do_not_fit_or_are_none(caplog: pytest.LogCaptureFixture) -> 
     assert "no such mask" in str(run("in", "nowhere", "--out", "out"))
 
 
-def test_a_sheet_for_excel(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pictures_or_masks_that_are_not_there_accuse_nobody(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    photograph("in/a.png")
+    mask("drawn/a.png", (20, 20, 40, 10))
+    Path("barren").mkdir()
+    said = str(run("nix", "drawn", "--out", "out"))
+    assert "there is no such picture or folder\n  where:    nix" in said
+    assert run("barren", "drawn", "--out", "out") == 1
+    last = caplog.records[-1].getMessage()
+    assert "barren: there are no images in this folder" in last
+    assert "drawn" not in last
+    assert "there are no masks in this folder" in str(run("in", "barren", "--out", "out"))
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_pictures_and_masks_the_wrong_way_round(suffix: str) -> None:
+    Path("in").mkdir()
+    random = np.random.default_rng(0)
+    for name in ("a", "b", "c"):
+        pixels = random.integers(0, 256, (60, 90, 3), np.uint8)
+        Image.fromarray(pixels).save(f"in/{name}.{suffix}")
+        mask(f"drawn/{name}.png", (20, 20, 40, 10))
+    said = str(run("drawn", "in", "--out", "out"))
+    assert "these look like photographs, where masks are expected" in said
+    assert f"where:    in/a.{suffix}, in/b.{suffix}, ..." in said
+    assert "fishseg measure PICTURES MASKS" in said
+    assert not Path("out").exists()
+
+
+def test_refused_files_are_all_named_from_here(caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("a", "b", "c"):
+        photograph(f"in/{name}.png")
+    mask("drawn/a.png", (20, 20, 40, 10))
+    mask("drawn/d.png", (20, 20, 40, 10))
+    mask("drawn/b.png", (20, 20, 40, 10))
+    Path("in/b.png").write_text("no picture")
+    assert run(Path("in").absolute(), Path("drawn").absolute(), "--out", "out") == 1
+    lines = caplog.records[-1].getMessage().splitlines()
+    assert sorted(line.partition(":")[0] for line in lines[1:]) == [
+        "drawn/d.png",
+        "in/b.png",
+        "in/c.png",
+    ]
+
+
+def test_a_sheet_for_excel(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     for name in ("=1+1", "a\x07b", "plain"):
         photograph(f"in/{name}.png")
         mask(f"drawn/{name}.png", (20, 20, 40, 10))
@@ -142,6 +191,12 @@ def test_a_sheet_for_excel(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert "pip install '.[excel]'" in str(run("in", "drawn", "--out", "other", "--excel"))
     assert not Path("other").exists()
+    # Where it is there from before, everything else is brought up to date.
+    mask("drawn/z.png", (20, 20, 30, 10))
+    assert run("in", "drawn", "--out", "out", "--coco") == 0
+    assert areas()["z.png"] == 300
+    assert Path("out/annotations.json").exists()
+    assert "measurements.xlsx is not brought up to date: pip install openpyxl" in caplog.text
 
 
 def test_which_values_are_fish_is_judged_over_all_masks() -> None:

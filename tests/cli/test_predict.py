@@ -259,12 +259,80 @@ def test_every_bad_picture_gets_a_line_and_the_rest_goes_on(
         "in/empty.png: the file is empty",
         "in/text.jpg: the file is no image",
         "in/cut.png: the file is damaged",
-        "gone.png: the file cannot be read: No such file",
+        "gone.png: there is no such picture or folder",
         "barren: there are no images in this folder",
         "*.tif: no file fits this pattern",
     ):
         assert words in last
     assert len(last.splitlines()) == 7
+    assert str(Path.cwd()) not in last  # all are named from here
+
+
+@pytest.mark.parametrize("arguments", [["nix"], ["nix", "gone.png"], [""]])
+def test_where_nothing_is_there_nothing_is_written(
+    model: BrightModel, arguments: list[str]
+) -> None:
+    save("a.png", (20, 20, 40, 10))
+    said = str(run(*arguments, "--out", "out"))
+    assert "there is no such picture or folder" in said
+    assert f"where:    {', '.join(arguments) or repr('')}\n" in said
+    assert not Path("out").exists()
+
+
+def test_a_path_that_is_missing_changes_no_other_name(model: BrightModel) -> None:
+    save("in/a.png", (20, 20, 40, 10))
+    assert run("in", "b.png", "--out", "out") == 1
+    save("b.png", (20, 20, 30, 10))
+    assert run("in", "b.png", "--out", "out") == 0
+    assert [row["image"] for row in table()] == ["b.png", "in/a.png"]
+    assert model.asked == 2
+
+
+@pytest.mark.parametrize("option", ["--out", "--scales", "--model", "--decoder"])
+def test_an_empty_path_does_not_mean_this_folder(
+    model: BrightModel, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save("a.png", (20, 20, 40, 10))
+    assert run("a.png", "--out", "out", option, "") == 2
+    assert f"argument {option}: the path is empty" in capsys.readouterr().err
+    assert not Path("masks").exists()
+    assert not Path("out").exists()
+
+
+def test_files_among_the_masks_that_are_read_for_no_picture_are_named(
+    model: BrightModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    save("in/c.png", (20, 20, 40, 10))
+    save("in/sub/d.e.png", (20, 20, 40, 10))
+    assert run("in", "--out", "out") == 0
+    assert "to know" not in caplog.records[-1].getMessage()
+    for name in ("c.jpg", "c.before.png", "c.before-2.png", ".DS_Store.png", "sub/d.e.tif"):
+        save("out/masks/x.png").rename(f"out/masks/{name}")
+    for name in ("copy of c.png", "sub/c.png", "notes.before.png"):
+        save(f"out/masks/{name}")
+    Path("out/masks/notes.txt").touch()
+    assert run("in", "--out", "out") == 0
+    _, _, said = caplog.records[-1].getMessage().partition("to know:\n")
+    assert said.splitlines() == [
+        "masks/c.jpg is not read: save it as masks/c.png",
+        "masks/sub/d.e.tif is not read: save it as masks/sub/d.e.png",
+        "masks/copy of c.png, masks/notes.before.png, masks/notes.txt, masks/sub/c.png: not read, "
+        "for no picture here has that name",
+    ]
+
+
+def test_a_mask_that_does_not_fit_is_named_once(
+    model: BrightModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It belongs to a picture, though that has no record."""
+    save("in/a.png", (20, 20, 40, 10))
+    assert run("in", "--out", "out") == 0
+    save("in/b.png", (20, 20, 40, 10))
+    save("out/masks/b.png", (1, 1, 3, 3), size=(30, 60))
+    assert run("in", "--out", "out") == 1
+    last = caplog.records[-1].getMessage()
+    assert "out/masks/b.png: the mask does not fit" in last
+    assert "not read" not in last
 
 
 def test_odd_pictures_that_are_fine(model: BrightModel) -> None:
@@ -409,10 +477,70 @@ def test_a_picture_that_was_replaced_is_said(
         save("out/masks/a.png", (10, 20, 50, 10))
         assert run("a.png", "--out", "out") == 0
         assert [(row["area_px"], row["mask_from"]) for row in table()] == [("500", "hand")]
-    save("a.png", (20, 20, 20, 10))
+    for number, width in enumerate((20, 30), start=1):
+        drawn = Path("out/masks/a.png").read_bytes()
+        save("a.png", (20, 20, width, 10))
+        assert run("a.png", "--out", "out") == 0
+        assert [(row["area_px"], row["mask_from"]) for row in table()] == [(f"{width}0", "model")]
+        said = caplog.records[-1].getMessage()
+        assert "a.png: another picture than before" in said
+        aside = Path(f"out/masks/a.before{'-2' if number == 2 else ''}.png")
+        assert (f"masks/{aside.name} now" in said) == by_hand
+        assert aside.exists() == by_hand
+        if by_hand:
+            assert aside.read_bytes() == drawn
+            save("out/masks/a.png", (10, 20, 60, 10))
+            assert run("a.png", "--out", "out") == 0
+
+
+def test_a_mask_stays_where_the_file_changes_and_no_pixel_of_it(model: BrightModel) -> None:
+    save("a.jpg", (20, 20, 40, 10))
+    assert run("a.jpg", "--out", "out", "--mm-per-px", "0.5") == 0
+    drawn = save("out/masks/a.png", (10, 20, 50, 10)).read_bytes()
+    assert run("a.jpg", "--out", "out") == 0
+    for _ in range(2):
+        with Path("a.jpg").open("ab") as file:
+            file.write(b"x")
+        assert run("a.jpg", "--out", "out") == 0
+        (row,) = table()
+        assert (row["area_px"], row["mask_from"], row["mm_per_px"]) == ("500", "hand", "0.5")
+        assert Path("out/masks/a.png").read_bytes() == drawn
+    assert [path.name for path in Path("out/masks").iterdir()] == ["a.png"]
+    assert model.asked == 1
+    record = json.loads(Path("out/.fishseg/records/a.json").read_text())
+    assert record["bytes"] == Path("a.jpg").stat().st_size
+
+
+def test_a_mask_of_a_replaced_picture_that_was_painted_anew_counts(
+    model: BrightModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    save("a.png", (20, 20, 40, 10))
     assert run("a.png", "--out", "out") == 0
-    assert [(row["area_px"], row["mask_from"]) for row in table()] == [("200", "model")]
-    assert "a.png: another picture than before" in caplog.records[-1].getMessage()
+    save("a.png", (20, 20, 20, 10))
+    save("out/masks/a.png", (10, 20, 50, 10))
+    assert run("a.png", "--out", "out") == 0
+    assert [(row["area_px"], row["mask_from"]) for row in table()] == [("500", "hand")]
+    said = caplog.records[-1].getMessage()
+    assert "a.png: another picture than before" in said
+    assert "masks/a.png was changed by hand: kept and measured" in said
+
+
+def test_another_picture_does_not_inherit_the_scale(
+    model: BrightModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("in/a.png", "in/b.png"):
+        save(name, (20, 20, 40, 10))
+    assert run("in", "--out", "out", "--mm-per-px", "0.5") == 0
+    save("in/a.png", (20, 20, 20, 10))
+    assert run("in", "--out", "out") == 0
+    assert [row["mm_per_px"] for row in table()] == ["", "0.5"]
+    said = caplog.records[-1].getMessage()
+    assert "its scale of before, 0.5 mm per pixel from --mm-per-px, was forgotten" in said
+    save("in/a.png", (20, 20, 30, 10))
+    save("in/b.png", (20, 20, 30, 10))
+    assert run("in", "--out", "out", "--mm-per-px", "0.25") == 0
+    assert [row["mm_per_px"] for row in table()] == ["0.25", "0.25"]
+    assert "forgotten" not in caplog.records[-1].getMessage()
 
 
 def test_one_run_at_a_time(model: BrightModel) -> None:
@@ -748,11 +876,32 @@ def test_fish_of_little_confidence_are_left_out(
     assert run("a.png", "--out", "out", "--min-confidence", "0,5") == 0
     assert [float(row["confidence"]) for row in table()] == [1]
     assert "1 fish below --min-confidence" in caplog.text
+    assert "1 fish in 1 images; 0 images without a fish" in caplog.text
+    page = Path("out/index.html").read_text()
+    assert '"Fish":"1","Fish below --min-confidence":"1"' in page
+    assert '"n_fish":1,"confidence":1.0' in page
+    assert '"check":"1 fish below --min-confidence","look":"something odd"' in page
     assert model.asked == 1
     assert run("a.png", "--out", "out") == 0
     assert len(table()) == 2
     for wrong in ("2", "-0.1", "nan"):
         assert "--min-confidence" in str(run("a.png", "--out", "out", "--min-confidence", wrong))
+
+
+def test_pictures_without_a_fish_are_named(
+    model: BrightModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Those too whose fish are all left out; the page counts as the terminal does."""
+    save("in/fish.png", (20, 20, 40, 10))
+    for number in range(6):
+        save(f"in/none{number}.png")
+    Image.fromarray(np.full((60, 90), 140, np.uint8)).save("in/a.png")
+    assert run("in", "--out", "out", "--min-confidence", "0.5") == 0
+    names = "a.png, none0.png, none1.png, none2.png, none3.png and 2 more"
+    assert f"1 fish in 8 images; 7 images without a fish: {names}" in caplog.text
+    page = Path("out/index.html").read_text()
+    assert page.count('"n_fish":0') == 7
+    assert page.count('"check":"1 fish below --min-confidence"') == 1
 
 
 @pytest.mark.parametrize(

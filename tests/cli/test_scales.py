@@ -87,8 +87,9 @@ def test_a_path_is_not_taken_for_a_name_of_another_path() -> None:
 
 
 def test_lines_of_no_use_are_named(caplog: pytest.LogCaptureFixture) -> None:
-    assert measured("image,mm_per_px\nIMG_1.jpg,0.21\nnone.jpg,1\nIMG_2.jpg,3\n") == 1
-    last = caplog.records[-1].getMessage()
+    assert measured("image,mm_per_px\nIMG_1.jpg,0.21\nnone.jpg,1\nIMG_2.jpg,3\n") == 0
+    used, last = caplog.records[-1].getMessage().split("to know:")
+    assert used == "4 pictures used\n"  # every picture could be used
     assert "scales.csv: IMG_1.jpg: there are 2 pictures of this name" in last
     assert "scales.csv: none.jpg: no such picture" in last
     assert scales()["day1/IMG_1.jpg"] == ("", "")

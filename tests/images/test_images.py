@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import struct
+import subprocess
+import sys
 import zlib
 from typing import TYPE_CHECKING, Any
 
@@ -275,6 +277,21 @@ def test_a_decompression_bomb_is_refused_unopened(size: tuple[int, int], tmp_pat
     (tmp_path / "a.png").write_bytes(png_of_zeros(*size))
     with pytest.raises(DataError, match="more than 200,000,000 pixels"):
         read_image(tmp_path / "a.png")
+
+
+def test_nothing_is_said_beside_the_refusal(tmp_path: Path) -> None:
+    """In a process of its own, for pytest has filters of its own."""
+    (tmp_path / "a.png").write_bytes(png_of_zeros(MAX_PIXELS + 1, 1))
+    script = (
+        "import sys, pathlib\n"
+        "from fishseg.errors import DataError\n"
+        "from fishseg.images.decoding import read_image\n"
+        "try: read_image(pathlib.Path(sys.argv[1]))\n"
+        "except DataError: print('refused')"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "a.png")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("refused\n", "")
 
 
 @pytest.mark.filterwarnings("error")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import logging
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -108,9 +110,7 @@ def test_decisions_are_saved_and_come_into_the_table(
     download.value.save_as(results / "decisions.csv")
     assert trouble == []
     assert measure() == 0
-    with (results / "measurements.csv").open(newline="") as file:
-        decisions = {row["image"]: row["decision"] for row in csv.DictReader(file)}
-    assert decisions == {
+    assert decisions() == {
         "sub/frame.png": "accepted",
         f"sub/{HOSTILE}": "accepted",
         "sub/fine.jpg": "",
@@ -119,7 +119,121 @@ def test_decisions_are_saved_and_come_into_the_table(
     assert fresh.locator(".tag").all_inner_texts() == ["rejected", "accepted", "accepted"]
 
 
-@pytest.mark.parametrize("content", ["image\na\n", "image,decision\na,perhaps\n", "\x00"])
+def decide_on_the_first(page: Page) -> None:
+    page.locator(".card").first.click()
+    expect(page.locator("#viewer")).to_have_attribute("aria-busy", "false")
+    page.keyboard.press("r")
+    page.keyboard.press("Escape")
+
+
+def repaint(left: int) -> None:
+    """Correct the mask of frame.png, which stands first then."""
+    mask = np.zeros((60, 90), np.uint8)
+    mask[20:30, left : left + 30] = 255
+    Image.fromarray(mask).save("out/masks/sub/frame.png")
+
+
+def test_a_decision_belongs_to_the_mask_that_it_was_made_on(
+    results: Path, open_page: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    page = open_page(results / "index.html")
+    page.fill("[name=text]", "frame")
+    decide_on_the_first(page)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save the decisions").click()
+    download.value.save_as(results / "decisions.csv")
+    assert measure() == 0
+    assert decisions()["sub/frame.png"] == "rejected"
+    repaint(1)
+    assert measure() == 0
+    assert set(decisions().values()) == {None}
+    said = caplog.records[-1].getMessage()
+    assert "decisions.csv: sub/frame.png: decided on with another mask" in said
+    # The browser's own memory counts no more than the table.
+    page.reload()
+    page.fill("[name=text]", "frame")
+    assert page.locator(".tag").all_inner_texts() == ["decide again"]
+    decide_on_the_first(page)
+    assert page.locator(".tag").all_inner_texts() == ["rejected"]
+    page.reload()
+    page.fill("[name=text]", "frame")
+    assert page.locator(".tag").all_inner_texts() == ["rejected"]
+    fresh = open_page(results / "index.html")
+    fresh.fill("[name=text]", "frame")
+    assert fresh.locator(".tag").all_inner_texts() == ["decide again"]
+
+
+def test_a_decision_does_not_outlive_its_picture(results: Path) -> None:
+    """Two pictures without fish have the same mask."""
+    page = (results / "index.html").read_text()
+    checksum = re.search(r'"sub/none.png".*?"checksum":"(\w+)"', page)
+    assert checksum is not None
+    (results / "decisions.csv").write_text(
+        f"image,decision,checksum\nsub/none.png,rejected,{checksum[1]}\n"
+    )
+    assert measure() == 0
+    assert '"decision":"rejected"' in (results / "index.html").read_text()
+    Image.new("RGB", (90, 60), (1, 2, 3)).save("in/sub/none.png")
+    assert measure() == 0
+    assert '"decision":"rejected"' not in (results / "index.html").read_text()
+
+
+def test_what_an_earlier_version_kept_of_decisions_counts(results: Path, open_page: Open) -> None:
+    (results / "decisions.csv").write_text("image,decision\nsub/fine.jpg,accepted\n")
+    assert measure() == 0
+    assert decisions()["sub/fine.jpg"] == "accepted"
+    page = open_page(results / "index.html")
+    page.evaluate(
+        'localStorage.setItem(`fishseg ${location.pathname}`, \'{"sub/frame.png": "rejected"}\')'
+    )
+    page.reload()
+    assert page.locator(".tag").all_inner_texts() == ["rejected", "accepted"]
+    repaint(1)
+    assert measure() == 0
+    page.reload()
+    assert page.locator(".tag").all_inner_texts() == ["decide again", "accepted"]
+
+
+def decisions() -> dict[str, str | None]:
+    with Path("out/measurements.csv").open(newline="") as file:
+        return {row["image"]: row.get("decision") for row in csv.DictReader(file)}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "\ufeffimage;decision;checksum\r\nfine.jpg;Accepted;\r\nsub\\frame.png;rejected;\r\n",
+        "decision,image\naccepted,sub/fine.jpg\nrejected,frame.png\nopen,sub/none.png\n",
+    ],
+    ids=["spreadsheet", "other order"],
+)
+def test_decisions_that_a_spreadsheet_saved(results: Path, content: str) -> None:
+    (results / "decisions.csv").write_bytes(content.encode())
+    assert measure() == 0
+    decided = {name: decision for name, decision in decisions().items() if decision}
+    assert decided == {"sub/fine.jpg": "accepted", "sub/frame.png": "rejected"}
+
+
+def test_decisions_on_no_picture_are_named(results: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    (results / "decisions.csv").write_text("image,decision\nnix.jpg,accepted\n")
+    assert measure() == 0
+    used, _, others = caplog.records[-1].getMessage().partition("to know:")
+    assert "decisions.csv: nix.jpg: no such picture" in others
+    assert used == "4 pictures used\n"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "image\na\n",
+        "image,decision\na,perhaps\n",
+        "\x00",
+        "image,decision\na,accepted\na,rejected\n",
+        "image,decision\na,accepted,x,y\n",
+    ],
+)
 def test_damaged_decisions_end_the_run_before_it_begins(results: Path, content: str) -> None:
     before = (results / "measurements.csv").read_bytes()
     (results / "decisions.csv").write_text(content)

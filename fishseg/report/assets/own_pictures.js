@@ -14,16 +14,28 @@ const stored = (() => {
     return {};
   }
 })();
-for (const image of page.images) image.decision = stored[image.sample_id] ?? image.decision;
+for (const image of page.images) {
+  // Earlier versions kept the word alone; it is taken for one on the mask that is there now.
+  if (typeof stored[image.sample_id] === "string") keep(image, stored[image.sample_id]);
+  const kept = stored[image.sample_id];
+  // A decision belongs to the picture and the mask that it was made on.
+  if (kept?.checksum === image.checksum) Object.assign(image, { decision: kept.decision, outdated: false });
+  else if (kept && kept.decision !== "open" && image.decision === "open") image.outdated = true;
+}
 
-function decide(image, decision) {
-  image.decision = image.decision === decision ? "open" : decision;
-  stored[image.sample_id] = image.decision;
+function keep(image, decision) {
+  stored[image.sample_id] = { decision, checksum: image.checksum };
   try {
     localStorage.setItem(STORED, JSON.stringify(stored));
   } catch {
     // Without storage the decisions last as long as the page is open.
   }
+}
+
+function decide(image, decision) {
+  image.decision = image.decision === decision ? "open" : decision;
+  image.outdated = false;
+  keep(image, image.decision);
   browser.refresh(image);
   return true;
 }
@@ -31,8 +43,8 @@ function decide(image, decision) {
 /** The decisions as a table that `fishseg predict` reads when it lies beside this page. */
 function save() {
   const quoted = (value) => `"${value.replaceAll('"', '""')}"`;
-  const rows = page.images.filter((image) => image.decision !== "open").map((image) => `${quoted(image.sample_id)},${image.decision}`);
-  const file = new Blob([["image,decision", ...rows, ""].join("\n")], { type: "text/csv" });
+  const rows = page.images.filter((image) => image.decision !== "open").map((image) => `${quoted(image.sample_id)},${image.decision},${image.checksum}`);
+  const file = new Blob([["image,decision,checksum", ...rows, ""].join("\n")], { type: "text/csv" });
   const link = element("a", { href: URL.createObjectURL(file), download: "decisions.csv" });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60000);
@@ -63,14 +75,14 @@ const OWN = {
       { class: "lead" },
       "Doubtful pictures stand first. Open one and press A to accept it or R to reject it. ",
       element("button", { type: "button", class: "save", click: save }, "Save the decisions"),
-      " as decisions.csv into the folder of this page; the next run of fishseg puts them into the table.",
+      " as decisions.csv into the folder of this page; the next run of fishseg puts them into the table. A decision is on a picture with all its fish.",
     ),
-  label: (image) => `${image.sample_id}, ${count(image.n_fish, "fish", "fish")}, confidence ${decimal(image.confidence)}, ${image.check || "nothing odd"}, ${image.decision}`,
+  label: (image) => `${image.sample_id}, ${count(image.n_fish, "fish", "fish")}, confidence ${decimal(image.confidence)}, ${image.check || "nothing odd"}, ${image.outdated ? "decide again" : image.decision}`,
   lines: (image) => [
     [element("span", { class: "card-name" }, image.sample_id), element("span", { class: "card-iou" }, decimal(image.confidence, 2))],
     [
-      element("span", { class: "card-name" }, image.n_fish === 0 ? "no fish" : image.check || (image.length_mm ? `${decimal(image.length_mm, 1)} mm` : `${decimal(image.length_px, 0)} px`)),
-      image.decision === "open" ? null : element("span", { class: `tag ${image.decision}` }, image.decision),
+      element("span", { class: "card-name" }, image.n_fish === 0 ? image.check || "no fish" : image.check || (image.length_mm ? `${decimal(image.length_mm, 1)} mm` : `${decimal(image.length_px, 0)} px`)),
+      image.decision === "open" ? (image.outdated ? element("span", { class: "tag" }, "decide again") : null) : element("span", { class: `tag ${image.decision}` }, image.decision),
     ],
   ],
   panes: ["Image", "Fish"],
@@ -81,7 +93,7 @@ const OWN = {
   },
   facts: (image) =>
     listed([
-      ["Decision", image.decision],
+      ["Decision", image.outdated ? "open: the one before was on another mask or picture" : image.decision],
       image.check ? ["To look at", image.check] : null,
       ["Fish", text(image.n_fish)],
       ["Confidence", decimal(image.confidence)],
