@@ -7,11 +7,11 @@ unless it is set; one copy of each photograph), where they are. A mask is bad if
 judge and are counted apart.
 
 The table gives the area under the ROC curve of "the mask is bad" for the confidence
-(`fishseg.metrics.confidence.stability`), for the distance to the training fish alone
-(`fishseg.metrics.familiarity`), and for the confidence where masks that are unlike the training
-pictures come last; and how many bad and good masks are called so. Intervals are 95%, by bootstrap
-over photographs. It is written between the marks of docs/measurements.md; every picture's numbers
-go to ``tmp/trust.csv``.
+(`fishseg.metrics.confidence.confidence_of`), for the part of it that one look gives
+(``stability``), for the distance to the training fish alone (`fishseg.metrics.familiarity`), and
+for the confidence where masks that are unlike the training pictures come last; and how many bad and
+good masks are called so. Intervals are 95%, by bootstrap over photographs. It is written between
+the marks of docs/measurements.md; every picture's numbers go to ``tmp/trust.csv``.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from fishseg.errors import CacheError, FishsegError
 from fishseg.images.decoding import read_image
 from fishseg.images.mask_rule import ZERO_255
 from fishseg.images.masks import read_mask
-from fishseg.metrics.confidence import stability
+from fishseg.metrics.confidence import confidence_of, stability
 from fishseg.metrics.familiarity import patches_of
 from fishseg.prediction.segmenter import Segmenter
 from fishseg.prediction.shipped import PRETRAINED, as_used, locate
@@ -57,6 +57,7 @@ BAD_IOU = 0.8
 BOOTSTRAP_SAMPLES, SEED = 2000, 42
 CONFIDENCES = {
     "confidence": "confidence",
+    "stability": "outline alone",
     "nearness": "distance alone",
     "unlike_last": "confidence, unlike ones last",
 }
@@ -155,12 +156,13 @@ def judge(sample: Sample, model: Segmenter | FineModel) -> dict[str, Any]:
     if not mask.any():
         return row
     patches = patches_of(mask, seen.embedding)
-    confidence = stability(probability, model.threshold)
+    confidence = confidence_of(probability, model.threshold, answer.first)
     unlike = seen.familiarity.is_unlike(patches)
     return {
         **row,
         "iou": float((mask & sample.truth).sum() / (mask | sample.truth).sum()),
         "confidence": confidence,
+        "stability": stability(probability, model.threshold),
         "nearness": -seen.familiarity.distance(patches),
         "unlike_last": confidence - unlike,
         "unlike": unlike,
@@ -168,12 +170,17 @@ def judge(sample: Sample, model: Segmenter | FineModel) -> dict[str, Any]:
 
 
 def summary(table: pd.DataFrame) -> list[str]:
-    """Lines of Markdown: a row a set, one of all drawn and one of all."""
+    """Lines of Markdown: a row a set, one of all photographs and one of all."""
     heads = ["pictures", "masks", "bad", "nothing found, of pictures with fish"]
     heads += [f"AUC, {name}" for name in CONFIDENCES.values()]
     heads += ["bad ones called unlike", "good ones called unlike"]
     lines = [f"| {' | '.join(heads)} |", "|---" + "|--:" * (len(heads) - 1) + "|"]
-    rows = [*table.groupby("set", sort=False), ("**all**", table)]
+    photographed = table[~table["set"].str.startswith("drawn")]
+    rows = [
+        *table.groupby("set", sort=False),
+        ("**all photographs**", photographed),
+        ("**all**", table),
+    ]
     for name, group in rows:
         found = group[group["found"]]
         bad = found["iou"] < BAD_IOU

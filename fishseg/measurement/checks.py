@@ -47,7 +47,7 @@ def reasons(
         size: ``(height, width)`` of its picture.
         n_parts_of_mask: see `n_parts`.
         unlike_training: see `fishseg.metrics.familiarity`.
-        confidence: see `fishseg.metrics.confidence.stability`; None of masks that are given.
+        confidence: see `fishseg.metrics.confidence.confidence_of`; None of masks that are given.
     """
     found = ["unlike the training pictures"] if unlike_training else []
     if confidence is not None and confidence < LEAST_CONFIDENCE:

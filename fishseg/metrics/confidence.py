@@ -11,6 +11,10 @@ unseen images of the sample set, and on 12 real pictures:
 - IoU with the mask found in the mirrored image: 0.85, 0.83, for twice the work
 
 So the first is the confidence of an image: best or next to it, and hardly in need of calibration.
+
+Where a model has looked twice (`fishseg.prediction.fine`), it counts as well how far both looks
+agree: of 105 drawn pictures of another seed than those trained on, the product tells bad masks (IoU
+under 0.8) from good ones with an area under the ROC curve of 0.914, stability alone with 0.890.
 """
 
 from __future__ import annotations
@@ -47,6 +51,25 @@ def stability(probability: NDArray[np.floating], threshold: float) -> float:
         for shifted in (odds * STABILITY_ODDS, odds / STABILITY_ODDS)
     )
     return strict / generous if generous else 0.0
+
+
+def confidence_of(
+    probability: NDArray[np.floating],
+    threshold: float,
+    first: NDArray[np.bool_] | None = None,
+) -> float:
+    """How sure a mask is, 0 to 1: `stability`, times the IoU with what was found at first.
+
+    Args:
+        probability: of fish, ``(H, W)``, in [0, 1].
+        threshold: the mask's own, above 0 and below 1.
+        first: the mask ``(H, W)`` before a closer look; None where there was none.
+    """
+    stable = stability(probability, threshold)
+    if first is None or not stable:
+        return stable
+    mask = probability >= threshold
+    return stable * int(np.count_nonzero(mask & first)) / int(np.count_nonzero(mask | first) or 1)
 
 
 def selective_risk(confidence: ArrayLike, iou: ArrayLike) -> NDArray[np.float64]:

@@ -82,15 +82,17 @@ class FineModel:
         so that nothing breaks off there.
         """
         answer = answer_of(self.model, image)
-        for window in find_windows(answer.probability >= self.threshold):
+        first = answer.probability >= self.threshold
+        windows = find_windows(first)
+        for window in windows:
             second = answer_of(self.model, np.ascontiguousarray(image[window.slices]))
             weight = _weight(window, answer.probability.shape)
             maps = ((answer.probability, second.probability), (answer.interior, second.interior))
             for whole, closer in maps:
                 if whole is not None and closer is not None:
-                    first = whole[window.slices]
-                    whole[window.slices] = first + weight * (closer - first)
-        return answer
+                    before = whole[window.slices]
+                    whole[window.slices] = before + weight * (closer - before)
+        return answer._replace(first=first) if windows else answer
 
 
 def find_windows(mask: NDArray[np.bool_]) -> list[Window]:

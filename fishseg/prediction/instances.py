@@ -10,14 +10,14 @@ is as many as it is cut into. Both are for the eye to see in the overlay.
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from fishseg.metrics.confidence import stability
+from fishseg.metrics.confidence import confidence_of
 from fishseg.metrics.familiarity import patches_of
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Instance:
     Attributes:
         mask: ``(h, w)``, the fish in the smallest upright box around it.
         origin: ``(x, y)`` of the box's top left corner in the picture.
-        confidence: how sure its outline is, 0 to 1; see `fishseg.metrics.confidence.stability`.
+        confidence: how sure its outline is, 0 to 1; see `fishseg.metrics.confidence.confidence_of`.
             None where the mask was not predicted.
         cut_off: the fish touches the picture's border, so that some of it may lie beyond.
         unlike_training: it is unlike the fish that the model was trained on, see
@@ -74,6 +74,7 @@ def fish_in(answer: Answer, threshold: float, *, min_share: float = MIN_SHARE) -
         interior=answer.interior,
         min_share=min_share,
         seen=answer.seen,
+        first=answer.first,
     )
 
 
@@ -84,6 +85,7 @@ def find_fish(
     interior: NDArray[np.float32] | None = None,
     min_share: float = MIN_SHARE,
     seen: Seen | None = None,
+    first: Mask | None = None,
 ) -> list[Instance]:
     """The fish of a picture, largest first.
 
@@ -94,10 +96,11 @@ def find_fish(
             nothing tells fish apart that touch.
         min_share: parts smaller than this share of the largest are left out; 0 keeps all.
         seen: how the picture looked to the backbone, where that is known.
+        first: what was found ``(H, W)`` before a closer look, where there was one.
     """
     mask = probability >= threshold
     parts = _connected(mask) if interior is None else _numbered(split(mask, interior))
-    return list(_instances(probability, threshold, parts, min_share, seen))
+    return list(_instances(probability, threshold, parts, min_share, seen=seen, first=first))
 
 
 def fish_of_mask(mask: Mask, *, min_share: float = MIN_SHARE) -> list[Instance]:
@@ -200,7 +203,9 @@ def _instances(
     threshold: float,
     parts: _Parts,
     min_share: float,
+    *,
     seen: Seen | None = None,
+    first: Mask | None = None,
 ) -> Iterator[Instance]:
     labels, areas, boxes = parts
     if not areas.any():
@@ -219,12 +224,16 @@ def _instances(
             slice(max(0, top - margin), bottom + margin),
             slice(max(0, left - margin), right + margin),
         )
-        near = probability[around] if nearest is None else _own(probability, nearest, around, label)
+        own = None if nearest is None else nearest[around] == label
         mask = labels[top:bottom, left:right] == label
         yield Instance(
             mask=mask,
             origin=(left, top),
-            confidence=stability(near, threshold),
+            confidence=confidence_of(
+                _own(probability[around], own),
+                threshold,
+                None if first is None else _own(first[around], own),
+            ),
             cut_off=left == 0 or top == 0 or right == width or bottom == height,
             unlike_training=seen is not None
             and seen.familiarity.is_unlike(
@@ -233,14 +242,9 @@ def _instances(
         )
 
 
-def _own(
-    probability: NDArray[np.float32],
-    nearest: NDArray[np.int32],
-    around: tuple[slice, slice],
-    label: int,
-) -> NDArray[np.float32]:
-    """Probabilities around a fish, 0 where another one is nearer."""
-    return np.where(nearest[around] == label, probability[around], np.float32(0))
+def _own(values: NDArray[Any], own: Mask | None) -> NDArray[Any]:
+    """What is said around a fish, 0 where another one is nearer; None where there is no other."""
+    return values if own is None else np.where(own, values, values.dtype.type(0))
 
 
 def _nearest(labels: NDArray[np.int32]) -> NDArray[np.int32]:

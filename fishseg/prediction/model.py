@@ -29,12 +29,14 @@ class Answer(NamedTuple):
             1; low where two fish touch. None where the model does not tell such fish apart.
         seen: how familiar the image looks; None where the model remembers no training pictures.
         features: of the image as it is, ``(C, h, w)``; None where the model names no species.
+        first: the mask ``(H0, W0)`` of a first look that a closer one followed; None without one.
     """
 
     probability: NDArray[np.float32]
     interior: NDArray[np.float32] | None = None
     seen: Seen | None = None
     features: NDArray[np.float32] | None = None
+    first: NDArray[np.bool_] | None = None
 
     @classmethod
     def of_levels(

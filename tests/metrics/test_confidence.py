@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fishseg.metrics.confidence import selective_risk, stability
+from fishseg.metrics.confidence import confidence_of, selective_risk, stability
 
 
 def blurred_fish(softness: float) -> np.ndarray:
@@ -28,6 +28,17 @@ def test_stability_counts_between_thresholds_of_equal_odds() -> None:
     assert stability(probability, 0.5) == 2 / 4
     # 0.8 are odds of 4: 4 * 7/3 and 4 / (7/3) are 0.903 and 0.632.
     assert stability(probability, 0.8) == 1 / 3
+
+
+def test_what_two_looks_do_not_agree_on_is_less_certain() -> None:
+    probability = np.zeros((4, 10), np.float32)
+    probability[1, :8] = 1
+    first = np.zeros((4, 10), np.bool_)
+    first[1, 2:10] = True
+    assert confidence_of(probability, 0.5) == 1
+    assert confidence_of(probability, 0.5, probability > 0) == 1
+    assert confidence_of(probability, 0.5, first) == pytest.approx(6 / 10)
+    assert confidence_of(np.zeros_like(probability), 0.5, ~first & False) == 0
 
 
 @pytest.mark.parametrize("threshold", [0.3, 0.5, 0.7])

@@ -9,6 +9,7 @@ from PIL import Image
 
 from fishseg.images.resizing import at_size
 from fishseg.prediction.fine import MARGIN_SHARE, FineModel, Window, find_windows
+from fishseg.prediction.instances import find_fish, fish_in
 from fishseg.prediction.model import Answer
 
 SIDE = 32  # all that the model sees of any picture
@@ -54,6 +55,26 @@ def test_a_small_fish_is_cut_out_more_exactly_and_the_rest_stays() -> None:
     assert not changed.any()
 
 
+def test_looks_that_disagree_lower_the_confidence() -> None:
+    image = picture((103, 87, 118, 124), (200, 200, 260, 300))
+    model = Shortsighted()
+    fine = FineModel(model=model).answer(image)
+    first = model.probability(image) >= 0.5
+    assert fine.first is not None
+    assert np.array_equal(fine.first, first)
+    large, small = fish_in(fine, 0.5)
+    for fish, other in ((large, small), (small, large)):
+        own = np.ones(first.shape, np.bool_)
+        own[other.box] = False
+        agreed = iou(np.where(own, first, 0), np.where(own, fine.probability >= 0.5, 0)[..., None])
+        alone = find_fish(np.where(own, fine.probability, np.float32(0)), 0.5)[0].confidence
+        assert alone is not None
+        assert fish.confidence == pytest.approx(alone * agreed, abs=0.02)
+    assert small.confidence is not None
+    assert large.confidence is not None
+    assert small.confidence < large.confidence
+
+
 @pytest.mark.parametrize(
     "boxes", [[], [(10, 10, 310, 310)]], ids=["no fish", "a fish that fills the picture"]
 )
@@ -65,6 +86,7 @@ def test_where_nothing_is_to_be_gained_there_is_no_second_look(
     expected = model.probability(image)
     assert np.array_equal(FineModel(model=model).probability(image), expected)
     assert len(model.seen) == 2
+    assert FineModel(model=model).answer(image).first is None
 
 
 class ShortsightedTwice(Shortsighted):
