@@ -140,8 +140,8 @@ class DataParams(_Section):
                 "folder",
                 where="data.path",
                 expected="data.source of local, or an empty data.path",
-                remedy="dvc exp run -S data.source=local for the pictures that lie there, or -S "
-                f"\"data.path=''\" for those of {self.source}",
+                remedy="add -S data.source=local for the pictures that lie there, or "
+                f"-S \"data.path=''\" for those of {self.source}",
             )
         if self.source != "sample":
             return  # all that follows is about scenes
