@@ -113,7 +113,7 @@ def test_pillow_s_images_of_other_modes(model: fishseg.Model, photo: Path) -> No
 
 def remedy_of(model: fishseg.Model, array: NDArray[Any]) -> str:
     with pytest.raises(DataError, match=r"expected: \(H, W, 3\) uint8") as caught:
-        model(array)  # type: ignore[arg-type]
+        model(array)
     assert caught.value.remedy is not None
     return caught.value.remedy
 
@@ -229,7 +229,11 @@ def test_a_result_keeps_the_picture_as_it_was(model: fishseg.Model) -> None:
 
 
 def test_what_is_missed_is_given_back_as_it_came(model: fishseg.Model) -> None:
-    given = [np.zeros((4, 4), np.uint8), Image.new("F", (4, 4)), Path("missing.jpg")]
+    given: list[fishseg.Photograph] = [
+        np.zeros((4, 4), np.uint8),
+        Image.new("F", (4, 4)),
+        Path("missing.jpg"),
+    ]
     missed: list[object] = []
     assert not list(model.stream(given, on_error=lambda image, _: missed.append(image)))
     assert [one is other for one, other in zip(missed, given, strict=True)] == [True] * 3
@@ -405,7 +409,7 @@ def test_a_model_cannot_be_changed(model: fishseg.Model) -> None:
 def test_a_model_stays_in_its_process_and_results_do_not(model: fishseg.Model, photo: Path) -> None:
     for send in (pickle.dumps, copy.deepcopy):
         with pytest.raises(TypeError, match=r"call fishseg\.load\(\) there"):
-            send(model)  # type: ignore[operator]
+            send(model)
     result = model(photo)
     received = pickle.loads(pickle.dumps(result))
     assert np.array_equal(received.mask, result.mask)
