@@ -14,11 +14,21 @@ from typing import TYPE_CHECKING
 from fishseg import lazy
 
 if TYPE_CHECKING:
+    from fishseg import errors
     from fishseg.api import Fish, Model, Photograph, Result, load
     from fishseg.errors import FishsegError
 
 __version__ = "0.1.0"
-__all__ = ["Fish", "FishsegError", "Model", "Photograph", "Result", "__version__", "load"]
+__all__ = [
+    "Fish",
+    "FishsegError",
+    "Model",
+    "Photograph",
+    "Result",
+    "__version__",
+    "errors",
+    "load",
+]
 
 # Imported when they are asked for: `import fishseg` costs nothing.
 __getattr__ = lazy.names_of(
@@ -31,4 +41,5 @@ __getattr__ = lazy.names_of(
         "Result": "api",
         "load": "api",
     },
+    modules=("errors",),
 )

@@ -10,33 +10,29 @@ import contextlib
 import dataclasses
 import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, overload
+from typing import Any, NoReturn, TypeAlias, TypeGuard, overload
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fishseg.errors import DataError, FishsegError, explain
+from fishseg.errors import BackboneError, DataError, FishsegError, ModelError, explain
 from fishseg.images.decoding import read_image, rgb_of
 from fishseg.measurement.size import Measurement, measure
 from fishseg.measurement.table import reasons_of
 from fishseg.parallel import ordered_map
 from fishseg.plots.measured import measured_overlay
-from fishseg.prediction.instances import fish_in
+from fishseg.prediction.instances import Instance, fish_in
 from fishseg.prediction.loading import Loaded, load_model
 from fishseg.prediction.model import Answer, answer_of, classifier_of
+from fishseg.prediction.species import Species, SpeciesClassifier
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+# What hints name is imported, so that pydantic and FastAPI, too, can tell what they mean.
+Photograph: TypeAlias = str | os.PathLike[str] | Image.Image | NDArray[np.uint8]
 
-    from fishseg.prediction.instances import Instance
-    from fishseg.prediction.species import Species, SpeciesClassifier
-
-Photograph: TypeAlias = "str | os.PathLike[str] | Image.Image | NDArray[np.uint8]"
-
-# Pictures decoded before the one in the model.
+# Files decoded before the picture in the model.
 _AHEAD = 2
 
 
@@ -71,9 +67,19 @@ def load(
         raise ValueError(f"threshold is {threshold}, expected above 0 and below 1")
     if tta not in (1, 2, 4, 8):
         raise ValueError(f"tta is {tta}, expected 1, 2, 4 or 8")
+    if source is not None and not os.fspath(source):
+        raise ModelError("the name of the model is empty", where="source", remedy=_NO_NAME)
+    if backbone is not None and not os.fspath(backbone):
+        raise BackboneError("the name of the backbone is empty", where="backbone", remedy=_NO_NAME)
     places = (None if place is None else Path(place) for place in (source, backbone))
+    # As plain numbers: True and numpy's would give the same model another identity.
+    tta = int(tta)
+    threshold = None if threshold is None else float(threshold)
     with _explained():
         return Model(load_model(*places, tta=tta, threshold=threshold, fine=fine))
+
+
+_NO_NAME = "leave it out for the one that ships, or name a file or folder"
 
 
 @contextlib.contextmanager
@@ -91,18 +97,40 @@ def _explained() -> Iterator[None]:
 class Model:
     """Finds fish in pictures; made by `load`. Threads may share it.
 
-    Attributes:
-        about: a sentence on what it was trained on, and so on where to trust it.
-        identity: a text that tells the model, its options and what it computes in apart from
-            others: to keep with results.
-        threshold: the probability from which a pixel is fish.
+    Its attributes cannot be changed: for another threshold, load another one.
     """
 
     def __init__(self, loaded: Loaded) -> None:
-        self._model = loaded.model
-        self.about = loaded.about
-        self.identity = loaded.identity
-        self.threshold = loaded.model.threshold
+        self._loaded = loaded
+
+    @property
+    def about(self) -> str:
+        """A sentence on what it was trained on, and so on where to trust it."""
+        return self._loaded.about
+
+    @property
+    def identity(self) -> str:
+        """What tells the model, its options and what it computes in apart from others.
+
+        To keep with results.
+        """
+        return self._loaded.identity
+
+    @property
+    def threshold(self) -> float:
+        """The probability from which a pixel is fish."""
+        return self._loaded.model.threshold
+
+    def __reduce__(self) -> NoReturn:
+        """It holds threads and memory of this process.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError(
+            "a fishseg.Model cannot be copied, or sent to another process: "
+            "call fishseg.load() there; threads of one process may share it"
+        )
 
     def __repr__(self) -> str:
         return f"<fishseg.Model: {self.about}>"
@@ -135,10 +163,12 @@ class Model:
     ) -> Iterator[Result]:
         """The fish in each picture, as they are found: for more pictures than memory holds.
 
-        Threads decode a few pictures ahead; the network takes one at a time with all cores.
+        Threads decode a few files ahead; the network takes one picture at a time with all cores.
+        Arrays and Pillow images are copied as they are taken, so that the next one may be written
+        into the same array.
 
         Args:
-            images: as of a call.
+            images: pictures as of a call, or a single one; an array ``(N, H, W, 3)`` is N of them.
             on_error: called with a picture that cannot be read, or that memory does not suffice
                 for, and with what is wrong; the picture then has no result, and the others follow.
 
@@ -146,14 +176,14 @@ class Model:
             DataError: a picture cannot be read, and there is no ``on_error``.
             FishsegError: there is not enough memory for one, and there is no ``on_error``.
         """
-        if isinstance(images, (str, os.PathLike)):
-            images = [images]  # else each of its letters would be taken for a path
-        for given, image in ordered_map(_read, enumerate(images, start=1), ahead=_AHEAD):
+        if _is_single(images):
+            images = [images]
+        for given, image in ordered_map(_finished, _begun(images), ahead=_AHEAD):
             try:
                 if isinstance(image, FishsegError):
                     raise image
                 with _explained():
-                    answer = answer_of(self._model, image)
+                    answer = answer_of(self._loaded.model, image)
             except FishsegError as error:
                 if on_error is None:
                     raise
@@ -163,7 +193,7 @@ class Model:
                 image=image,
                 answer=answer,
                 threshold=self.threshold,
-                classifier=classifier_of(self._model),
+                classifier=classifier_of(self._loaded.model),
             )
 
 
@@ -261,15 +291,39 @@ class Fish(Measurement):
     species_probability: float | None = None
 
 
-def _read(
-    numbered: tuple[int, Photograph],
-) -> tuple[Photograph, NDArray[np.uint8] | FishsegError]:
-    number, image = numbered
+_Read: TypeAlias = NDArray[np.uint8] | FishsegError
+
+
+def _is_single(images: Any) -> TypeGuard[Photograph]:
+    """Whether this is one picture, rather than an iterable of letters, bytes or rows."""
+    if isinstance(images, np.ndarray):
+        return images.ndim in (2, 3)
+    return isinstance(images, (str, bytes, bytearray, os.PathLike, Image.Image))
+
+
+def _begun(images: Iterable[Photograph]) -> Iterator[tuple[Photograph, str, _Read | None]]:
+    """Each picture with its number and, unless it is a file, its pixels.
+
+    These are taken at once: a camera fills one array again and again, a film is one Pillow image
+    that is wound on, and a file may be closed before the next picture is asked for.
+    """
+    for number, image in enumerate(images, start=1):
+        where = f"picture {number}"
+        is_file = isinstance(image, (str, os.PathLike))
+        yield image, where, None if is_file else _read(image, where)
+
+
+def _finished(begun: tuple[Photograph, str, _Read | None]) -> tuple[Photograph, _Read]:
+    image, where, pixels = begun
+    return image, _read(image, where) if pixels is None else pixels
+
+
+def _read(image: Photograph, where: str) -> _Read:
     try:
         with _explained():
-            return image, _pixels(image, f"picture {number}")
+            return _pixels(image, where)
     except FishsegError as error:
-        return image, error
+        return error
 
 
 def _pixels(image: Any, where: str) -> NDArray[np.uint8]:
@@ -282,15 +336,60 @@ def _pixels(image: Any, where: str) -> NDArray[np.uint8]:
             f"this is no picture but {type(image).__name__}",
             where=where,
             expected="a path, a Pillow image or an array (H, W, 3) uint8; or a list of them",
-            remedy="of bytes or an open file PIL.Image.open(io.BytesIO(data)); of an iterator "
-            "model.stream(pictures)",
+            remedy="of bytes or an open file PIL.Image.open(io.BytesIO(data)); of a tensor "
+            "numpy.asarray(tensor); of an iterator model.stream(pictures); of None look at what "
+            "could not be read",
         )
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise DataError(
             f"the array is {image.shape} {image.dtype}",
             where=where,
             expected="(H, W, 3) uint8, red, green and blue",
-            remedy="of one picture at a time: of grey or transparent uint8 "
-            "PIL.Image.fromarray(image); of 0 to 1 as floats np.uint8(np.rint(255 * image))",
+            remedy=_remedy(image),
         )
-    return np.ascontiguousarray(image)
+    return np.array(image, order="C")  # of its own, and no matrix or the like
+
+
+def _remedy(image: NDArray[Any]) -> str:
+    """What to write instead of a wrong array, as its shape and its values have it."""
+    one = image[0] if image.ndim == 4 and image.size else image
+    written = _as_picture(one)
+    if written is None:
+        return "bring its values to 0 to 255 and its shape to that; or give the file"
+    if image.ndim == 4:
+        pictures = "list(batch)" if written == "image" else f"[{written} for image in batch]"
+        return f"model({pictures})"
+    return f"model({written})"
+
+
+def _as_picture(image: NDArray[Any]) -> str | None:
+    """An expression that makes a picture of ``image``; None where none is known."""
+    if image.ndim not in (2, 3) or not image.size:
+        return None
+    bands_first = image.ndim == 3 and image.shape[2] > 4 and image.shape[0] <= 4
+    n_bands = 1 if image.ndim == 2 else image.shape[0 if bands_first else 2]
+    if image.ndim == 3 and n_bands == 1:
+        turned = "image[0]" if bands_first else "image[..., 0]"
+    else:
+        turned = "image.transpose(1, 2, 0)" if bands_first else "image"
+    levels = _as_levels(image, turned)
+    if levels is None or n_bands > 4:
+        return None
+    return levels if n_bands == 3 else f"PIL.Image.fromarray({levels})"
+
+
+def _as_levels(image: NDArray[Any], written: str) -> str | None:
+    """The expression ``written`` of ``image``, brought to 0 to 255."""
+    if image.dtype == np.uint8:
+        return written
+    if image.dtype == np.bool_:
+        return f"numpy.uint8(255) * {written}"
+    low, high = (image.min(), image.max()) if image.dtype.kind in "iuf" else (-1, -1)
+    if not 0 <= low <= high:
+        return None  # no numbers, or some that are negative, or none at all
+    if image.dtype.kind == "f":
+        factor = "255 * " if high <= 1 else ""
+        return f"numpy.uint8(numpy.rint({factor}{written}))" if high <= 255 else None
+    if high <= 255:
+        return f"{written}.astype(numpy.uint8)"
+    return f"numpy.uint8({written} // 257)" if image.dtype == np.uint16 else None

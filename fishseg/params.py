@@ -1,7 +1,9 @@
 """Typed parameters: one frozen pydantic model for each section of ``params.yaml``.
 
 ``params.yaml`` holds every value; there are no defaults here. A field says what it means, its
-unit and what is allowed, and `load` refuses everything else.
+unit and what is allowed, and `load` refuses everything else, in whichever section it stands: what a
+stage hours from now would refuse, the first one does. So names of registries stand here, too: to
+import a registry would make every stage depend on its room.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 import difflib
 import re
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
@@ -25,6 +27,22 @@ from fishseg.errors import ParameterError
 
 DEFAULT_PATH = Path("params.yaml")
 MAX_SEED = 2**31 - 1  # what every generator takes
+
+# The names of fishseg.backbones.registry. A hub id or a folder is allowed beside them.
+BACKBONES = (
+    "dinov2_vits14",
+    "dinov2_vits14_hub",
+    "dinov3_vits16",
+    "dinov3_vits16plus",
+    "dinov3_vitb16",
+    "dinov3_vitl16",
+    "dinov3_vith16plus",
+    "dinov3_vit7b16",
+    "dinov3_convnext_tiny",
+    "dinov3_convnext_small",
+    "dinov3_convnext_base",
+    "dinov3_convnext_large",
+)
 
 # What has been called otherwise, and what to write for it.
 RENAMED = {
@@ -72,13 +90,18 @@ class _Section(pydantic.BaseModel):
 
     section: ClassVar[str]
 
+    def check_names(self) -> None:
+        """Refuse what a file calls by a name that nothing has."""
+
 
 class DataParams(_Section):
     """Where the images and masks come from."""
 
     section: ClassVar[str] = "data"
 
-    source: str = Field(description="a data source: sample, kaggle or local")
+    source: Literal["sample", "kaggle", "local"] = Field(
+        description="the data source, by its name in fishseg.datasets.sources"
+    )
     scene: Literal["market", "anywhere", "shoal"] = Field(
         description="source sample: market, photographs of nine species and their copies; "
         "anywhere, fish of all kinds in places of all kinds; shoal, 2 to 12 fish that touch, with "
@@ -111,6 +134,17 @@ class DataParams(_Section):
                 expected="the path of a folder or a zip of images and masks",
                 remedy="dvc exp run -S data.source=local -S data.path=FOLDER",
             )
+        if self.source != "local" and self.path:
+            raise ParameterError(
+                f"data.path is {self.path!r}, but data.source is {self.source}, which reads no "
+                "folder",
+                where="data.path",
+                expected="data.source of local, or an empty data.path",
+                remedy="add -S data.source=local for the pictures that lie there, or "
+                f"-S \"data.path=''\" for those of {self.source}",
+            )
+        if self.source != "sample":
+            return  # all that follows is about scenes
         if self.scene != "market" and (self.copies_per_photo != 1 or self.wrong_mask_share):
             raise ParameterError(
                 f"{self.scene} has no copies and no wrong masks, but data.copies_per_photo is "
@@ -120,7 +154,7 @@ class DataParams(_Section):
                 remedy=f"dvc exp run -S data.scene={self.scene} -S data.copies_per_photo=1 "
                 "-S data.wrong_mask_share=0",
             )
-        if self.source == "sample" and self.scene == "shoal" and self.mask_values != "numbered":
+        if self.scene == "shoal" and self.mask_values != "numbered":
             raise ParameterError(
                 f"the masks of shoal number the fish, but data.mask_values is {self.mask_values}",
                 where="data.mask_values",
@@ -138,6 +172,23 @@ class BackboneParams(_Section):
         description="a name of the registry, a hub id (owner/model), or a local folder"
     )
     revision: str = Field(description="hub ids: the commit, tag or branch to take; else empty")
+
+    def check_names(self) -> None:
+        """Refuse what can be neither a name of the registry, nor a hub id, nor a folder.
+
+        Whether there is such a hub id, or still such a folder, is for the stage to find out.
+        """
+        if self.name in BACKBONES or "/" in self.name or "\\" in self.name:
+            return
+        if not self.name or not typed_path(self.name).is_dir():
+            spelled = self.name.lower().replace("-", "_")
+            raise ParameterError(
+                f"backbone.name is {self.name!r}, which does not exist",
+                where="backbone.name",
+                expected=f"one of {', '.join(BACKBONES)}; a hub id (owner/model); or a local "
+                "folder",
+                remedy=f"dvc exp run -S backbone.name={_closest(spelled, BACKBONES)}",
+            )
 
 
 class AuditParams(_Section):
@@ -202,6 +253,14 @@ class SplitParams(_Section):
                 where="split.folds",
                 expected="0 (use the fractions) or at least 2",
                 remedy="dvc exp run -S split.folds=5",
+            )
+        if self.fold and not self.folds:
+            raise ParameterError(
+                f"split.fold is {self.fold}, but split.folds is 0: there are no folds",
+                where="split.fold",
+                expected="0, or split.folds of at least 2",
+                remedy=f"dvc exp run -S split.folds={max(5, self.fold + 1)} "
+                f"-S split.fold={self.fold}",
             )
         if self.folds and self.fold >= self.folds:
             raise ParameterError(
@@ -278,8 +337,12 @@ class TrainParams(_Section):
 
     section: ClassVar[str] = "train"
 
-    decoder: str = Field(description="the decoder, by its name in fishseg.decoders")
-    loss: str = Field(description="the loss, by its name in fishseg.training.losses")
+    decoder: Literal["detail", "cnn3", "linear"] = Field(
+        description="the decoder, by its name in fishseg.decoders"
+    )
+    loss: Literal["bce", "bce_dice", "bce_lovasz", "boundary_bce_dice"] = Field(
+        description="the loss, by its name in fishseg.training.losses"
+    )
     instances: Literal["none", "boundary", "distance"] = Field(
         description="what a second map of the decoder learns, to tell fish apart that touch: the "
         "boundary between them, or the distance to where a fish ends; needs masks that number "
@@ -456,14 +519,35 @@ def typed_path(text: str) -> Path:
 
 
 def load(section: type[Section], path: Path = DEFAULT_PATH) -> Section:
-    """Read one section of a parameter file and check every value.
+    """Read one section of a parameter file, and check every value of all of them.
 
     Raises:
-        ParameterError: the file cannot be read, or the section is missing, has unknown or missing
-            keys, or holds a value of the wrong type or out of range.
+        ParameterError: the file cannot be read, or a section, this one or another, is missing or
+            unknown, has unknown or missing keys, or holds a value of the wrong type or out of
+            range.
     """
+    tree = _read(path)
+    wanted = _checked(section, tree, path)
+    _check_all(tree, path)
+    return wanted
+
+
+def _check_all(tree: Mapping[str, Any], path: Path) -> dict[str, _Section]:
+    known = [section.section for section in SECTIONS]
+    for name in tree:
+        if name not in known:
+            raise ParameterError(
+                f"unknown section {name}",
+                where=path,
+                expected=f"one of {', '.join(known)}",
+                remedy=f"write {_closest(str(name), known)}, or remove {name}",
+            )
+    return {section.section: _checked(section, tree, path) for section in SECTIONS}
+
+
+def _checked(section: type[Section], tree: Mapping[str, Any], path: Path) -> Section:
     name, fields = section.section, section.model_fields
-    found = _read(path).get(name)
+    found = tree.get(name)
     if not isinstance(found, dict):
         raise ParameterError(
             f"there is no section {name!r}",
@@ -475,7 +559,9 @@ def load(section: type[Section], path: Path = DEFAULT_PATH) -> Section:
         if key not in fields:
             raise _unknown(f"{name}.{key}", list(fields), path)
     try:
-        return section.model_validate(found)
+        wanted = section.model_validate(found)
+        wanted.check_names()
+        return wanted
     except ParameterError as error:
         raise ParameterError(
             error.what,
@@ -494,11 +580,13 @@ def load(section: type[Section], path: Path = DEFAULT_PATH) -> Section:
             expected=f"{field.description} ({_allowed(field)})",
             remedy=f"add {key} to the section {name}, or git checkout -- {path}",
         )
+    names = typing.get_args(field.annotation) if _is_choice(field) else ()
+    value = _closest(str(found[key]), names) if names else "VALUE"
     raise ParameterError(
         f"{name}.{key} is {found[key]!r}, which is not allowed",
         where=path,
         expected=f"{field.description}: {_allowed(field)}",
-        remedy=f"dvc exp run -S {name}.{key}=VALUE, or edit {path}",
+        remedy=f"dvc exp run -S {name}.{key}={value}, or edit {path}",
     )
 
 
@@ -511,7 +599,8 @@ def load_all(path: Path = DEFAULT_PATH) -> dict[str, dict[str, Any]]:
     Raises:
         ParameterError: see `load`.
     """
-    return {section.section: load(section, path).model_dump(mode="json") for section in SECTIONS}
+    checked = _check_all(_read(path), path)
+    return {name: section.model_dump(mode="json") for name, section in checked.items()}
 
 
 Entry = TypeVar("Entry")
@@ -525,13 +614,16 @@ def choose(registry: Mapping[str, Entry], name: str, key: str) -> Entry:
     """
     if name in registry:
         return registry[name]
-    close = difflib.get_close_matches(name, registry, n=1)
     raise ParameterError(
         f"{key} is {name!r}, which does not exist",
         where=key,
         expected=f"one of {', '.join(registry)}",
-        remedy=f"dvc exp run -S {key}={close[0] if close else next(iter(registry))}",
+        remedy=f"dvc exp run -S {key}={_closest(name, list(registry))}",
     )
+
+
+def _closest(name: str, known: Sequence[str]) -> str:
+    return (difflib.get_close_matches(name, known, n=1) or known)[0]
 
 
 def _unknown(key: str, known: list[str], path: Path) -> ParameterError:
@@ -586,8 +678,12 @@ def _refuse_traps(token: ScalarToken, path: Path) -> None:
             )
 
 
+def _is_choice(field: FieldInfo) -> bool:
+    return typing.get_origin(field.annotation) is Literal
+
+
 def _allowed(field: FieldInfo) -> str:
-    if typing.get_origin(field.annotation) is Literal:
+    if _is_choice(field):
         return "one of " + ", ".join(typing.get_args(field.annotation))
     kinds = {int: "a whole number", float: "a number", str: "text"}
     kind = kinds.get(typing.cast("type", field.annotation), "a list of whole numbers")

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import copy
 import doctest
+import pickle
 import subprocess
 import sys
+import typing
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL
+import pydantic
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageSequence
 
 import fishseg
 from fishseg import api, cli
-from fishseg.errors import DataError, ModelError
+from fishseg.errors import BackboneError, CacheError, DataError, ModelError
 from fishseg.prediction import loading
 from fishseg.prediction.loading import Loaded
 from fishseg.prediction.model import Answer
@@ -105,18 +111,132 @@ def test_pillow_s_images_of_other_modes(model: fishseg.Model, photo: Path) -> No
         model(Image.new("F", (4, 4)))
 
 
+def remedy_of(model: fishseg.Model, array: NDArray[Any]) -> str:
+    with pytest.raises(DataError, match=r"expected: \(H, W, 3\) uint8") as caught:
+        model(array)
+    assert caught.value.remedy is not None
+    return caught.value.remedy
+
+
+PICTURE = np.zeros((6, 8, 3), np.uint8)
+PICTURE[2:4, 1:7] = 255
+
+
+@pytest.mark.parametrize(
+    ("array", "written"),
+    [
+        (PICTURE.astype(np.uint16) * 257, "model(numpy.uint8(image // 257))"),
+        (PICTURE.astype(np.uint16), "model(image.astype(numpy.uint8))"),
+        (PICTURE.astype(np.int64), "model(image.astype(numpy.uint8))"),
+        (PICTURE.transpose(2, 0, 1), "model(image.transpose(1, 2, 0))"),
+        (PICTURE / 255, "model(numpy.uint8(numpy.rint(255 * image)))"),
+        (PICTURE.astype(np.float32), "model(numpy.uint8(numpy.rint(image)))"),
+        (
+            PICTURE.transpose(2, 0, 1) / 255,
+            "model(numpy.uint8(numpy.rint(255 * image.transpose(1, 2, 0))))",
+        ),
+        (PICTURE[..., :1], "model(PIL.Image.fromarray(image[..., 0]))"),
+        (PICTURE[None, ..., 0], "model(PIL.Image.fromarray(image[0]))"),
+        (PICTURE[..., 0], "model(PIL.Image.fromarray(image))"),
+        (PICTURE[..., 0] > 0, "model(PIL.Image.fromarray(numpy.uint8(255) * image))"),
+        (np.dstack([PICTURE, np.full((6, 8), 255, np.uint8)]), "model(PIL.Image.fromarray(image))"),
+    ],
+)
+def test_what_to_write_for_a_wrong_array_is_right(
+    array: NDArray[Any], written: str, model: fishseg.Model
+) -> None:
+    assert remedy_of(model, array) == written
+    names = {"model": model, "image": array, "numpy": np, "PIL": PIL}
+    assert np.array_equal(eval(written, names).image, PICTURE)
+
+
+@pytest.mark.parametrize(
+    ("batch", "written"),
+    [
+        (np.stack([PICTURE] * 2), "model(list(batch))"),
+        (
+            np.stack([PICTURE.transpose(2, 0, 1) / 255] * 2),
+            "model([numpy.uint8(numpy.rint(255 * image.transpose(1, 2, 0))) for image in batch])",
+        ),
+    ],
+)
+def test_what_to_write_for_a_batch_is_right(
+    batch: NDArray[Any], written: str, model: fishseg.Model
+) -> None:
+    assert remedy_of(model, batch) == written
+    results = eval(written, {"model": model, "batch": batch, "numpy": np})
+    assert [np.array_equal(result.image, PICTURE) for result in results] == [True, True]
+
+
 @pytest.mark.parametrize(
     "array",
     [
-        np.zeros((4, 4), np.uint8),
-        np.zeros((4, 4, 4), np.uint8),
-        np.zeros((4, 4, 3), np.float32),
         np.zeros((0, 4, 3), np.uint8),
+        np.zeros((0, 4, 4, 3), np.uint8),
+        np.zeros((5, 5, 7), np.uint8),
+        np.zeros(4, np.uint8),
+        np.full((4, 4, 3), np.nan),
+        np.full((4, 4, 3), -1.0),
+        np.full((4, 4, 3), 1e5),
+        np.full((4, 4, 3), 70_000),
+        np.full((4, 4, 3), "a"),
+        np.full((4, 4, 3), None),
     ],
 )
-def test_other_arrays_are_refused(array: NDArray[np.uint8], model: fishseg.Model) -> None:
-    with pytest.raises(DataError, match=r"expected: \(H, W, 3\) uint8"):
-        model(array)
+def test_of_other_arrays_nothing_is_promised(array: NDArray[Any], model: fishseg.Model) -> None:
+    assert remedy_of(model, array).startswith("bring its values to 0 to 255")
+
+
+SHADES = [np.full((4, 4, 3), 40 * number, np.uint8) for number in range(6)]
+
+
+@pytest.mark.parametrize("step", [1, -1])
+def test_an_array_may_be_filled_anew_while_a_stream_runs(step: int, model: fishseg.Model) -> None:
+    def frames() -> Iterator[NDArray[np.uint8]]:
+        buffer = np.empty((4, 4, 3), np.uint8)
+        for shade in SHADES:
+            buffer[:] = shade
+            yield buffer[..., ::step]
+
+    results = list(model.stream(frames()))
+    for shade, result in zip(SHADES, results, strict=True):
+        assert np.array_equal(result.image, shade)
+
+
+def test_a_film_may_be_wound_on_and_a_file_closed_while_a_stream_runs(
+    model: fishseg.Model, workspace: Path
+) -> None:
+    pictures = [Image.fromarray(shade) for shade in SHADES]
+    pictures[0].save("film.tif", save_all=True, append_images=pictures[1:])
+    with Image.open("film.tif") as film:
+        results = list(model.stream(ImageSequence.Iterator(film)))
+    assert [int(result.image[0, 0, 0]) for result in results] == [0, 40, 80, 120, 160, 200]
+
+    def opened() -> Iterator[Image.Image]:
+        for number, picture in enumerate(pictures):
+            picture.save(f"{number}.png")
+            with Image.open(f"{number}.png") as image:
+                yield image
+
+    assert len(list(model.stream(opened()))) == len(pictures)
+
+
+def test_a_result_keeps_the_picture_as_it_was(model: fishseg.Model) -> None:
+    image = SHADES[3].copy()
+    result = model(image)
+    image[:] = 0
+    assert np.array_equal(result.image, SHADES[3])
+
+
+def test_what_is_missed_is_given_back_as_it_came(model: fishseg.Model) -> None:
+    given: list[fishseg.Photograph] = [
+        np.zeros((4, 4), np.uint8),
+        Image.new("F", (4, 4)),
+        Path("missing.jpg"),
+    ]
+    missed: list[object] = []
+    assert not list(model.stream(given, on_error=lambda image, _: missed.append(image)))
+    assert [one is other for one, other in zip(missed, given, strict=True)] == [True] * 3
 
 
 def test_a_picture_that_cannot_be_read(model: fishseg.Model, photo: Path) -> None:
@@ -185,6 +305,9 @@ def test_options_are_handed_on(photo: Path, monkeypatch: pytest.MonkeyPatch) -> 
         fishseg.load(threshold=1)
     with pytest.raises(ValueError, match="tta"):
         fishseg.load(tta=3)
+    asked.clear()
+    fishseg.load(tta=True, threshold=np.float64(0.25))
+    assert repr(asked) == "[((None, None), {'tta': 1, 'threshold': 0.25, 'fine': None})]"
 
 
 def test_a_missing_model_is_said(workspace: Path) -> None:
@@ -197,6 +320,22 @@ def test_what_is_no_picture_is_said(model: fishseg.Model, thing: Any) -> None:
     with pytest.raises(fishseg.FishsegError, match=type(thing).__name__) as caught:
         model(thing)
     assert "model.stream" in str(caught.value)
+
+
+def test_places_where_nothing_lies_are_said(workspace: Path) -> None:
+    Path("empty").mkdir()
+    for nothing in ("empty", ".", Path()):
+        with pytest.raises(CacheError, match="this folder holds no decoder"):
+            fishseg.load(nothing)
+    with pytest.raises(ModelError, match="name of the model is empty"):
+        fishseg.load("")
+    with pytest.raises(BackboneError, match="name of the backbone is empty"):
+        fishseg.load(backbone="")
+    for missing in ("nope", "empty"):
+        with pytest.raises(BackboneError, match="there is no backbone there") as caught:
+            fishseg.load(backbone=missing)
+        assert "leave it out" in str(caught.value)
+        assert "dvc" not in str(caught.value)
 
 
 def test_a_fish_has_its_own_mask(model: fishseg.Model, photo: Path) -> None:
@@ -245,8 +384,54 @@ def test_a_place_that_cannot_be_written_is_said(monkeypatch: pytest.MonkeyPatch)
         fishseg.load()
 
 
-def test_one_path_is_not_taken_for_its_letters(model: fishseg.Model, photo: Path) -> None:
-    assert len(list(model.stream(str(photo)))) == len(list(model.stream([photo]))) == 1
+def test_one_picture_is_not_taken_for_its_letters_or_rows(
+    model: fishseg.Model, photo: Path
+) -> None:
+    array = np.asarray(Image.open(photo))
+    for single in (str(photo), photo, Image.open(photo), array):
+        (result,) = model.stream(single)  # type: ignore[arg-type]
+        assert np.array_equal(result.image, array)
+    for wrong in (array[..., 0], photo.read_bytes()):
+        with pytest.raises(DataError) as caught:
+            list(model.stream(wrong))  # type: ignore[arg-type]
+        assert caught.value.where == "picture 1"
+    batch = np.stack([array, array[::-1]])
+    for one, result in zip(batch, model.stream(batch), strict=True):
+        assert np.array_equal(result.image, one)
+
+
+def test_a_model_cannot_be_changed(model: fishseg.Model) -> None:
+    for name in ("threshold", "identity", "about"):
+        with pytest.raises(AttributeError):
+            setattr(model, name, getattr(model, name))
+
+
+def test_a_model_stays_in_its_process_and_results_do_not(model: fishseg.Model, photo: Path) -> None:
+    for send in (pickle.dumps, copy.deepcopy):
+        with pytest.raises(TypeError, match=r"call fishseg\.load\(\) there"):
+            send(model)
+    result = model(photo)
+    received = pickle.loads(pickle.dumps(result))
+    assert np.array_equal(received.mask, result.mask)
+    assert received.fish[0].length_px == result.fish[0].length_px
+
+
+def test_hints_can_be_read() -> None:
+    def of_a_server(photo: fishseg.Photograph | None = None) -> None: ...
+
+    assert typing.get_type_hints(of_a_server)["photo"] == api.Photograph | None
+    for public in (fishseg.load, fishseg.Model.__call__, fishseg.Model.stream):
+        assert typing.get_type_hints(public)["return"]
+    assert typing.get_type_hints(fishseg.Result)["answer"] is Answer
+    assert typing.get_type_hints(fishseg.Fish)["length_px"] is float
+
+    class Request(pydantic.BaseModel):
+        model_config = pydantic.ConfigDict(arbitrary_types_allowed=True)
+        photo: fishseg.Photograph
+
+    assert Request(photo="a.jpg").photo == "a.jpg"
+    with pytest.raises(pydantic.ValidationError):
+        Request.model_validate({"photo": 3})
 
 
 def test_results_are_told_apart_by_what_they_are(model: fishseg.Model, photo: Path) -> None:
@@ -275,6 +460,17 @@ def test_importing_costs_nothing() -> None:
     modules, version = done.stdout.splitlines()
     assert version == fishseg.__version__
     assert not {"numpy", "cv2", "PIL", "torch", "openvino"} & set(modules.split())
+
+
+def test_the_kinds_of_errors_need_no_import_of_their_own() -> None:
+    program = "import fishseg; print(fishseg.errors.DataError.__name__)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=REPOSITORY
+    )
+    assert done.stdout.strip() == "DataError"
+    page = (REPOSITORY / "docs/api.md").read_text(encoding="utf-8")
+    for name in ("DataError", "ParameterError", "ModelError", "BackboneError", "StorageError"):
+        assert f"`{name}`" in page
 
 
 def test_what_is_public_is_there_and_nothing_else_is_made_up() -> None:

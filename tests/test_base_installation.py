@@ -73,6 +73,8 @@ def folder(tmp_path: Path) -> Path:
     Image.fromarray(picture[..., 0]).save(tmp_path / "mask.png")
     facts = dataclasses.replace(FACTS, threshold=0.5)
     red_model(tmp_path / "model.onnx", facts.to_metadata())
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/decoder.json").write_text("{}")
     return tmp_path
 
 
@@ -122,7 +124,8 @@ def test_the_python_interface(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["predict", "fish.png", "--out", "out", "--decoder", "."], "was trained here needs"),
+        (["predict", "fish.png", "--out", "out", "--decoder", "mine"], "was trained here needs"),
+        (["predict", "fish.png", "--out", "out", "--model", "mine"], "was trained here needs"),
         (["score", "."], "fishseg score needs"),
         (["crossvalidate", "."], "fishseg crossvalidate needs"),
         (["export", "--out", "x.onnx"], "fishseg export needs torch"),

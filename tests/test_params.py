@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shlex
@@ -7,6 +8,7 @@ import shutil
 import string
 import subprocess
 import sys
+import typing
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fishseg import params
+from fishseg.backbones.registry import REGISTRY
+from fishseg.datasets.sources import SOURCES
+from fishseg.decoders import DECODERS
 from fishseg.errors import FishsegError, ParameterError
+from fishseg.training.losses import LOSSES
+from stages import download
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -60,14 +67,19 @@ def test_a_float_that_yaml_reads_as_text_is_coerced(tmp_path: Path) -> None:
     assert params.load(params.TrainParams, path).learning_rate == 1e-5
 
 
+@functools.cache
+def plain_parameters() -> str:
+    """The repository's parameters, without comments."""
+    return yaml.safe_dump(yaml.safe_load((REPOSITORY / "params.yaml").read_text()))
+
+
 def with_value(folder: Path, key: str, value: str) -> Path:
-    """The section ``train`` with the text behind ``key:`` replaced as it stands."""
+    """The repository's parameters with the text behind ``key:`` replaced as it stands."""
     path = folder / "params.yaml"
-    tree = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
     text, n_changes = re.subn(
         rf"^  {key}: .*$",
         lambda _: f"  {key}: {value}",
-        yaml.safe_dump({"train": tree["train"]}),
+        plain_parameters(),
         count=1,
         flags=re.MULTILINE,
     )
@@ -95,7 +107,7 @@ TRAPS += ["2026-11-25T10:00:00Z", "2026-13-45", "2026-1-5"]
 
 
 @pytest.mark.parametrize("value", TRAPS)
-@pytest.mark.parametrize("key", ["epochs", "learning_rate", "decoder"])
+@pytest.mark.parametrize("key", ["epochs", "learning_rate", "init_from"])
 def test_what_yaml_1_1_and_1_2_read_differently_is_refused(
     tmp_path: Path, key: str, value: str
 ) -> None:
@@ -111,9 +123,9 @@ def test_what_yaml_1_1_and_1_2_read_differently_is_refused(
 
 @pytest.mark.parametrize("value", TRAPS)
 def test_what_is_refused_without_quotes_is_text_within_them(tmp_path: Path, value: str) -> None:
-    path = with_value(tmp_path, "decoder", f"'{value}'")
-    assert params.load(params.TrainParams, path).decoder == value
-    assert params.load(params.TrainParams, with_value(tmp_path, "decoder", "1:fish")).decoder
+    path = with_value(tmp_path, "init_from", f"'{value}'")
+    assert params.load(params.TrainParams, path).init_from == value
+    assert params.load(params.TrainParams, with_value(tmp_path, "init_from", "1:fish")).init_from
 
 
 @pytest.mark.parametrize("value", ["1e-5", "1E-05", "0.1e-4", "'1e-5'", '"1e-05"', "+1.e-5"])
@@ -171,7 +183,7 @@ SCALARS = st.one_of(
 
 
 @settings(max_examples=400, deadline=None, derandomize=True, database=None)
-@given(key=st.sampled_from(["epochs", "learning_rate", "decoder"]), value=SCALARS)
+@given(key=st.sampled_from(["epochs", "learning_rate", "init_from"]), value=SCALARS)
 def test_any_value_is_what_yaml_1_2_says_or_refused(
     tmp_path_factory: pytest.TempPathFactory, key: str, value: str
 ) -> None:
@@ -227,6 +239,13 @@ def test_whole_floats_are_whole_numbers_and_booleans_are_not(tmp_path: Path) -> 
         (params.TrainParams, {"train__learning_rate": "fast"}, ["'fast'", "a number"]),
         (params.TrainParams, {"train__learning_rate": float("nan")}, ["nan"]),
         (params.TrainParams, {"train__schedule": "cosin"}, ["'cosin'", "constant, cosine"]),
+        (params.TrainParams, {"train__schedule": "cosin"}, ["-S train.schedule=cosine"]),
+        (params.TrainParams, {"train__loss": "foo"}, ["one of bce, bce_dice, bce_lovasz"]),
+        (params.TrainParams, {"train__decoder": "liner"}, ["-S train.decoder=linear"]),
+        (params.DataParams, {"data__source": "kagle"}, ["-S data.source=kaggle"]),
+        (params.BackboneParams, {"backbone__name": "dinov3-vits16"}, ["name=dinov3_vits16"]),
+        (params.BackboneParams, {"backbone__name": "foo"}, ["'foo'", "a hub id", "a local folder"]),
+        (params.BackboneParams, {"backbone__name": ""}, ["''", "dinov2_vits14"]),
         (params.TrainParams, {"train__seed": None}, ["train.seed is missing", "git checkout"]),
         (params.TrainParams, {"train__epoch": 3}, ["unknown", "train.epoch", "write train.epochs"]),
         (params.TrainParams, {"train__start_from": "x"}, ["write train.init_from"]),
@@ -241,6 +260,14 @@ def test_whole_floats_are_whole_numbers_and_booleans_are_not(tmp_path: Path) -> 
         (params.SplitParams, {"split__folds": 1}, ["one fold"]),
         (params.SplitParams, {"split__folds": 3, "split__fold": 3}, ["no fold 3 of 3", "0 to 2"]),
         (params.SplitParams, {"split__val_fraction": 0.9}, ["none to train on"]),
+        (params.SplitParams, {"split__fold": 2}, ["no folds", "split.folds=5 -S split.fold=2"]),
+        (
+            params.DataParams,
+            {"data__path": "../mine"},
+            ["'../mine'", "sample, which reads no folder", "-S data.source=local"],
+        ),
+        (params.DataParams, {"data__path": "x", "data__source": "kaggle"}, ["data.path=''"]),
+        (params.DataParams, {"data__scene": "anywhere"}, ["has no copies"]),
     ],
 )
 def test_what_is_not_allowed_is_refused_with_key_and_remedy(
@@ -251,6 +278,74 @@ def test_what_is_not_allowed_is_refused_with_key_and_remedy(
         params.load(section, path)
     message = str(caught.value)
     assert all(word in message for word in [*words, str(path), "expected:", "to do:"]), message
+
+
+OF_LATER_STAGES = {
+    "split__val_fraction": 0.9,
+    "features__layers": [0],
+    "backbone__name": "foo",
+    "train__epochs": -1,
+    "train__loss": "foo",
+    "train__epoch": 3,
+    "report__quality": 0,
+}
+
+
+@pytest.mark.parametrize("changed", OF_LATER_STAGES)
+def test_the_first_stage_refuses_what_a_later_one_would(tmp_path: Path, changed: str) -> None:
+    path = edited(tmp_path, **{changed: OF_LATER_STAGES[changed]})
+    with pytest.raises(ParameterError, match=re.escape(changed.replace("__", "."))):
+        params.load(params.DataParams, path)
+    with pytest.raises(ParameterError, match=re.escape(changed.replace("__", "."))):
+        params.load_all(path)
+
+
+def test_a_rule_for_masks_that_is_none_is_refused_before_anything_is_fetched(
+    workspace: Path,
+) -> None:
+    edited(workspace, data__mask_values="quatsch")
+    with pytest.raises(ParameterError, match="'quatsch' does not say which values"):
+        download.main()
+    assert not (workspace / "data/raw").exists()
+
+
+def test_sections_that_are_missing_or_unknown_are_refused(tmp_path: Path) -> None:
+    path = edited(tmp_path)
+    tree = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump({**tree, "trian": {"epochs": 3}}))
+    with pytest.raises(ParameterError, match=r"(?s)unknown section trian.*write train"):
+        params.load(params.DataParams, path)
+    del tree["report"]
+    path.write_text(yaml.safe_dump(tree))
+    with pytest.raises(ParameterError, match="no section 'report'"):
+        params.load(params.DataParams, path)
+
+
+def test_names_stand_in_their_registries_too() -> None:
+    """They stand in both, since the parameters import none of the rooms (see their docstring)."""
+
+    def allowed(section: type[pydantic.BaseModel], name: str) -> tuple[str, ...]:
+        return typing.get_args(section.model_fields[name].annotation)
+
+    assert set(allowed(params.DataParams, "source")) == set(SOURCES)
+    assert set(allowed(params.TrainParams, "decoder")) == set(DECODERS)
+    assert set(allowed(params.TrainParams, "loss")) == set(LOSSES)
+    assert set(params.BACKBONES) == set(REGISTRY)
+
+
+@pytest.mark.parametrize("name", [*params.BACKBONES, "owner/model", "../mine", "here", "C:\\here"])
+def test_a_backbone_may_be_anything_that_could_be_there(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("here").mkdir()
+    path = edited(tmp_path, backbone__name=name)
+    assert params.load(params.BackboneParams, path).name == name
+
+
+def test_the_scene_of_the_sample_set_is_nothing_to_other_pictures(tmp_path: Path) -> None:
+    path = edited(tmp_path, data__source="local", data__path="mine", data__scene="shoal")
+    assert params.load(params.DataParams, path).path == "mine"
 
 
 def test_every_new_name_exists() -> None:
@@ -309,7 +404,7 @@ def test_there_are_quotings_to_try() -> None:
 def test_paths_arrive_as_the_documents_quote_them(folder: str, typed: str, tmp_path: Path) -> None:
     path = edited(tmp_path)
     _, override = shlex.split(typed)
-    apply_overrides(path, [override])
+    apply_overrides(path, ["data.source=local", override])
     assert params.load(params.DataParams, path).path == folder
 
 
@@ -346,7 +441,8 @@ def test_a_temporary_run_finds_the_folder_that_was_typed(
     run("dvc", "init", "--quiet")
     run("git", "add", "--all")
     run("git", "commit", "--quiet", "--message", "start")
-    run("dvc", "exp", "run", "--temp", "--name", "typed", "-S", f"data.path='{folder}'")
+    overrides = ["-S", "data.source=local", "-S", f"data.path='{folder}'"]
+    run("dvc", "exp", "run", "--temp", "--name", "typed", *overrides)
     run("dvc", "exp", "apply", "typed")
     assert (checkout / "out.txt").read_text() == "here"
 

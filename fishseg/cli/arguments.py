@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 from fishseg.cli.scales import number
 from fishseg.errors import FishsegError, ParameterError
 from fishseg.images.folders import shown, use_listed
+from fishseg.images.mask_rule import AUTO, parse_rule
 from fishseg.prediction.model import THRESHOLD
 from fishseg.prediction.tta import TTA_VIEWS
 
@@ -78,11 +79,22 @@ def add_mask_values(command: argparse.ArgumentParser) -> None:
     """``--mask-values``: which values of the masks are fish."""
     command.add_argument(
         "--mask-values",
-        default="auto",
+        type=_mask_values,
+        default=AUTO,
         metavar="RULE",
         help="which values of the masks are fish, for example 'fish: 1; ignore: 255', '>127' or "
         "'not 0' (default: %(default)s, which asks where there is more than one meaning)",
     )
+
+
+def _mask_values(text: str) -> str:
+    """``auto``, or the text of a rule."""
+    try:
+        if text != AUTO:
+            parse_rule(text)
+    except ParameterError as error:
+        raise argparse.ArgumentTypeError(f"{error.what}; expected {error.expected}") from None
+    return text
 
 
 def add_threshold(command: argparse.ArgumentParser, *, of_model: bool = False) -> None:

