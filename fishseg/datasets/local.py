@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import shutil
 import tempfile
 import zipfile
@@ -16,6 +17,7 @@ from fishseg.datasets import coco
 from fishseg.datasets.archive import require_space, unpack
 from fishseg.datasets.layout import (
     COPIES_FOLDER,
+    IGNORED_FOLDER,
     PHOTOS_FOLDER,
     find_pairs,
     find_photos,
@@ -89,10 +91,11 @@ def opened(path: Path, *, scratch: Path | None = None) -> Iterator[Path]:
     given.
 
     Raises:
-        DataError: there is no such path, or it is neither a folder nor a zip that is safe to
-            unpack.
+        DataError: there is no such path; it is neither a folder nor a zip that is safe to unpack;
+            or a ``groups.csv`` lies elsewhere than in the folder given, where nobody would read it.
     """
     if path.is_dir():
+        _require_groups_on_top(path, searched=path)
         yield path
         return
     if not path.is_file() or not zipfile.is_zipfile(path):
@@ -105,7 +108,34 @@ def opened(path: Path, *, scratch: Path | None = None) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=scratch) as place:
         folder = Path(place) / "unpacked"
         unpack(path, folder, max_bytes=MAX_UNPACKED_BYTES, max_files=MAX_FILES)
-        yield unwrap(folder, is_known=lambda place: coco.find_file(place) is not None)
+        inner = unwrap(folder, is_known=lambda place: coco.find_file(place) is not None)
+        _require_groups_on_top(inner, searched=folder)
+        yield inner
+
+
+def _require_groups_on_top(folder: Path, *, searched: Path) -> None:
+    """Refuse a ``groups.csv`` that would be passed over: the split would tear its groups apart."""
+    right = folder / GROUPS_FILE
+    seen: set[str] = set()
+    for here, folders, files in os.walk(searched, followlinks=True):
+        real = os.path.realpath(here)
+        if real in seen:  # links may lead around in circles
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(
+            name for name in folders if not name.startswith(".") and name != IGNORED_FOLDER
+        )
+        for name in files:
+            found = Path(here, name)
+            if name.casefold() == GROUPS_FILE and str(found) != str(right):
+                there, wanted = (place.relative_to(searched).as_posix() for place in (found, right))
+                raise DataError(
+                    f"the groups are looked for in {wanted}, and would not be found in {there}",
+                    where=found,
+                    expected=f"{wanted} in the outermost folder, and no other of this name",
+                    remedy=f"move {there} to {wanted}; if it is of something else, rename it",
+                )
 
 
 def _destinations(folder: Path, pairs: list[Pair], raw: Path) -> dict[Path, Path]:
