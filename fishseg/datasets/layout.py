@@ -416,7 +416,7 @@ def _unknown_layout(folder: Path) -> DataError:
     remedy = "rename the folders to match one of these"
     if find_coco_files(folder):
         remedy = (
-            f"`dvc exp run -S data.source=local -S data.path={folder} download` draws the masks; "
+            "`dvc exp run -S data.source=local -S data.path=FOLDER download` draws the masks; "
             "then give data/raw"
         )
     elif nearby:

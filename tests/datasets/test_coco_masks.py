@@ -560,4 +560,4 @@ def test_who_reads_masks_alone_says_how_to_get_them_from_coco() -> None:
     roboflow(Path("mine"))
     with pytest.raises(DataError) as caught:
         find_pairs(Path("mine"))
-    assert "data.path=mine download` draws the masks" in str(caught.value.remedy)
+    assert "data.path=FOLDER download` draws the masks" in str(caught.value.remedy)
