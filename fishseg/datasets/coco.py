@@ -5,6 +5,9 @@ polygons of any annotation of its picture, or if run lengths say so. A crowd, se
 marked as one, is fish like any other. A picture that is listed without an annotation is one
 without a fish. A fish that has a box but no outline would become background: its picture is left
 out.
+
+A set may have several files, one of each part (``train``, ``valid``, ``test``): they are read as
+one. Ids count within a file.
 """
 
 from __future__ import annotations
@@ -18,26 +21,26 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from fishseg.datasets.layout import DEFAULT_CLASS, Pair, Problem
+from fishseg.datasets.layout import (
+    COCO_PLACES,
+    DEFAULT_CLASS,
+    IGNORED_FOLDER,
+    Pair,
+    Problem,
+    find_coco_files,
+)
 from fishseg.errors import DataError
 from fishseg.images.decoding import IMAGE_SUFFIXES, MAX_PIXELS
 from fishseg.images.masks import of_run_lengths
 from fishseg.tables import nfc, slug
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     Mask = NDArray[np.bool_]
 
-# Where tools put it: our own, CVAT's export, Label Studio's, Roboflow's.
-PLACES = (
-    "annotations.json",
-    "annotations/instances_default.json",
-    "result.json",
-    "_annotations.coco.json",
-)
 # From here on a box and the one around an outline are of the same fish: boxes are drawn loosely.
 MIN_BOX_IOU = 0.5
 
@@ -52,12 +55,14 @@ class Labelled:
         class_name: the category of its annotations, if they have one in common; else
             `fishseg.datasets.layout.DEFAULT_CLASS`, as the categories spell it.
         annotations: of its fish.
+        listed_in: the COCO file.
     """
 
     file_name: str
     size: tuple[int, int]
     class_name: str
     annotations: tuple[Mapping[str, Any], ...]
+    listed_in: Path
 
     def mask(self) -> Mask:
         """What is fish, ``(H, W)``.
@@ -112,17 +117,65 @@ class Labelled:
             )
 
 
-def find_file(folder: Path) -> Path | None:
-    """The COCO file of a folder, where there is one."""
-    return next((folder / place for place in PLACES if (folder / place).is_file()), None)
-
-
-def read(path: Path) -> tuple[list[Labelled], list[Problem]]:
-    """The pictures of a COCO file in its order, and what in it could not be used.
+def find_files(folder: Path) -> list[Path]:
+    """The COCO files of a folder, all parts of one set; none where there are none.
 
     Raises:
-        DataError: it is no COCO file.
+        DataError: there are some at several of `fishseg.datasets.layout.COCO_PLACES`.
     """
+    found = find_coco_files(folder)
+    if len(found) > 1:
+        names = _names([file for files in found.values() for file in files], folder)
+        raise DataError(
+            f"it is not plain which COCO file is meant: {names}",
+            where=folder,
+            expected=f"files at one of these places: {', '.join(COCO_PLACES)}",
+            remedy="keep what is meant there, and move the rest elsewhere",
+        )
+    return next(iter(found.values()), [])
+
+
+def find_file(folder: Path) -> Path | None:
+    """The COCO file of a folder, where there is one.
+
+    Raises:
+        DataError: there are several.
+    """
+    files = find_files(folder)
+    if len(files) > 1:
+        raise DataError(
+            f"one COCO file is read here, and there are several: {_names(files, folder)}",
+            where=folder,
+            remedy="give the one that is meant, or export without subsets",
+        )
+    return files[0] if files else None
+
+
+def read(*paths: Path) -> tuple[list[Labelled], list[Problem]]:
+    """The pictures of COCO files in their order, and what in them could not be used.
+
+    Raises:
+        DataError: one is no COCO file.
+    """
+    labelled: list[Labelled] = []
+    problems: list[Problem] = []
+    for path in paths:
+        listed, unused = _read(path)
+        labelled += listed
+        place = "/".join(path.parts[-2:]) if len(paths) > 1 else path.name
+        problems += [dataclasses.replace(problem, path=place) for problem in unused]
+    # Beside a category Fish, the class fish would be another of the same folder on some systems.
+    names = {picture.class_name for picture in labelled}
+    same = {name for name in names if slug(name) == slug(DEFAULT_CLASS)}
+    default = same.pop() if len(same) == 1 else DEFAULT_CLASS
+    return [
+        dataclasses.replace(picture, class_name=picture.class_name or default)
+        for picture in labelled
+    ], problems
+
+
+def _read(path: Path) -> tuple[list[Labelled], list[Problem]]:
+    """As `read`; the class of a picture of no one category is empty."""
     try:
         tree = json.loads(path.read_text(encoding="utf-8-sig"))
         categories = {entry["id"]: nfc(str(entry["name"]).strip()) for entry in tree["categories"]}
@@ -149,54 +202,65 @@ def read(path: Path) -> tuple[list[Labelled], list[Problem]]:
         )
         for unknown in sorted(of_picture.keys() - pictures.keys(), key=str)
     ]
-    named = {number: _class_name(of_picture.get(number, ()), categories) for number in pictures}
-    # Beside a category Fish, the class fish would be another of the same folder on some systems.
-    same = {name for name in named.values() if slug(name) == slug(DEFAULT_CLASS)}
-    default = same.pop() if len(same) == 1 else DEFAULT_CLASS
     labelled = [
         Labelled(
             file_name=file_name,
             size=size,
-            class_name=named[number] or default,
+            class_name=_class_name(of_picture.get(number, ()), categories),
             annotations=tuple(of_picture.get(number, ())),
+            listed_in=path,
         )
         for number, (file_name, size) in pictures.items()
     ]
     return labelled, problems
 
 
-def write_pairs(path: Path, images: Path, scratch: Path) -> tuple[list[Pair], list[Problem]]:
-    """Draw the masks of a COCO file, and pair them with the pictures.
+def write_pairs(
+    paths: Path | Sequence[Path], images: Path, scratch: Path
+) -> tuple[list[Pair], list[Problem]]:
+    """Draw the masks of COCO files, and pair them with the pictures.
+
+    Of several files, each means the pictures of its own part: those beside it (Roboflow), or in
+    the folder of its subset (CVAT), where there are any.
 
     Args:
-        path: the COCO file.
+        paths: the COCO file, or those of one set.
         images: the folder that the pictures lie in, however deep.
         scratch: an empty folder for the masks.
 
     Raises:
-        DataError: it is no COCO file.
+        DataError: one is no COCO file.
     """
-    labelled, problems = read(path)
+    paths = [paths] if isinstance(paths, Path) else paths
+    labelled, problems = read(*paths)
     files = _files(images)
+    parts = {path: _of_part(path, files) if len(paths) > 1 else files for path in paths}
     listed: dict[Path, list[Labelled]] = defaultdict(list)
     for picture in labelled:
-        found, why = _look_up(picture.file_name, files)
+        found, why = _look_up(picture.file_name, parts[picture.listed_in])
         if found is None:
+            if len(paths) > 1:
+                why += f"; it stands in {_names([picture.listed_in], images)}"
             problems.append(Problem("mask_without_image", picture.file_name, why))
         else:
             listed[found].append(picture)
     pairs: dict[str, Pair] = {}
     for number, (found, same) in enumerate(listed.items()):
         picture = same[0]
+        place = found.relative_to(images).as_posix()
         if len(same) > 1:
-            message = f"{path.name} lists this picture {len(same)} times: keep one"
-            problems.append(Problem("duplicate_stem", picture.file_name, message))
+            where = _names(dict.fromkeys(one.listed_in for one in same), images)
+            message = f"this picture is listed {len(same)} times, in {where}: keep one"
+            problems.append(Problem("duplicate_stem", place, message))
             continue
         sample_id = f"{picture.class_name}/{nfc(found.stem)}"
         # Some file systems take names that differ in case only for one.
-        if sample_id.casefold() in pairs:
-            message = f"another picture of class {picture.class_name} has this name: rename one"
-            problems.append(Problem("duplicate_stem", picture.file_name, message))
+        if other := pairs.get(sample_id.casefold()):
+            message = (
+                f"{other.image_path.relative_to(images).as_posix()} is of class "
+                f"{picture.class_name}, too, and has this name: rename one"
+            )
+            problems.append(Problem("duplicate_stem", place, message))
             continue
         try:
             mask = picture.mask()
@@ -212,7 +276,7 @@ def write_pairs(path: Path, images: Path, scratch: Path) -> tuple[list[Pair], li
         Problem(
             "image_without_mask",
             file.relative_to(images).as_posix(),
-            f"{path.name} does not list this picture",
+            f"this picture is not listed in {_names(paths, images)}",
         )
         for file in sorted({file for same in files.values() for file in same} - listed.keys())
     ]
@@ -271,10 +335,37 @@ def _files(images: Path) -> dict[str, list[Path]]:
     files: dict[str, list[Path]] = defaultdict(list)
     for file in sorted(images.rglob("*")):
         parts = file.relative_to(images).parts
-        hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
+        hidden = any(part.startswith(".") or part == IGNORED_FOLDER for part in parts)
         if not hidden and file.is_file() and file.suffix.lower() in IMAGE_SUFFIXES:
             files[nfc(file.name)].append(file)
     return files
+
+
+def _of_part(path: Path, files: Mapping[str, list[Path]]) -> Mapping[str, list[Path]]:
+    """The pictures that one COCO file of several may mean, by name.
+
+    Roboflow puts them beside it. For ``annotations/instances_Train.json``, CVAT has
+    ``images/Train``, and COCO itself ``Train``. All there are, where no such folder holds any.
+    """
+    folders = [path.parent]
+    if path.parent.name == "annotations":
+        part = path.stem.removeprefix("instances_")
+        folders = [path.parents[1] / "images" / part, path.parents[1] / part]
+    for folder in folders:
+        inside = {
+            name: [one for one in same if folder in one.parents] for name, same in files.items()
+        }
+        if any(inside.values()):
+            return inside
+    return files
+
+
+def _names(paths: Iterable[Path], folder: Path) -> str:
+    """How a message calls files, so far as they lie below a folder."""
+    return ", ".join(
+        path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name
+        for path in paths
+    )
 
 
 def _look_up(file_name: str, files: Mapping[str, list[Path]]) -> tuple[Path | None, str]:

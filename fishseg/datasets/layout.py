@@ -10,6 +10,8 @@ and the plain one, without classes or with a subfolder for each::
 
     images/a.jpg  masks/a.png
     images/Trout/a.jpg  masks/Trout/a.png
+
+Instead of masks, `fishseg.datasets.coco` reads COCO files at one of `COCO_PLACES`.
 """
 
 from __future__ import annotations
@@ -37,6 +39,17 @@ PHOTOS_FOLDER = "NA_Fish_Dataset"
 IGNORED_FOLDER = "__MACOSX"  # what macOS puts into archives
 # The class of a plain layout without subfolders.
 DEFAULT_CLASS = "fish"
+COCO_PARTS = "*/_annotations.coco.json"  # Roboflow: in train/, valid/ and test/
+# Where tools put COCO files. Of a pattern with a star, all files are parts of one set.
+COCO_PLACES = (
+    "annotations.json",  # our own
+    "result.json",  # Label Studio
+    "instances.json",
+    "annotations/instances.json",
+    "annotations/instances_*.json",  # CVAT: instances_default.json, or one of each subset
+    "_annotations.coco.json",  # Roboflow
+    COCO_PARTS,
+)
 # The one class whose photos are spelled in a way that `slug` does not even out.
 PHOTO_ALIASES = {"hourse_mackerel": "horse_mackerel"}
 
@@ -133,6 +146,18 @@ def find_photos(raw: Path) -> dict[str, list[Path]]:
         if photos:
             found[class_folders.name] = photos
     return found
+
+
+def find_coco_files(folder: Path) -> dict[str, list[Path]]:
+    """The files at each of `COCO_PLACES` that has some, sorted."""
+    found = {place: _visible_files(folder, place) for place in COCO_PLACES}
+    return {place: files for place, files in found.items() if files}
+
+
+def holds_coco_files(folder: Path) -> bool:
+    """Whether there are COCO files for this folder, and not for the only one in it."""
+    found = find_coco_files(folder)
+    return bool(found) and not (list(found) == [COCO_PARTS] and len(_subfolders(folder)) == 1)
 
 
 def unwrap(folder: Path, *, is_known: Callable[[Path], bool] = lambda _: False) -> Path:
@@ -383,6 +408,22 @@ def _unknown_layout(folder: Path) -> DataError:
             expected="a folder of images and masks",
             remedy="check the path; unpack an archive first",
         )
+    nearby = [
+        _relative(file, folder)
+        for pattern in ("*.json", "*/*.json", "*/*/*.json")
+        for file in _visible_files(folder, pattern)
+    ]
+    remedy = "rename the folders to match one of these"
+    if find_coco_files(folder):
+        remedy = (
+            "`dvc exp run -S data.source=local -S data.path=FOLDER download` draws the masks; "
+            "then give data/raw"
+        )
+    elif nearby:
+        more = f" and {len(nearby) - 3} more" if len(nearby) > 3 else ""
+        remedy += (
+            f"; {', '.join(nearby[:3])}{more} would be read at one of the places for COCO files"
+        )
     return DataError(
         "no images with masks in a layout that is known",
         where=folder,
@@ -390,6 +431,20 @@ def _unknown_layout(folder: Path) -> DataError:
         "    images/a.jpg and masks/a.png\n"
         "    images/Trout/a.jpg and masks/Trout/a.png\n"
         "    Trout/Trout/a.png and 'Trout/Trout GT/a.png', also below Fish_Dataset/ or "
-        "Fish_Dataset/Fish_Dataset/",
-        remedy="rename the folders to match one of these",
+        "Fish_Dataset/Fish_Dataset/\n"
+        f"    with data.source=local, pictures and COCO files: {', '.join(COCO_PLACES)}",
+        remedy=remedy,
     )
+
+
+def _visible_files(folder: Path, pattern: str) -> list[Path]:
+    """The files that match a pattern, without those that are hidden."""
+    return [
+        path
+        for path in sorted(folder.glob(pattern))
+        if not any(
+            part.startswith(".") or part == IGNORED_FOLDER
+            for part in path.relative_to(folder).parts
+        )
+        and path.is_file()
+    ]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
+import os
 import shutil
 import tempfile
 import zipfile
@@ -16,9 +18,11 @@ from fishseg.datasets import coco
 from fishseg.datasets.archive import require_space, unpack
 from fishseg.datasets.layout import (
     COPIES_FOLDER,
+    IGNORED_FOLDER,
     PHOTOS_FOLDER,
     find_pairs,
     find_photos,
+    holds_coco_files,
     require_class_folders,
     unwrap,
     write_problems,
@@ -34,6 +38,8 @@ if TYPE_CHECKING:
     from fishseg.datasets.layout import Pair, Problem
     from fishseg.params import DataParams
 
+log = logging.getLogger(__name__)
+
 GROUPS_FILE = "groups.csv"
 PROBLEMS_FILE = "unpaired.csv"
 
@@ -45,8 +51,8 @@ MAX_FILES = 1_000_000
 def download(params: DataParams, raw: Path) -> None:
     """Copy the folder or zip ``params.path`` into ``raw``, in the Kaggle layout.
 
-    Any layout of `fishseg.datasets.layout` will do, and pictures with a COCO file beside them, as
-    annotation tools export it (`fishseg.datasets.coco`). Files are copied as they are: ``raw``
+    Any layout of `fishseg.datasets.layout` will do, and pictures with COCO files beside them, as
+    annotation tools export them (`fishseg.datasets.coco`). Files are copied as they are: ``raw``
     stays what it is when the source changes; the source photos of ``NA_Fish_Dataset`` and
     ``groups.csv`` come along if there are any. What could not be paired stays behind and is listed
     in ``raw/unpaired.csv``.
@@ -57,7 +63,8 @@ def download(params: DataParams, raw: Path) -> None:
         raw: the folder to fill; it may be missing, but not hold anything.
 
     Raises:
-        DataError: the path is missing, lies in ``raw`` or holds no pair; a class has a name that no
+        DataError: the path is missing, lies in ``raw`` or holds no pair; it holds COCO files at
+            several places, or ``groups.csv`` where it is not looked for; a class has a name that no
             folder can have there, or two have the same; the archive is damaged or unsafe; ``raw``
             holds something; the disk is full.
     """
@@ -68,9 +75,10 @@ def download(params: DataParams, raw: Path) -> None:
         opened(source, scratch=scratch) as folder,
         tempfile.TemporaryDirectory(prefix=PARTIAL, dir=scratch) as new,
     ):
-        coco_file = None if (folder / "masks").is_dir() else coco.find_file(folder)
-        if coco_file:
-            pairs, problems = coco.write_pairs(coco_file, folder, Path(new))
+        coco_files = [] if (folder / "masks").is_dir() else coco.find_files(folder)
+        if coco_files:
+            _tell(coco_files, folder)
+            pairs, problems = coco.write_pairs(coco_files, folder, Path(new))
         else:
             pairs, problems = find_pairs(folder)
         if not pairs:
@@ -89,10 +97,11 @@ def opened(path: Path, *, scratch: Path | None = None) -> Iterator[Path]:
     given.
 
     Raises:
-        DataError: there is no such path, or it is neither a folder nor a zip that is safe to
-            unpack.
+        DataError: there is no such path; it is neither a folder nor a zip that is safe to unpack;
+            or a ``groups.csv`` lies elsewhere than in the folder given, where nobody would read it.
     """
     if path.is_dir():
+        _require_groups_on_top(path, searched=path)
         yield path
         return
     if not path.is_file() or not zipfile.is_zipfile(path):
@@ -105,7 +114,46 @@ def opened(path: Path, *, scratch: Path | None = None) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=scratch) as place:
         folder = Path(place) / "unpacked"
         unpack(path, folder, max_bytes=MAX_UNPACKED_BYTES, max_files=MAX_FILES)
-        yield unwrap(folder, is_known=lambda place: coco.find_file(place) is not None)
+        inner = unwrap(folder, is_known=holds_coco_files)
+        _require_groups_on_top(inner, searched=folder)
+        yield inner
+
+
+def _tell(coco_files: list[Path], folder: Path) -> None:
+    names = [file.relative_to(folder).as_posix() for file in coco_files]
+    log.info("the masks are drawn from %s", ", ".join(names))
+    places = dict.fromkeys(file.parent for file in coco_files)
+    others = {file for place in places for file in place.glob("[!.]*.json")} - {*coco_files}
+    if others:
+        # Such as CVAT's person_keypoints_default.json, or COCO's captions.
+        passed_over = sorted(file.relative_to(folder).as_posix() for file in others)
+        more = f" and {len(passed_over) - 5} more" if len(passed_over) > 5 else ""
+        log.warning("JSON beside it is not read: %s%s", ", ".join(passed_over[:5]), more)
+
+
+def _require_groups_on_top(folder: Path, *, searched: Path) -> None:
+    """Refuse a ``groups.csv`` that would be passed over: the split would tear its groups apart."""
+    right = folder / GROUPS_FILE
+    seen: set[str] = set()
+    for here, folders, files in os.walk(searched, followlinks=True):
+        real = os.path.realpath(here)
+        if real in seen:  # links may lead around in circles
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(
+            name for name in folders if not name.startswith(".") and name != IGNORED_FOLDER
+        )
+        for name in files:
+            found = Path(here, name)
+            if name.casefold() == GROUPS_FILE and str(found) != str(right):
+                there, wanted = (place.relative_to(searched).as_posix() for place in (found, right))
+                raise DataError(
+                    f"the groups are looked for in {wanted}, and would not be found in {there}",
+                    where=found,
+                    expected=f"{wanted} in the outermost folder, and no other of this name",
+                    remedy=f"move {there} to {wanted}; if it is of something else, rename it",
+                )
 
 
 def _destinations(folder: Path, pairs: list[Pair], raw: Path) -> dict[Path, Path]:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -15,7 +15,20 @@ from fishseg.errors import DataError
 from fishseg.measurement import coco as written
 from fishseg.params import DataParams
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 mask_api = pytest.importorskip("pycocotools.mask", reason="pip install '.[dev]'")
+PLACES = (
+    "annotations.json",
+    "instances.json",
+    "result.json",
+    "_annotations.coco.json",
+    "images/_annotations.coco.json",
+    "annotations/instances.json",
+    "annotations/instances_default.json",
+    "annotations/instances_Train.json",
+)
 SIZE = (12, 20)
 SQUARE = [2, 3, 7, 3, 7, 8, 2, 8]
 CROWD = {"size": list(SIZE), "counts": [12 * 15 + 4, 3, 12 * 5 - 7]}
@@ -197,7 +210,7 @@ def test_a_picture_that_is_listed_twice_is_left_out(category: int, tmp_path: Pat
     pairs, problems = coco.write_pairs(path, tmp_path / "raw", tmp_path / "masks")
     assert [pair.image_path.name for pair in pairs] == ["b.jpg"]
     assert [(one.kind, one.path) for one in problems] == [("duplicate_stem", "a.jpg")]
-    assert "lists this picture 2 times" in problems[0].message
+    assert "this picture is listed 2 times, in annotations.json" in problems[0].message
 
 
 def test_names_that_differ_in_case_are_one(tmp_path: Path) -> None:
@@ -288,7 +301,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FISHSEG_STORE", raising=False)
 
 
-@pytest.mark.parametrize("place", coco.PLACES)
+@pytest.mark.parametrize("place", PLACES)
 @pytest.mark.usefixtures("here")
 def test_a_folder_with_a_coco_file_is_a_source(place: str) -> None:
     path = write(
@@ -309,7 +322,7 @@ def test_a_folder_with_a_coco_file_is_a_source(place: str) -> None:
 
 
 @pytest.mark.parametrize("outer", ["", "outer", "outer/inner"])
-@pytest.mark.parametrize("place", coco.PLACES)
+@pytest.mark.parametrize("place", PLACES)
 @pytest.mark.usefixtures("here")
 def test_a_zip_with_a_coco_file_is_a_source(outer: str, place: str) -> None:
     top = Path("packed") / outer
@@ -355,3 +368,196 @@ def test_categories_that_make_one_folder_are_refused() -> None:
     write(Path("mine"), *annotations, categories=categories)
     with pytest.raises(DataError, match="classes Sea Bass, sea-bass apart"):
         local.download(wanted("mine"), Path("raw"))
+
+
+# Several files of one set
+
+
+def part(folder: Path, file: Path, *names: str, fish: int = 1, category: str = "Trout") -> None:
+    """A COCO file of pictures of these names, and those pictures; the first ``fish`` have one.
+
+    Ids begin anew in each file, and the id of the category is another in each.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        Image.new("RGB", SIZE[::-1]).save(folder / name)
+    tree = {
+        "images": [
+            {"id": number, "file_name": name, "width": SIZE[1], "height": SIZE[0]}
+            for number, name in enumerate(names)
+        ],
+        "categories": [{"id": len(names), "name": category}],
+        "annotations": [
+            {"id": number, "image_id": number, "category_id": len(names), "segmentation": [SQUARE]}
+            for number in range(fish)
+        ],
+    }
+    file.write_text(json.dumps(tree), encoding="utf-8")
+
+
+def roboflow(top: Path) -> None:
+    for split, names in (
+        ("train", ("a.jpg", "b.jpg")),
+        ("valid", ("c.jpg",)),
+        ("test", ("d.jpg",)),
+    ):
+        part(top / split, top / split / "_annotations.coco.json", *names)
+
+
+def cvat(top: Path) -> None:
+    for subset, names in (("Train", ("a.jpg", "b.jpg")), ("Val", ("c.jpg",)), ("Test", ("d.jpg",))):
+        file = top / "annotations" / f"instances_{subset}.json"
+        part(top / "images" / subset, file, *names)
+
+
+def coco2017(top: Path) -> None:
+    for split, names in (("train2017", ("a.jpg", "b.jpg")), ("val2017", ("c.jpg", "d.jpg"))):
+        part(top / split, top / "annotations" / f"instances_{split}.json", *names, fish=len(names))
+        (top / "annotations" / f"captions_{split}.json").write_text("{}")
+
+
+@pytest.mark.parametrize("outer", [None, "", "outer", "outer/inner"])
+@pytest.mark.parametrize("export", [roboflow, cvat])
+@pytest.mark.usefixtures("here")
+def test_the_parts_of_an_export_are_one_set(
+    export: Callable[[Path], None], outer: str | None
+) -> None:
+    """In a folder, and in a zip with and without folders around it."""
+    top = Path("mine") / (outer or "")
+    export(top)
+    (top / "groups.csv").write_text("sample_id,group_id\n")
+    if outer is not None:
+        shutil.make_archive("mine", "zip", "mine")
+    local.download(wanted("mine" if outer is None else "mine.zip"), Path("raw"))
+    pairs, _ = find_pairs(Path("raw"))
+    assert [pair.sample_id for pair in pairs] == ["Trout/a", "Trout/c", "Trout/d", "fish/b"]
+    for pair in pairs:
+        fish = np.asarray(Image.open(pair.mask_path)) == 255
+        assert np.array_equal(fish, square() & (pair.class_name == "Trout"))
+    assert read_problems(Path("raw") / local.PROBLEMS_FILE) == []
+    assert Path("raw/groups.csv").is_file()
+
+
+@pytest.mark.usefixtures("here")
+def test_a_roboflow_zip_of_one_part_has_its_groups_beside_the_pictures() -> None:
+    part(Path("mine/train"), Path("mine/train/_annotations.coco.json"), "a.jpg")
+    Path("mine/train/groups.csv").write_text("sample_id,group_id\n")
+    shutil.make_archive("mine", "zip", "mine")
+    local.download(wanted("mine.zip"), Path("raw"))
+    assert Path("raw/groups.csv").is_file()
+    assert [pair.sample_id for pair in find_pairs(Path("raw"))[0]] == ["Trout/a"]
+
+
+@pytest.mark.usefixtures("here")
+def test_json_beside_what_is_read_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    coco2017(Path("mine"))
+    with caplog.at_level("INFO"):
+        local.download(wanted("mine"), Path("raw"))
+    used, passed_over = caplog.messages[:2]
+    assert "instances_train2017.json, annotations/instances_val2017.json" in used
+    assert "annotations/captions_train2017.json, annotations/captions_val2017.json" in passed_over
+    assert len(find_pairs(Path("raw"))[0]) == 4
+
+
+@pytest.mark.parametrize("categories", [("Trout", "Trout"), ("Trout", "Cod")])
+@pytest.mark.usefixtures("here")
+def test_pictures_of_one_name_in_two_parts_keep_their_own_masks(
+    categories: tuple[str, str],
+) -> None:
+    for split, fish, category in zip(("train", "valid"), (1, 2), categories, strict=True):
+        file = Path("mine") / split / "_annotations.coco.json"
+        part(file.parent, file, "a.jpg", f"{split}.jpg", fish=fish, category=category)
+        Image.new("RGB", SIZE[::-1], (0, 9, 0) if fish == 1 else (9, 0, 0)).save(
+            file.parent / "a.jpg"
+        )
+    paths = coco.find_files(Path("mine"))
+    pairs, problems = coco.write_pairs(paths, Path("mine"), Path("drawn"))
+    found = {pair.sample_id: pair.image_path.as_posix() for pair in pairs}
+    assert found["Trout/a"] == "mine/train/a.jpg"
+    if categories[1] == "Cod":
+        assert found["Cod/a"] == "mine/valid/a.jpg"
+        assert problems == []
+    else:
+        assert [(one.kind, one.path) for one in problems] == [("duplicate_stem", "valid/a.jpg")]
+        assert "train/a.jpg is of class Trout, too" in problems[0].message
+
+
+@pytest.mark.usefixtures("here")
+def test_a_picture_that_is_missing_in_its_part_is_not_taken_from_another() -> None:
+    for split in ("train", "valid"):
+        part(
+            Path("mine") / split,
+            Path("mine") / split / "_annotations.coco.json",
+            "a.jpg",
+            f"{split}.png",
+        )
+    Path("mine/train/a.jpg").unlink()
+    Path("mine/valid/_annotations.coco.json").write_text(
+        '{"images": [], "annotations": [{"image_id": 3}], "categories": []}'
+    )
+    paths = coco.find_files(Path("mine"))
+    pairs, problems = coco.write_pairs(paths, Path("mine"), Path("drawn"))
+    assert [pair.image_path.as_posix() for pair in pairs] == ["mine/train/train.png"]
+    assert [(one.kind, one.path) for one in problems] == [
+        ("annotation_without_image", "valid/_annotations.coco.json"),
+        ("image_without_mask", "valid/a.jpg"),
+        ("image_without_mask", "valid/valid.png"),
+        ("mask_without_image", "a.jpg"),
+    ]
+    assert "it stands in train/_annotations.coco.json" in problems[3].message
+
+
+@pytest.mark.usefixtures("here")
+def test_a_picture_that_two_files_list_is_left_out() -> None:
+    for name in ("default", "default (1)"):
+        part(Path("mine"), Path(f"mine/annotations/instances_{name}.json"), "a.jpg", "b.jpg")
+    with pytest.raises(DataError, match="no image has a mask") as caught:
+        local.download(wanted("mine"), Path("raw"))
+    assert "listed 2 times, in annotations/instances_default (1).json, annot" in caught.value.what
+
+
+@pytest.mark.usefixtures("here")
+def test_a_class_fish_is_spelled_alike_in_all_files() -> None:
+    part(Path("mine/a"), Path("mine/a/_annotations.coco.json"), "a.jpg", category="Fish")
+    part(Path("mine/b"), Path("mine/b/_annotations.coco.json"), "b.jpg", fish=0)
+    labelled, _ = coco.read(*coco.find_files(Path("mine")))
+    assert [picture.class_name for picture in labelled] == ["Fish", "Fish"]
+
+
+@pytest.mark.usefixtures("here")
+def test_coco_files_at_two_places_are_refused() -> None:
+    for place in ("annotations.json", "annotations/instances_default.json"):
+        part(Path("mine/images"), Path("mine") / place, "a.jpg")
+    with pytest.raises(DataError, match="not plain which COCO file is meant") as caught:
+        local.download(wanted("mine"), Path("raw"))
+    assert "annotations.json, annotations/instances_default.json" in caught.value.what
+
+
+@pytest.mark.usefixtures("here")
+def test_who_wants_one_file_gets_no_first_of_several() -> None:
+    cvat(Path("mine"))
+    with pytest.raises(DataError, match="there are several") as caught:
+        coco.find_file(Path("mine"))
+    assert "annotations/instances_Test.json, annotations/instances_Train" in caught.value.what
+
+
+@pytest.mark.parametrize("place", ["labels.json", "annotations/person_keypoints_default.json"])
+@pytest.mark.usefixtures("here")
+def test_json_at_another_place_is_named_with_the_places_that_are_read(place: str) -> None:
+    part(Path("mine/images"), Path("mine") / place, "a.jpg")
+    part(Path("mine/__MACOSX"), Path("mine/__MACOSX/_annotations.coco.json"))
+    with pytest.raises(DataError, match="no images with masks") as caught:
+        local.download(wanted("mine"), Path("raw"))
+    assert f"; {place} would be read" in str(caught.value.remedy)
+    for known in ("annotations/instances_*.json", "*/_annotations.coco.json", "result.json"):
+        assert known in str(caught.value.expected)
+
+
+@pytest.mark.usefixtures("here")
+def test_who_reads_masks_alone_says_how_to_get_them_from_coco() -> None:
+    """`fishseg score` and `fishseg crossvalidate`."""
+    roboflow(Path("mine"))
+    with pytest.raises(DataError) as caught:
+        find_pairs(Path("mine"))
+    assert "data.path=FOLDER download` draws the masks" in str(caught.value.remedy)

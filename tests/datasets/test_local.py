@@ -138,6 +138,61 @@ def test_a_zip_gives_what_its_folder_gives(outer: str) -> None:
     assert not kept, "the unpacked zip was left behind"
 
 
+KAGGLE = ("Fish_Dataset/Trout/Trout/1.png", "Fish_Dataset/Trout/Trout GT/1.png")
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize(
+    ("files", "place"),
+    [
+        (PLAIN, "images/groups.csv"),
+        (PLAIN, "masks/Groups.CSV"),
+        (PLAIN, "notes/groups.csv"),
+        (PLAIN, "Groups.csv"),
+        (KAGGLE, "Fish_Dataset/groups.csv"),
+        (KAGGLE, "Fish_Dataset/Trout/Trout/groups.csv"),
+    ],
+)
+def test_groups_that_nobody_would_read_are_refused(
+    files: tuple[str, ...], place: str, zipped: bool
+) -> None:
+    source = lay_out(Path("source"), *files, place)
+    path = str(pack(source, Path("source.zip")) if zipped else source)
+    with pytest.raises(DataError, match=r"looked for in groups\.csv, and would not be") as caught:
+        download(path)
+    assert f"not be found in {place}" in caught.value.what
+    assert str(caught.value.where).endswith(str(Path(place)))
+    with pytest.raises(DataError, match="the groups are looked for"), local.opened(Path(path)):
+        pass  # `fishseg score` and `fishseg crossvalidate` read groups, too
+
+
+def test_groups_outside_of_the_one_folder_of_a_zip_are_refused() -> None:
+    lay_out(Path("source"), "groups.csv", *(f"mine/{name}" for name in PLAIN))
+    pack(Path("source"), Path("mine.zip"))
+    with pytest.raises(DataError, match=r"in mine/groups\.csv, .* found in groups\.csv"):
+        download("mine.zip")
+
+
+def test_groups_behind_a_link_are_refused_and_circles_end() -> None:
+    lay_out(Path("elsewhere"), "a.jpg", "groups.csv")
+    source = lay_out(Path("source"), "masks/a.png", "groups.csv")
+    try:
+        (source / "round").symlink_to(source.absolute(), target_is_directory=True)
+    except OSError:
+        pytest.skip("links are not allowed here")
+    (source / "images").symlink_to(Path("elsewhere").absolute(), target_is_directory=True)
+    with pytest.raises(DataError, match=r"not be found in images/groups\.csv"):
+        download("source")
+    Path("elsewhere/groups.csv").unlink()
+    assert (download("source") / "groups.csv").is_file()
+
+
+def test_what_macos_and_hidden_folders_hold_are_no_groups() -> None:
+    hidden = ("__MACOSX/groups.csv", "images/._groups.csv", ".git/groups.csv")
+    lay_out(Path("source"), *PLAIN, *hidden)
+    assert not (download("source") / "groups.csv").exists()
+
+
 def test_opened_removes_what_it_unpacked() -> None:
     archive = pack(lay_out(Path("source"), *PLAIN), Path("pictures.zip"))
     with local.opened(archive) as folder:
