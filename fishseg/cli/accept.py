@@ -110,8 +110,8 @@ def _pairs(
     from fishseg.datasets import coco
 
     with _opened(corrected or suggested / "masks", scratch / "unpacked") as place:
-        file = place if place.is_file() else coco.find_file(place)
-        if file is None:
+        files = [place] if place.is_file() else coco.find_files(place)
+        if not files:
             after = {path.stem: path for path in sorted(place.rglob("*.png"))}
             before = {path.stem: path for path in sorted((suggested / KEPT).glob("*.png"))}
             problems = [
@@ -122,7 +122,7 @@ def _pairs(
         else:
             # Compared with the polygons that went out, so that what nobody touched counts nothing.
             drawn = {}
-            for name, source in (("before", suggested / "annotations.json"), ("after", file)):
+            for name, source in (("before", [suggested / "annotations.json"]), ("after", files)):
                 pairs, found = coco.write_pairs(source, suggested / "images", scratch / name)
                 drawn[name] = {pair.image_path.stem: pair.mask_path for pair in pairs}
             before, after = drawn["before"], drawn["after"]

@@ -135,22 +135,6 @@ def find_files(folder: Path) -> list[Path]:
     return next(iter(found.values()), [])
 
 
-def find_file(folder: Path) -> Path | None:
-    """The COCO file of a folder, where there is one.
-
-    Raises:
-        DataError: there are several.
-    """
-    files = find_files(folder)
-    if len(files) > 1:
-        raise DataError(
-            f"one COCO file is read here, and there are several: {_names(files, folder)}",
-            where=folder,
-            remedy="give the one that is meant, or export without subsets",
-        )
-    return files[0] if files else None
-
-
 def read(*paths: Path) -> tuple[list[Labelled], list[Problem]]:
     """The pictures of COCO files in their order, and what in them could not be used.
 

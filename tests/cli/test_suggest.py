@@ -199,6 +199,20 @@ def test_the_zip_of_a_tool_is_understood(caplog: pytest.LogCaptureFixture) -> No
         assert mask.sum() == 30 * 50
 
 
+def test_the_subsets_of_a_tool_are_one_set() -> None:
+    assert run("suggest", "photos", "--n", "3") == 0
+    tree: dict[str, Any] = json.loads(Path("suggested/annotations.json").read_text())
+    with zipfile.ZipFile("export.zip", "w") as packed:
+        for number, image in enumerate(tree["images"]):
+            own = [one for one in tree["annotations"] if one["image_id"] == image["id"]]
+            subset = json.dumps({**tree, "images": [image], "annotations": own})
+            packed.writestr(f"annotations/instances_Part{number}.json", subset)
+    assert run("accept", "suggested", "export.zip", "--into", "mine") == 0
+    rows = table("mine/corrections.csv")
+    assert {row["image"] for row in rows} == {image["file_name"] for image in tree["images"]}
+    assert {row["pixels_corrected"] for row in rows} == {"0"}
+
+
 def test_a_folder_of_one_picture() -> None:
     only = Path("only")
     only.mkdir()

@@ -534,14 +534,6 @@ def test_coco_files_at_two_places_are_refused() -> None:
     assert "annotations.json, annotations/instances_default.json" in caught.value.what
 
 
-@pytest.mark.usefixtures("here")
-def test_who_wants_one_file_gets_no_first_of_several() -> None:
-    cvat(Path("mine"))
-    with pytest.raises(DataError, match="there are several") as caught:
-        coco.find_file(Path("mine"))
-    assert "annotations/instances_Test.json, annotations/instances_Train" in caught.value.what
-
-
 @pytest.mark.parametrize("place", ["labels.json", "annotations/person_keypoints_default.json"])
 @pytest.mark.usefixtures("here")
 def test_json_at_another_place_is_named_with_the_places_that_are_read(place: str) -> None:
