@@ -9,6 +9,7 @@ workers is part of what is measured, and told apart by runs on a single image.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib
 import os
 import shutil
@@ -69,10 +70,21 @@ def main() -> None:
 
 
 def repeated(inventory: pd.DataFrame, n_images: int) -> pd.DataFrame:
-    """As many samples as asked for; where there are fewer files, some are there more than once."""
+    """As many samples as asked for; where there are fewer files, some are there more than once.
+
+    Each counts as another file, for the store computes what it holds already for nobody.
+    """
     times = -(-n_images // len(inventory))
     table = pd.concat([inventory] * times, ignore_index=True).head(n_images)
-    return table.assign(sample_id=[f"{number:06d}" for number in range(len(table))])
+    sample_ids = [f"{number:06d}" for number in range(len(table))]
+    checksums = {
+        column: [
+            hashlib.sha256(f"{sample_id} {checksum}".encode()).hexdigest()
+            for sample_id, checksum in zip(sample_ids, table[column], strict=True)
+        ]
+        for column in ("image_sha256", "mask_sha256")
+    }
+    return table.assign(sample_id=sample_ids, **checksums)
 
 
 def measure(

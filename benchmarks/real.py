@@ -104,9 +104,10 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--decoder",
         type=Path,
-        nargs="+",
+        nargs="*",
         metavar="FOLDER",
-        help="decoders (default: data/decoder and the one that ships, where they exist)",
+        help="decoders (default: data/decoder and the one that ships, where they exist); without a "
+        "folder, none: the peer alone",
     )
     parser.add_argument(
         "--backbone",
@@ -145,7 +146,7 @@ def _choose(folder: Path, names: Sequence[str] | None) -> list[RealSet]:
 def _models(options: argparse.Namespace) -> dict[str, ProbabilityModel]:
     """The models to measure, by what the table calls them."""
     decoders = {str(folder): folder for folder in options.decoder or ()}
-    if not decoders:
+    if options.decoder is None:
         candidates = {"decoder at hand": DECODER, "decoder that ships": PRETRAINED}
         decoders = {n: folder for n, folder in candidates.items() if (folder / CARD_NAME).exists()}
     device = devices.select()

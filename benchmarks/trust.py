@@ -9,9 +9,10 @@ judge and are counted apart.
 The table gives the area under the ROC curve of "the mask is bad" for the confidence
 (`fishseg.metrics.confidence.confidence_of`), for the part of it that one look gives
 (``stability``), for the distance to the training fish alone (`fishseg.metrics.familiarity`), and
-for the confidence where masks that are unlike the training pictures come last; and how many bad and
-good masks are called so. Intervals are 95%, by bootstrap over photographs. It is written between
-the marks of docs/measurements.md; every picture's numbers go to ``tmp/trust.csv``.
+for the confidence where masks that are unlike the training pictures come last; how many bad and
+good masks are called so; and how many are bad of those below the confidence that ``check`` asks
+for, and of the others. Intervals are 95%, by bootstrap over photographs. It is written between the
+marks of docs/measurements.md; every picture's numbers go to ``tmp/trust.csv``.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from fishseg.errors import CacheError, FishsegError
 from fishseg.images.decoding import read_image
 from fishseg.images.mask_rule import ZERO_255
 from fishseg.images.masks import read_mask
+from fishseg.measurement.checks import LEAST_CONFIDENCE
 from fishseg.metrics.confidence import confidence_of, stability
 from fishseg.metrics.familiarity import patches_of
 from fishseg.prediction.segmenter import Segmenter
@@ -174,6 +176,7 @@ def summary(table: pd.DataFrame) -> list[str]:
     heads = ["pictures", "masks", "bad", "nothing found, of pictures with fish"]
     heads += [f"AUC, {name}" for name in CONFIDENCES.values()]
     heads += ["bad ones called unlike", "good ones called unlike"]
+    heads += [f"bad, {side} {LEAST_CONFIDENCE:g}" for side in ("below", "from")]
     lines = [f"| {' | '.join(heads)} |", "|---" + "|--:" * (len(heads) - 1) + "|"]
     photographed = table[~table["set"].str.startswith("drawn")]
     rows = [
@@ -186,6 +189,7 @@ def summary(table: pd.DataFrame) -> list[str]:
         bad = found["iou"] < BAD_IOU
         missed = int((~group["found"] & group["has_fish"]).sum())
         unlike = found["unlike"].astype(bool)
+        unsure = found["confidence"] < LEAST_CONFIDENCE
         cells = [
             str(name),
             str(len(found)),
@@ -194,6 +198,7 @@ def summary(table: pd.DataFrame) -> list[str]:
             *[_auc(found, confidence) for confidence in CONFIDENCES],
             _share(unlike[bad]),
             _share(unlike[~bad]),
+            *[_share(bad[is_low]) for is_low in (unsure, ~unsure)],
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
