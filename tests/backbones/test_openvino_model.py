@@ -96,6 +96,14 @@ def test_features_of_one_image_do_not_change_with_the_next(tmp_path: Path) -> No
     assert torch.equal(first, kept)
 
 
+@pytest.mark.parametrize("n_streams", [1, 2])
+def test_processes_do_not_all_begin_at_the_same_core(n_streams: int, tmp_path: Path) -> None:
+    """Two at once, such as two experiments of a queue, would be half as fast as they can be."""
+    backbone = converted(materialised("dinov2", tmp_path))
+    compiled = runtime.compile_model(backbone.model, runtime.F32, n_streams, n_streams)
+    assert compiled.get_property("ENABLE_CPU_PINNING") is False
+
+
 def test_what_does_not_divide_is_refused(tmp_path: Path) -> None:
     backbone = converted(materialised("dinov2", tmp_path))
     for compute in (backbone, backbone.on_one_thread):
