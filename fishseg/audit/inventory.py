@@ -25,6 +25,7 @@ from fishseg.datasets.layout import (
 from fishseg.datasets.local import GROUPS_FILE, PROBLEMS_FILE
 from fishseg.errors import DataError
 from fishseg.images.decoding import read_image
+from fishseg.images.folders import some
 from fishseg.images.mask_rule import AUTO, parse_rule
 from fishseg.images.masks import read_truth, require_fit
 from fishseg.parallel import ordered_map
@@ -276,7 +277,7 @@ def _read_groups(raw: Path, pairs: list[Pair], problems: list[Problem]) -> dict[
     groups = _parse_groups(path, sample_ids)
     missing = sorted(sample_ids - groups.keys())
     if missing:
-        raise _bad_groups(path, f"no group for {_some(missing)}")
+        raise _bad_groups(path, f"no group for {some(missing)}")
     # Whoever listed all samples listed those that turned out to have no mask, too.
     unpaired = {nfc(Path(problem.path).stem) for problem in problems}
     unknown = [
@@ -285,7 +286,7 @@ def _read_groups(raw: Path, pairs: list[Pair], problems: list[Problem]) -> dict[
         if sample_id.rpartition("/")[2] not in unpaired
     ]
     if unknown:
-        raise _bad_groups(path, f"there is no sample {_some(unknown)}")
+        raise _bad_groups(path, f"there is no sample {some(unknown)}")
     return groups
 
 
@@ -319,11 +320,6 @@ def _bad_groups(path: Path, what: str) -> DataError:
         expected="the line sample_id,group_id, then each sample once, such as Trout/00001,photo7",
         remedy="correct the file, or remove it if every image is a photo of its own",
     )
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return ", ".join(names[:5]) + more
 
 
 def _relative(path: Path, folder: Path) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 
 from fishseg.errors import DataError
 from fishseg.images.decoding import Decoded
+from fishseg.images.folders import some
 from fishseg.images.mask_rule import AUTO, COLOUR, MaskRule, parse_rule, value_text
 from fishseg.images.masks import NOISE, decode_mask, levels, read_mask
 
@@ -365,20 +366,15 @@ def _described(masks: Sequence[MaskValues], places: Sequence[str]) -> str:
         count = pool.pixels[number]
         amount = f"{share:.1%} of the pixels" if share >= 0.001 else f"{count:,} pixels"
         amount = "1 pixel" if count == 1 else amount
-        lines.append(f"{value_text(int(value))}: {amount}, in {_two(having)}")
+        lines.append(f"{value_text(int(value))}: {amount}, in {some(having, 2)}")
     if len(counted) > len(order):
         lines.append(f"and {len(counted) - len(order)} more values")
     pictures = [place for mask, place in named if mask.kind == "picture"]
     if pictures:
-        lines.append(f"more values than a mask has, in {_two(pictures)}")
+        lines.append(f"more values than a mask has, in {some(pictures, 2)}")
     kinds = sorted({_KINDS[mask.kind] for mask in masks if mask.kind != "picture"})
     head = [f"as {', '.join(kinds)}"] if kinds else []
     return "".join(f"\n    {line}" for line in [*head, *lines])
-
-
-def _two(places: Sequence[str]) -> str:
-    more = f" and {len(places) - 2} more" if len(places) > 2 else ""
-    return ", ".join(places[:2]) + more
 
 
 _KINDS = {

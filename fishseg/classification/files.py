@@ -247,11 +247,10 @@ def _learn_distance(
     distance = fitting.fit_distance(train.given, train.names)
     seen = data.rows(_filled(data.predicted))
     found = {split: seen.part(split) for split in UNSEEN_SPLITS}
-    learned = {
-        split: images.rows(np.isin(images.names, train.names)) for split, images in found.items()
-    }
+    known = {split: np.isin(images.names, train.names) for split, images in found.items()}
     # A species that train does not have would count as one that was learned.
-    tried = [(one.predicted, one.names, one.groups) for one in learned.values()]
+    learned = [images.rows(known[split]) for split, images in found.items()]
+    tried = [(one.predicted, one.names, one.groups) for one in learned]
     trials = unknown.leave_out(train.given, train.names, tried)
     summary: dict[str, Any] = {
         "threshold": threshold,
@@ -259,14 +258,13 @@ def _learn_distance(
     }
     for (split, images), theirs in zip(found.items(), trials, strict=True):
         far = distance.distances(images.predicted) > threshold
-        known = np.isin(images.names, train.names)
         summary[split] = {
             **unknown.summarise(theirs, threshold, **draw),
             # By what is kept, which has learned every species of train.
-            "n_learned": int(known.sum()),
-            "learned_rejected": _share(far[known]),
-            "n_never_learned": int((~known).sum()),
-            "never_learned_accepted": _share(~far[~known]),
+            "n_learned": int(known[split].sum()),
+            "learned_rejected": _share(far[known[split]]),
+            "n_never_learned": int((~known[split]).sum()),
+            "never_learned_accepted": _share(~far[~known[split]]),
         }
     return distance, threshold, summary
 

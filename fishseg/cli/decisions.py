@@ -91,6 +91,8 @@ def decided(
         decisions: as `read_decisions` gives them.
         records: the name and the record of each picture.
     """
+    if not decisions:
+        return Decided(verdicts={}, outdated=frozenset(), remarks=[])
     checksums = {record["source"]: checksum_of(record) for _, record in records}
     files = {source: source.rpartition("/")[2] for source in checksums}
     meant, useless = who_is_meant(decisions, files)

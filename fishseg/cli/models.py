@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING
 
 from fishseg.prediction import loading
 from fishseg.prediction.light import DECODER
-from fishseg.prediction.loading import Loaded, about
+from fishseg.prediction.loading import CARD_NAME, Loaded, about
 
 if TYPE_CHECKING:
     import argparse
 
 log = logging.getLogger("fishseg")
-
-CARD_NAME = "decoder.json"  # what makes a folder that of a decoder
 
 __all__ = ["Loaded", "about", "load_model"]
 

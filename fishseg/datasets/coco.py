@@ -24,13 +24,13 @@ from PIL import Image
 from fishseg.datasets.layout import (
     COCO_PLACES,
     DEFAULT_CLASS,
-    IGNORED_FOLDER,
     Pair,
     Problem,
     find_coco_files,
 )
 from fishseg.errors import DataError
 from fishseg.images.decoding import IMAGE_SUFFIXES, MAX_PIXELS
+from fishseg.images.folders import IGNORED_FOLDER
 from fishseg.images.masks import of_run_lengths
 from fishseg.tables import nfc, slug
 
@@ -200,7 +200,7 @@ def _read(path: Path) -> tuple[list[Labelled], list[Problem]]:
 
 
 def write_pairs(
-    paths: Path | Sequence[Path], images: Path, scratch: Path
+    paths: Sequence[Path], images: Path, scratch: Path
 ) -> tuple[list[Pair], list[Problem]]:
     """Draw the masks of COCO files, and pair them with the pictures.
 
@@ -208,14 +208,13 @@ def write_pairs(
     the folder of its subset (CVAT), where there are any.
 
     Args:
-        paths: the COCO file, or those of one set.
+        paths: the COCO files of one set.
         images: the folder that the pictures lie in, however deep.
         scratch: an empty folder for the masks.
 
     Raises:
         DataError: one is no COCO file.
     """
-    paths = [paths] if isinstance(paths, Path) else paths
     labelled, problems = read(*paths)
     files = _files(images)
     parts = {path: _of_part(path, files) if len(paths) > 1 else files for path in paths}

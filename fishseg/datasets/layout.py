@@ -27,7 +27,14 @@ import pandas as pd
 
 from fishseg.errors import DataError
 from fishseg.images.decoding import IMAGE_SUFFIXES
-from fishseg.images.folders import Skipped, search, unused_file, without_twins
+from fishseg.images.folders import (
+    IGNORED_FOLDER,
+    Skipped,
+    search,
+    some,
+    unused_file,
+    without_twins,
+)
 from fishseg.tables import nfc, slug, write_csv
 
 if TYPE_CHECKING:
@@ -36,7 +43,6 @@ if TYPE_CHECKING:
 
 COPIES_FOLDER = "Fish_Dataset"
 PHOTOS_FOLDER = "NA_Fish_Dataset"
-IGNORED_FOLDER = "__MACOSX"  # what macOS puts into archives
 # The class of a plain layout without subfolders.
 DEFAULT_CLASS = "fish"
 COCO_PARTS = "*/_annotations.coco.json"  # Roboflow: in train/, valid/ and test/
@@ -420,10 +426,7 @@ def _unknown_layout(folder: Path) -> DataError:
             "then give data/raw"
         )
     elif nearby:
-        more = f" and {len(nearby) - 3} more" if len(nearby) > 3 else ""
-        remedy += (
-            f"; {', '.join(nearby[:3])}{more} would be read at one of the places for COCO files"
-        )
+        remedy += f"; {some(nearby, 3)} would be read at one of the places for COCO files"
     return DataError(
         "no images with masks in a layout that is known",
         where=folder,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
-import os
 import shutil
 import tempfile
 import zipfile
@@ -18,7 +17,6 @@ from fishseg.datasets import coco
 from fishseg.datasets.archive import require_space, unpack
 from fishseg.datasets.layout import (
     COPIES_FOLDER,
-    IGNORED_FOLDER,
     PHOTOS_FOLDER,
     find_pairs,
     find_photos,
@@ -28,6 +26,7 @@ from fishseg.datasets.layout import (
     write_problems,
 )
 from fishseg.errors import DataError
+from fishseg.images.folders import search, some
 from fishseg.params import typed_path
 from fishseg.store import PARTIAL
 from fishseg.store import folder as store_folder
@@ -127,33 +126,22 @@ def _tell(coco_files: list[Path], folder: Path) -> None:
     if others:
         # Such as CVAT's person_keypoints_default.json, or COCO's captions.
         passed_over = sorted(file.relative_to(folder).as_posix() for file in others)
-        more = f" and {len(passed_over) - 5} more" if len(passed_over) > 5 else ""
-        log.warning("JSON beside it is not read: %s%s", ", ".join(passed_over[:5]), more)
+        log.warning("JSON beside it is not read: %s", some(passed_over))
 
 
 def _require_groups_on_top(folder: Path, *, searched: Path) -> None:
     """Refuse a ``groups.csv`` that would be passed over: the split would tear its groups apart."""
     right = folder / GROUPS_FILE
-    seen: set[str] = set()
-    for here, folders, files in os.walk(searched, followlinks=True):
-        real = os.path.realpath(here)
-        if real in seen:  # links may lead around in circles
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(
-            name for name in folders if not name.startswith(".") and name != IGNORED_FOLDER
-        )
-        for name in files:
-            found = Path(here, name)
-            if name.casefold() == GROUPS_FILE and str(found) != str(right):
-                there, wanted = (place.relative_to(searched).as_posix() for place in (found, right))
-                raise DataError(
-                    f"the groups are looked for in {wanted}, and would not be found in {there}",
-                    where=found,
-                    expected=f"{wanted} in the outermost folder, and no other of this name",
-                    remedy=f"move {there} to {wanted}; if it is of something else, rename it",
-                )
+    _, passed_over = search(searched)
+    for found in (one.path for one in passed_over):
+        if found.name.casefold() == GROUPS_FILE and str(found) != str(right):
+            there, wanted = (place.relative_to(searched).as_posix() for place in (found, right))
+            raise DataError(
+                f"the groups are looked for in {wanted}, and would not be found in {there}",
+                where=found,
+                expected=f"{wanted} in the outermost folder, and no other of this name",
+                remedy=f"move {there} to {wanted}; if it is of something else, rename it",
+            )
 
 
 def _destinations(folder: Path, pairs: list[Pair], raw: Path) -> dict[Path, Path]:

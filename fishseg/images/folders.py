@@ -23,6 +23,7 @@ STATE = ".fishseg"
 MARKER = "results.json"
 # What `fishseg predict` writes that may look like pictures to work on.
 RESULT_FOLDERS = ("masks", "overlays", "probabilities")
+IGNORED_FOLDER = "__MACOSX"  # what macOS puts into archives
 
 _RAW_SUFFIXES = frozenset({
     ".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".iiq", ".kdc",
@@ -36,7 +37,6 @@ _OTHER_PICTURES = frozenset({
     ".psd", ".qoi", ".svg", ".tga", ".wdp", ".xcf",
 })  # fmt: skip
 _NO_PICTURE = "no picture by its name"
-_NAMES_SHOWN = 5
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -107,7 +107,7 @@ class _Search:
     def _take_folder(self, folder: Path) -> None:
         if folder.name == STATE:
             return
-        if folder.name.startswith(".") or folder.name == "__MACOSX":
+        if folder.name.startswith(".") or folder.name == IGNORED_FOLDER:
             self.skipped.append(Skipped(folder, "hidden", False))
         elif self.enter(folder):
             (self.links if folder.is_symlink() else self.folders).append(folder)
@@ -205,7 +205,7 @@ def _counted(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
-def some(names: Sequence[str]) -> str:
+def some(names: Sequence[str], at_most: int = 5) -> str:
     """A few names, and how many more there are."""
-    more = len(names) - _NAMES_SHOWN
-    return ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    more = len(names) - at_most
+    return ", ".join(names[:at_most]) + (f" and {more} more" if more > 0 else "")

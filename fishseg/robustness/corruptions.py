@@ -100,20 +100,29 @@ MOVES: dict[str, Callable[[Mask, int, np.random.Generator], Affine]] = {
 """Those that move what is seen, each as the affine map from the old pixels to the new ones."""
 
 
-def _move(
+def _moved(
     name: str, image: Image, mask: Mask, severity: int, rng: np.random.Generator
 ) -> tuple[Image, Mask]:
-    affine = MOVES[name](mask, severity, rng)
-    fill: tuple[float, ...] = (0.0, 0.0, 0.0)
-    soft = image
-    if name == "zoom_out":
-        border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
-        fill = tuple(float(level) for level in np.median(border, axis=0))
-        # Shrunk without this, fine texture turns into noise of its own.
-        if (factor := affine[0, 0]) < 0.8:
-            soft = cv2.GaussianBlur(image, (0, 0), 0.5 / factor)
+    return _warp(image, mask, MOVES[name](mask, severity, rng))
+
+
+def _shrunk(
+    image: Image, mask: Mask, severity: int, rng: np.random.Generator
+) -> tuple[Image, Mask]:
+    affine = zoom_out(mask, severity, rng)
+    factor = affine[0, 0]
+    # Shrunk without this, fine texture turns into noise of its own.
+    soft = cv2.GaussianBlur(image, (0, 0), 0.5 / factor) if factor < 0.8 else image
+    border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
+    return _warp(np.asarray(soft, np.uint8), mask, affine, fill=np.median(border, axis=0))
+
+
+def _warp(
+    image: Image, mask: Mask, affine: Affine, fill: NDArray[np.float64] | None = None
+) -> tuple[Image, Mask]:
+    colour = (0.0, 0.0, 0.0) if fill is None else tuple(float(level) for level in fill)
     size = mask.shape[::-1]
-    warped = cv2.warpAffine(soft, affine, size, flags=cv2.INTER_LINEAR, borderValue=fill)
+    warped = cv2.warpAffine(image, affine, size, flags=cv2.INTER_LINEAR, borderValue=colour)
     return np.asarray(warped, np.uint8), _warp_mask(mask, affine)
 
 
@@ -225,7 +234,9 @@ def occlusion(
 
 
 CORRUPTIONS: dict[str, Corruption] = {
-    **{name: functools.partial(_move, name) for name in MOVES},
+    "rotation": functools.partial(_moved, "rotation"),
+    "zoom_in": functools.partial(_moved, "zoom_in"),
+    "zoom_out": _shrunk,
     "glare": glare,
     "low_light": low_light,
     "colour_cast": colour_cast,

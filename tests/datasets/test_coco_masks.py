@@ -144,7 +144,7 @@ def test_a_segmentation_that_makes_no_sense_is_one_line(
     segmentation: Any, message: str, tmp_path: Path
 ) -> None:
     path = write(tmp_path / "raw", {"image_id": 1, "segmentation": segmentation})
-    pairs, problems = coco.write_pairs(path, tmp_path / "raw", tmp_path / "masks")
+    pairs, problems = coco.write_pairs([path], tmp_path / "raw", tmp_path / "masks")
     assert [pair.image_path.name for pair in pairs] == ["b.jpg"]
     (problem,) = problems
     assert problem.path == "a.jpg"
@@ -173,7 +173,7 @@ def test_the_box_of_a_fish_of_two_parts_does_no_harm(tmp_path: Path) -> None:
 def test_a_fish_with_a_box_only_leaves_its_picture_out(bbox: Any, tmp_path: Path) -> None:
     boxed = {"image_id": 1, "segmentation": [], "bbox": bbox}
     path = write(tmp_path / "raw", {"image_id": 1, "segmentation": [SQUARE]}, boxed)
-    pairs, problems = coco.write_pairs(path, tmp_path / "raw", tmp_path / "masks")
+    pairs, problems = coco.write_pairs([path], tmp_path / "raw", tmp_path / "masks")
     assert [pair.image_path.name for pair in pairs] == ["b.jpg"]
     assert [(one.kind, one.path) for one in problems] == [("mask_without_image", "a.jpg")]
     assert "1 of its fish have boxes, but no outlines" in problems[0].message
@@ -188,7 +188,7 @@ def test_a_size_that_no_picture_has_leaves_it_out(side: int, tmp_path: Path) -> 
     ]
     annotation = {"image_id": 1, "segmentation": [SQUARE]}
     path = write(tmp_path / "raw", annotation, images=images)
-    pairs, problems = coco.write_pairs(path, tmp_path / "raw", tmp_path / "masks")
+    pairs, problems = coco.write_pairs([path], tmp_path / "raw", tmp_path / "masks")
     assert [pair.image_path.name for pair in pairs] == ["b.jpg"]
     (problem,) = problems
     assert f"no picture has the size that the file says: 20x{side}" in problem.message
@@ -207,7 +207,7 @@ def test_a_picture_that_is_listed_twice_is_left_out(category: int, tmp_path: Pat
         {"image_id": 1, "segmentation": [SQUARE], "category_id": category},
         images=images,
     )
-    pairs, problems = coco.write_pairs(path, tmp_path / "raw", tmp_path / "masks")
+    pairs, problems = coco.write_pairs([path], tmp_path / "raw", tmp_path / "masks")
     assert [pair.image_path.name for pair in pairs] == ["b.jpg"]
     assert [(one.kind, one.path) for one in problems] == [("duplicate_stem", "a.jpg")]
     assert "this picture is listed 2 times, in annotations.json" in problems[0].message
@@ -220,7 +220,7 @@ def test_names_that_differ_in_case_are_one(tmp_path: Path) -> None:
     ]
     path = write(tmp_path / "raw", images=images)
     Image.new("RGB", SIZE[::-1]).save(tmp_path / "raw/A.png")
-    pairs, problems = coco.write_pairs(path, tmp_path / "raw", tmp_path / "masks")
+    pairs, problems = coco.write_pairs([path], tmp_path / "raw", tmp_path / "masks")
     assert [pair.sample_id for pair in pairs] == ["fish/a"]
     assert ("duplicate_stem", "A.png") in [(one.kind, one.path) for one in problems]
 
@@ -253,7 +253,7 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
         {"image_id": 77, "segmentation": [SQUARE]},
         images=images,
     )
-    pairs, problems = coco.write_pairs(path, tmp_path / "raw", tmp_path / "masks")
+    pairs, problems = coco.write_pairs([path], tmp_path / "raw", tmp_path / "masks")
     assert [pair.sample_id for pair in pairs] == ["Trout/a"]
     assert [(one.kind, one.path) for one in problems] == [
         ("annotation_without_image", "annotations.json"),
@@ -269,7 +269,7 @@ def test_names_that_tools_have_changed_are_found(tmp_path: Path) -> None:
         {"id": 2, "file_name": "images\\b.jpg", "width": 20, "height": 12},
     ]
     path = write(tmp_path / "raw", images=images)
-    pairs, problems = coco.write_pairs(path, tmp_path / "raw", tmp_path / "masks")
+    pairs, problems = coco.write_pairs([path], tmp_path / "raw", tmp_path / "masks")
     assert [pair.image_path.name for pair in pairs] == ["a.jpg", "b.jpg"]
     assert problems == []
 

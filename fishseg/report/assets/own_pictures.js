@@ -50,6 +50,12 @@ function save() {
   setTimeout(() => URL.revokeObjectURL(link.href), 60000);
 }
 
+/** The length of the largest fish. */
+function size(image) {
+  if (image.n_fish === 0) return "no fish";
+  return image.length_mm ? `${decimal(image.length_mm, 1)} mm` : `${decimal(image.length_px, 0)} px`;
+}
+
 const OWN = {
   title: "Pictures",
   orders: {
@@ -81,7 +87,7 @@ const OWN = {
   lines: (image) => [
     [element("span", { class: "card-name" }, image.sample_id), element("span", { class: "card-iou" }, decimal(image.confidence, 2))],
     [
-      element("span", { class: "card-name" }, image.n_fish === 0 ? image.check || "no fish" : image.check || (image.length_mm ? `${decimal(image.length_mm, 1)} mm` : `${decimal(image.length_px, 0)} px`)),
+      element("span", { class: "card-name" }, image.check || size(image)),
       image.decision === "open" ? (image.outdated ? element("span", { class: "tag" }, "decide again") : null) : element("span", { class: `tag ${image.decision}` }, image.decision),
     ],
   ],
