@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import hashlib
+import io
 import logging
 import shutil
 import tempfile
@@ -28,7 +30,8 @@ log = logging.getLogger("fishseg")
 DESCRIPTION = """\
 Take corrected suggestions over into a folder to train on (data.source: local): its images/ and
 masks/ grow by the pictures that were corrected. corrections.csv there says of each how many pixels
-were corrected, and the IoU of the decoder's mask before.
+were corrected, and the IoU of the decoder's mask before. A mask that is there already is replaced
+where it is as it was accepted, and left alone where somebody changed it since.
 
 CORRECTED is what an annotation tool exports as COCO (a .json, or a .zip or folder that holds one),
 or a folder of masks; without it, the masks in SUGGESTED/masks are taken as they were painted."""
@@ -39,7 +42,7 @@ EXAMPLES = """\
   fishseg accept suggested --into labelled
 """
 
-COLUMNS = ("image", "pixels_corrected", "iou_before")
+COLUMNS = ("image", "pixels_corrected", "iou_before", "mask_sha256")
 KEPT = Path(".fishseg/suggested")
 
 
@@ -69,17 +72,19 @@ def run(options: argparse.Namespace) -> int:
     images = _images(options.suggested)
     with tempfile.TemporaryDirectory() as scratch:
         pairs, problems = _pairs(options.suggested, options.corrected, images, Path(scratch))
-        rows = []
+        rows, table = [], options.into / "corrections.csv"
         for part in ("images", "masks"):
             make_folder(options.into / part)
+        known = _read(table)
         for image, before, after in tqdm(pairs, desc="accept", unit="image"):
             try:
                 _refuse_another(image, options.into / "images")
-                rows.append(_accept(image, before, after, options.into))
+                accepted = str(known.get(image.name, {}).get("mask_sha256", ""))
+                rows.append(_accept(image, before, after, options.into, accepted))
             except DataError as error:
                 what_to_do = f"; {error.remedy}" if error.remedy else ""
                 problems.append(f"{image.name}: {error.what}{what_to_do}")
-    _write(rows, options.into / "corrections.csv")
+    _write(known, rows, table)
     if rows:
         log.info(
             "%d pixels corrected; the decoder's masks had a mean IoU of %.3f",
@@ -166,8 +171,17 @@ def _refuse_another(image: Path, folder: Path) -> None:
             )
 
 
-def _accept(image: Path, before: Path, after: Path, into: Path) -> dict[str, str | int]:
-    """Copy a picture and its mask; how much was corrected."""
+def _accept(
+    image: Path, before: Path, after: Path, into: Path, accepted: str
+) -> dict[str, str | int]:
+    """Copy a picture and its mask; how much was corrected.
+
+    ``accepted`` is the SHA-256 of the mask that an earlier call left there; empty where
+    none did.
+
+    Raises:
+        DataError: a file cannot be read; or another mask is there, which was not accepted.
+    """
     import numpy as np
     from PIL import Image
 
@@ -178,23 +192,48 @@ def _accept(image: Path, before: Path, after: Path, into: Path) -> dict[str, str
 
     size = read_image(image).shape[:2]
     mask, old = (read_mask(path, size, ZERO_255) for path in (after, before))
+    file = io.BytesIO()
+    Image.fromarray(mask.astype(np.uint8) * 255).save(file, "PNG")
+    sha256 = hashlib.sha256(file.getvalue()).hexdigest()
+    _refuse_to_overwrite(image, into / "masks", {sha256, accepted})
     shutil.copyfile(image, into / "images" / image.name)
-    Image.fromarray(mask.astype(np.uint8) * 255).save(into / "masks" / f"{image.stem}.png")
+    (into / "masks" / f"{image.stem}.png").write_bytes(file.getvalue())
     return {
         "image": image.name,
         "pixels_corrected": int((mask ^ old).sum()),
         "iou_before": f"{iou(overlap_counts(mask, old)):.4f}",
+        "mask_sha256": sha256,
     }
 
 
-def _write(rows: list[dict[str, str | int]], path: Path) -> None:
-    """Add rows to the table; a picture that is corrected again has the newest."""
-    known: dict[str, dict[str, str | int]] = {}
-    if path.is_file():
-        with path.open(encoding="utf-8", newline="") as file:
-            known = {row["image"]: dict(row) for row in csv.DictReader(file)}
-    known |= {str(row["image"]): row for row in rows}
+def _refuse_to_overwrite(image: Path, folder: Path, ours: set[str]) -> None:
+    """Somebody's work on a mask that was accepted, or that was there before, must not be lost."""
+    from fishseg.store import file_sha256
+
+    for there in folder.glob("*"):
+        if there.stem == image.stem and file_sha256(there) not in ours:
+            raise DataError(
+                f"{there.name} is there already and is not as it was accepted",
+                where=folder,
+                remedy="delete it to take this mask, or leave this one out",
+            )
+
+
+def _read(path: Path) -> dict[str, dict[str, str | int]]:
+    """The rows of the table so far, by picture."""
+    if not path.is_file():
+        return {}
+    with path.open(encoding="utf-8", newline="") as file:
+        return {row["image"]: dict(row) for row in csv.DictReader(file)}
+
+
+def _write(
+    known: dict[str, dict[str, str | int]], new: list[dict[str, str | int]], path: Path
+) -> None:
+    """Add rows to the table; a picture that is corrected again has the newest numbers."""
+    rows = known | {str(row["image"]): known.get(str(row["image"]), {}) | row for row in new}
+    columns = dict.fromkeys([*COLUMNS, *(column for row in rows.values() for column in row)])
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(known[name] for name in sorted(known))
+        writer.writerows(rows[name] for name in sorted(rows))

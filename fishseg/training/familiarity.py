@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.covariance import LedoitWolf
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from fishseg.decoders.inference import decode
@@ -63,7 +64,9 @@ def fit_familiarity(
         device: where to compute.
     """
     splits = {split: _some(list(group["sample_id"])) for split, group in manifest.groupby("split")}
-    seen = _gather(cache, splits.get("train", []))
+    # Of so small products threads make none shorter; many, beside other work, wait for one another.
+    with threadpool_limits(limits=1, user_api="blas"):
+        seen = _gather(cache, splits.get("train", []))
     if seen.n_fish < _MIN_PICTURES:
         log.warning("too few training pictures with a fish: none will be called unlike them")
         return None

@@ -177,6 +177,47 @@ def test_another_picture_of_a_name_that_is_there_is_refused(
     assert run("accept", "one-suggested", "--into", "mine") == 0  # the same once more may be
 
 
+def test_a_mask_that_somebody_changed_since_is_left_alone(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def paint(path: Path, value: int) -> bytes:
+        mask = np.array(Image.open(path))
+        mask[:9] = value
+        Image.fromarray(mask).save(path)
+        return path.read_bytes()
+
+    assert run("suggest", "photos", "--n", "2") == 0
+    first, second = (Path(row["image"]).stem for row in table("suggested/suggested.csv"))
+    assert run("accept", "suggested", "--into", "mine") == 0
+    edited = paint(Path(f"mine/masks/{first}.png"), 255)
+    for stem in (first, second):
+        paint(Path(f"suggested/masks/{stem}.png"), 0)
+    assert run("accept", "suggested", "--into", "mine") == 1
+    assert f"{first}.png is there already and is not as it was accepted" in caplog.text
+    assert Path(f"mine/masks/{first}.png").read_bytes() == edited
+    replaced = np.asarray(Image.open(f"mine/masks/{second}.png"))
+    assert not replaced[:9].any()
+    # One that was there before anything was accepted is somebody's, too.
+    Path("mine/corrections.csv").unlink()
+    assert run("accept", "suggested", "--into", "mine") == 1
+    assert Path(f"mine/masks/{first}.png").read_bytes() == edited
+    assert [row["image"] for row in table("mine/corrections.csv")] == [f"{second}.png"]
+    Path(f"mine/masks/{first}.png").unlink()
+    assert run("accept", "suggested", "--into", "mine") == 0
+
+
+def test_columns_that_somebody_added_to_the_table_stay() -> None:
+    assert run("suggest", "photos", "--n", "2") == 0
+    assert run("accept", "suggested", "--into", "mine") == 0
+    path = Path("mine/corrections.csv")
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([f"{lines[0]},by", *(f"{line},me" for line in lines[1:])]) + "\n")
+    stem = Path(table("suggested/suggested.csv")[0]["image"]).stem
+    Path(f"suggested/masks/{stem}.png").write_bytes(Path(f"mine/masks/{stem}.png").read_bytes())
+    assert run("accept", "suggested", "--into", "mine") == 0
+    assert [row["by"] for row in table("mine/corrections.csv")] == ["me", "me"]
+
+
 def test_the_zip_of_a_tool_is_understood(caplog: pytest.LogCaptureFixture) -> None:
     """CVAT exports annotations/instances_default.json, without the pictures."""
     assert run("suggest", "photos", "--n", "3") == 0
