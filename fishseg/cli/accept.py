@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fishseg.cli.arguments import Commands, add_command, conclude, path
+from fishseg.cli.user_tables import read_rows
 from fishseg.errors import DataError
 
 if TYPE_CHECKING:
@@ -220,20 +221,34 @@ def _refuse_to_overwrite(image: Path, folder: Path, ours: set[str]) -> None:
 
 
 def _read(path: Path) -> dict[str, dict[str, str | int]]:
-    """The rows of the table so far, by picture."""
+    """The rows of the table so far, by picture.
+
+    Raises:
+        DataError: somebody has made something else of it.
+    """
+
+    def refuse(what: str, remedy: str | None) -> DataError:
+        return DataError(
+            f"the corrections cannot be read: {what}",
+            where=path,
+            expected="the columns image, pixels_corrected and iou_before",
+            remedy=remedy or "correct that line, or move the file away to begin a new one",
+        )
+
     if not path.is_file():
         return {}
-    with path.open(encoding="utf-8", newline="") as file:
-        return {row["image"]: dict(row) for row in csv.DictReader(file)}
+    return {row["image"]: dict(row) for row in read_rows(path, COLUMNS[:-1], refuse)}
 
 
 def _write(
     known: dict[str, dict[str, str | int]], new: list[dict[str, str | int]], path: Path
 ) -> None:
     """Add rows to the table; a picture that is corrected again has the newest numbers."""
+    from fishseg.store import write_whole
+
     rows = known | {str(row["image"]): known.get(str(row["image"]), {}) | row for row in new}
     columns = dict.fromkeys([*COLUMNS, *(column for row in rows.values() for column in row)])
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with write_whole(path) as new_file, new_file.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows[name] for name in sorted(rows))

@@ -218,6 +218,21 @@ def test_columns_that_somebody_added_to_the_table_stay() -> None:
     assert [row["by"] for row in table("mine/corrections.csv")] == ["me", "me"]
 
 
+def test_a_table_that_a_spreadsheet_saved_is_read_and_another_is_refused() -> None:
+    assert run("suggest", "photos", "--n", "2") == 0
+    assert run("accept", "suggested", "--into", "mine") == 0
+    path = Path("mine/corrections.csv")
+    before = table(str(path))
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b",", b";"))
+    assert run("accept", "suggested", "--into", "mine") == 0
+    assert table(str(path)) == before
+    path.write_text("something else\n")
+    masks = {mask: mask.stat().st_mtime_ns for mask in Path("mine/masks").iterdir()}
+    assert "the corrections cannot be read" in str(run("accept", "suggested", "--into", "mine"))
+    assert path.read_text() == "something else\n"
+    assert {mask: mask.stat().st_mtime_ns for mask in Path("mine/masks").iterdir()} == masks
+
+
 def test_the_zip_of_a_tool_is_understood(caplog: pytest.LogCaptureFixture) -> None:
     """CVAT exports annotations/instances_default.json, without the pictures."""
     assert run("suggest", "photos", "--n", "3") == 0
