@@ -27,7 +27,7 @@ from fishseg.errors import DataError, FishsegError, ModelError, ParameterError
 from fishseg.images.decoding import IMAGE_SUFFIXES, read_image
 from fishseg.measurement.ruler import Search, find_ruler
 from fishseg.measurement.size import measure
-from fishseg.measurement.table import COLUMNS, MM_COLUMNS, Row, in_millimetres, rows_of
+from fishseg.measurement.table import COLUMNS, MM_COLUMNS, RULER, Row, in_millimetres, rows_of
 from fishseg.plots.measured import measured_overlay
 from fishseg.prediction.instances import fish_in
 from fishseg.prediction.model import answer_of
@@ -206,14 +206,15 @@ def _names(analyses: Sequence[Analysis]) -> list[str]:
 def _csv(analyses: Sequence[Analysis], scales: Mapping[int, float]) -> str:
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    in_mm = ("mm_per_px", *MM_COLUMNS) if scales else ()
+    in_mm = ("mm_per_px", "scale_from", *MM_COLUMNS) if scales else ()
     writer.writerow(["image", "fish", *COLUMNS, *in_mm])
     for place, (name, analysis) in enumerate(zip(_names(analyses), analyses, strict=True)):
         scale = scales.get(place)
         for number, row in enumerate(analysis.rows, start=1):
             values = [name, number, *(row[column] for column in COLUMNS)]
             if scale is not None:
-                values += [scale, *in_millimetres(row, scale).values()]
+                source = RULER if scale == analysis.search.mm_per_px else "two points"
+                values += [scale, source, *in_millimetres(row, scale).values()]
             elif scales:
                 values += [""] * len(in_mm)
             writer.writerow(values)

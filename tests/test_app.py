@@ -157,7 +157,7 @@ def test_the_zip_holds_what_predict_would_write(analysis: app.Analysis, tmp_path
         (row,) = csv.DictReader(io.StringIO(archive.read("measurements.csv").decode()))
     assert np.array_equal(mask, analysis.mask * np.uint8(255))
     assert float(row["length_mm"]) == pytest.approx(float(row["length_px"]) / 2, abs=0.01)
-    assert row["image"] == "fish"
+    assert (row["image"], row["scale_from"]) == ("fish", "two points")
     with zipfile.ZipFile(app.pack([analysis], {}, tmp_path)) as archive:
         assert b"length_mm" not in archive.read("measurements.csv")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from fishseg.cli.user_tables import read_rows, who_is_meant
@@ -93,9 +94,17 @@ def decided(
     """
     if not decisions:
         return Decided(verdicts={}, outdated=frozenset(), remarks=[])
-    checksums = {record["source"]: checksum_of(record) for _, record in records}
-    files = {source: source.rpartition("/")[2] for source in checksums}
-    meant, useless = who_is_meant(decisions, files)
+    checksums = {}
+    places = {}
+    for _, record in records:
+        checksums[record["source"]] = checksum_of(record)
+        places[record["source"]] = PurePosixPath(record["path"])
+    # The page writes the names of the table; anything else is a user's way to name a picture.
+    exact = {name: name for name in decisions if name in checksums}
+    others, useless = who_is_meant(
+        decisions.keys() - exact, {name: places[name] for name in places if name not in exact}
+    )
+    meant = exact | others
     verdicts = {}
     outdated = []
     for name, source in sorted(meant.items()):
@@ -103,7 +112,7 @@ def decided(
             verdicts[source] = decisions[name].verdict
         else:
             outdated.append(source)
-    remarks = [f"{DECISIONS}: {name}: {what}" for name, what in useless]
+    remarks = [f"{DECISIONS}: {name}: {what}" for name, what in sorted(useless)]
     if outdated:
         remarks.append(
             f"{DECISIONS}: {some(outdated)}: decided on with another mask or picture than the one "

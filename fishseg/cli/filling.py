@@ -95,6 +95,11 @@ def fill(
         pictures = results.named(found.pictures)
         of_each, useless = scales.of_each(pictures)
         remarks += useless
+        remarks += [
+            f"{picture.path.name}: the picture that was {picture.source}, and is called so still"
+            for picture in pictures
+            if picture.path.name != picture.source.rpartition("/")[2]
+        ]
         wanted = dataclasses.replace(wanted, scales=of_each)
         try:
             if reload is not None and cluster.asked():

@@ -144,11 +144,12 @@ def _masks(place: Path) -> dict[str, list[Path]]:
     else:
         raise DataError("there is no such mask or folder", where=place, remedy="check the path")
     if not files:
+        own = place / "masks"
         raise DataError(
             "there are no masks in this folder",
             where=place,
             expected=f"images: {', '.join(sorted(IMAGE_SUFFIXES))}",
-            remedy="check the path",
+            remedy=f"give {own}" if own.is_dir() else "check the path",
         )
     masks: dict[str, list[Path]] = {}
     for file in files:

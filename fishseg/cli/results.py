@@ -26,6 +26,7 @@ from filelock import FileLock, Timeout
 from PIL import Image
 
 from fishseg.audit.mask_values import read_lone_mask
+from fishseg.cli.decisions import DECISIONS
 from fishseg.cli.inputs import InputFile
 from fishseg.cli.tables import COCO_FILES, EXCEL, PAGE, TABLE
 from fishseg.errors import DataError
@@ -93,9 +94,9 @@ class Wanted:
 
         Args:
             mask_from: ``model``, ``given``, or ``hand`` for one that was corrected afterwards.
-            given: the SHA-256 of the mask that was given.
+            given: the SHA-256 of the mask that was given, and which of its values are fish.
         """
-        decides = {MODEL: self.model, GIVEN: f"{given} {self.mask_rule}", HAND: ""}[mask_from]
+        decides = {MODEL: self.model, GIVEN: given, HAND: ""}[mask_from]
         parts = [_FORMAT, mask_from, decides, self.min_share]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
@@ -297,7 +298,7 @@ class Results:
             self.mask(name).rename(place)
 
     def strays(self) -> list[str]:
-        """Lines on files among the masks that are read for no picture."""
+        """Lines on masks and decisions that are not read."""
         masks = self.folder / "masks"
         misnamed, unknown = [], []
         for file in sorted(masks.rglob("*")):
@@ -318,7 +319,24 @@ class Results:
             lines.append(f"nor are {len(misnamed) - len(lines)} more in masks/")
         if unknown:
             lines.append(f"{some(unknown)}: not read, for no picture here has that name")
+        # What a browser calls a second file that it saves.
+        copies = sorted(file.name for file in self.folder.glob(f"{Path(DECISIONS).stem}?*.csv"))
+        if copies:
+            lines.append(f"{some(copies)}: not read: give the one that counts the name {DECISIONS}")
         return lines
+
+    def gone(self) -> list[str]:
+        """A line on the pictures in the tables that are no longer where they were."""
+        gone = [record["source"] for _, record in self.records() if not self._lies(record)]
+        if not gone:
+            return []
+        return [
+            f"{some(gone)}: in the tables, and no longer where the picture was: delete its mask in "
+            "masks/ to take it out"
+        ]
+
+    def _lies(self, record: Record) -> bool:
+        return (self.folder / str(record["path"])).exists()
 
     def read_mask(self, name: str, size: tuple[int, int]) -> NDArray[np.bool_]:
         """The mask of a picture of a ``(height, width)``, ours or painted by hand.
@@ -334,14 +352,16 @@ class Results:
         Args:
             record: what is known of a picture.
             wanted: what is to be made of it.
-            given: the SHA-256 of the mask that was given for it; None asks for a prediction.
+            given: the mask that was given for it, as `Wanted.made_with` takes it; None asks for a
+                prediction where there is no mask that somebody gave before.
         """
         if not record.keys() >= _KEYS:
             return False
         mask_from = record["mask_from"]
+        before = record.get("given", "")
         return (
-            mask_from in (HAND, MODEL if given is None else GIVEN)
-            and record["made_with"] == wanted.made_with(mask_from, given or "")
+            mask_from in ((HAND, GIVEN, MODEL) if given is None else (HAND, GIVEN))
+            and record["made_with"] == wanted.made_with(mask_from, given or before)
             and (mask_from != MODEL or record["probability_bits"] >= wanted.probability_bits)
             and all((self.folder / file).is_file() for file in record["files"])
         )

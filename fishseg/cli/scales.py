@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from fishseg.cli.inputs import InputFile
 
 COLUMNS = ("image", "mm_per_px")
-# Where a scale comes from that was read from the ruler in the picture.
-RULER = "ruler"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,7 +25,7 @@ class Scale:
 
     Attributes:
         mm_per_px: millimetres in a pixel.
-        source: the option or the file that says so, or `RULER`.
+        source: the option or the file that says so, or `fishseg.measurement.table.RULER`.
         confidence: of a scale that was read from a ruler.
     """
 
@@ -53,13 +51,12 @@ class Scales:
     def of_each(self, pictures: Iterable[InputFile]) -> tuple[dict[Path, Scale], list[str]]:
         """The scale of each picture that has one, and a remark on each line of no use.
 
-        A line means the picture of its path, or else the only one of its file name.
+        `fishseg.cli.user_tables.who_is_meant` says which picture a line means.
         """
         places = {picture.source: picture.path for picture in pictures}
         of_all = self.of_all
         scales = {} if of_all is None else dict.fromkeys(places.values(), of_all)
-        files = {picture.source: picture.path.name for picture in pictures}
-        meant, useless = who_is_meant(self.table, files)
+        meant, useless = who_is_meant(self.table, places)
         for name, source in meant.items():
             scale = Scale(mm_per_px=self.table[name], source=self.file.name)
             scales[places[source]] = scale
@@ -153,6 +150,8 @@ def _read(path: Path) -> dict[str, float]:
     table: dict[str, float] = {}
     for row in read_rows(path, COLUMNS, refuse):
         image, text = row["image"], row["mm_per_px"]
+        if image and not text.strip():
+            continue  # a list of all pictures, with the scales that are known
         try:
             value = number(text)
         except ValueError:

@@ -18,14 +18,14 @@ from fishseg.cli.results import (
     Results,
     pixels_sha256,
 )
-from fishseg.cli.scales import RULER, Scale
+from fishseg.cli.scales import Scale
 from fishseg.errors import DataError, FishsegError, ModelError
 from fishseg.images.decoding import read_image
-from fishseg.images.masks import read_mask, read_objects
+from fishseg.images.masks import decode_mask, read_mask, read_objects
 from fishseg.measurement import coco
 from fishseg.measurement.ruler import Search, find_ruler
 from fishseg.measurement.size import measure
-from fishseg.measurement.table import outlines_of, rows_of
+from fishseg.measurement.table import RULER, outlines_of, rows_of
 from fishseg.parallel import ordered_map
 from fishseg.plots.measured import measured_overlay
 from fishseg.prediction.instances import fish_in, fish_of_mask, fish_of_objects
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
 # Pictures decoded before, and results still written after, the one in the model.
 _AHEAD = 2
+# Of 255: what cameras of 12 bits write into files of 16 comes out below.
+_NEARLY_BLACK = 32
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -108,7 +110,8 @@ def outcomes(
                 settled = error
         if isinstance(settled, FishsegError):
             return Outcome(picture=job.picture, settled=settled)
-        return Outcome(picture=job.picture, settled=settled, remark=_remark(job, settled, wanted))
+        remark = _remark(job, settled, wanted)
+        return Outcome(picture=job.picture, settled=settled, remark=remark)
 
     yield from ordered_map(finish, predicted(), ahead=_AHEAD)
 
@@ -163,19 +166,22 @@ class _Job:
     mask: NDArray[np.bool_] | None = None  # that no model made
     objects: NDArray[np.int32] | None = None  # its fish by number, where it says them
     mask_sha256: str = ""  # of its file
+    given: str = ""  # see `fishseg.cli.results.Wanted.made_with`
 
 
 def _read(picture: InputFile, given: Path | None, results: Results, wanted: Wanted) -> _Job:
     content = Content.of(picture.path)
     record = results.record(picture.name) or {}
     mask = results.mask(picture.name)
-    if mask.resolve() in (picture.path.resolve(), given and given.resolve()):
-        raise DataError(
-            "the result would overwrite the picture itself",
-            where=picture.path,
-            remedy="choose another folder with --out",
-        )
-    given_sha256 = None if given is None else Content.of(given).sha256
+    overwritten = mask.resolve()
+    for what, file in (("picture", picture.path), ("mask", given)):
+        if file is not None and file.resolve() == overwritten:
+            raise DataError(
+                f"the result would overwrite the {what} itself",
+                where=file,
+                remedy="choose another folder with --out",
+            )
+    given_as = None if given is None else f"{Content.of(given).sha256} {wanted.mask_rule}"
     digest = file_sha256(mask) if mask.is_file() else None
     is_known = digest is not None and digest == record.get("mask_sha256")
     is_same = record.get("sha256") == content.sha256
@@ -188,7 +194,7 @@ def _read(picture: InputFile, given: Path | None, results: Results, wanted: Want
             results.write_record(picture.name, record)
     is_another = "sha256" in record and not is_same
     job = _Job(picture=picture, before=record, content=content, is_another=is_another)
-    if is_known and is_same and results.is_complete(record, wanted, given_sha256):
+    if is_known and is_same and results.is_complete(record, wanted, given_as):
         return dataclasses.replace(job, settled=_brought_up_to_date(job, results, wanted))
     image = read_image(picture.path) if image is None else image
     job = dataclasses.replace(job, image=image)
@@ -199,21 +205,44 @@ def _read(picture: InputFile, given: Path | None, results: Results, wanted: Want
             remark = f"masks/{picture.name}.png was changed by hand: kept and measured; " + (
                 "delete it to have it predicted" if given is None else "delete it to take the other"
             )
-            job = dataclasses.replace(job, remark=remark)
-        if not is_known or (is_same and record["mask_from"] == HAND):
             drawn = results.read_mask(picture.name, size)
-            return dataclasses.replace(job, mask=drawn, mask_sha256=digest, mask_from=HAND)
+            remark += _resized(mask, size)
+            return dataclasses.replace(
+                job, mask=drawn, mask_sha256=digest, mask_from=HAND, remark=remark
+            )
+        if is_same and record["mask_from"] in ((HAND,) if given else (HAND, GIVEN)):
+            drawn = results.read_mask(picture.name, size)
+            return dataclasses.replace(
+                job,
+                mask=drawn,
+                objects=_objects(record, size) if record["mask_from"] == GIVEN else None,
+                mask_sha256=digest,
+                mask_from=record["mask_from"],
+                given=record.get("given", ""),
+            )
         if record["mask_from"] == HAND:
             job = dataclasses.replace(job, set_aside=results.free_place_beside(mask))
-    if given is not None and given_sha256 is not None:
+    if given is not None and given_as is not None:
         return dataclasses.replace(
             job,
             mask=read_mask(given, size, wanted.mask_rule),
             objects=read_objects(given, size, wanted.mask_rule),
-            mask_sha256=given_sha256,
             mask_from=GIVEN,
+            given=given_as,
+            remark=_resized(given, size).removeprefix("; "),
         )
     return job
+
+
+def _resized(mask: Path, size: tuple[int, int]) -> str:
+    """What to say of a mask whose file has another ``(height, width)`` than its picture."""
+    width, height = decode_mask(mask).image.size
+    if (height, width) == size:
+        return ""
+    return (
+        f"; its mask is {width}x{height} pixels and was scaled to {size[1]}x{size[0]}: right for a "
+        "smaller copy, wrong for a part that was cut out"
+    )
 
 
 def _brought_up_to_date(job: _Job, results: Results, wanted: Wanted) -> Record:
@@ -237,11 +266,17 @@ def _brought_up_to_date(job: _Job, results: Results, wanted: Wanted) -> Record:
 
 def _fish_of(record: Record, mask: NDArray[np.bool_]) -> list[Instance]:
     """The fish of a finished picture; its mask alone does not tell fish apart that touch."""
-    if "outlines" not in record:
+    objects = _objects(record, (mask.shape[0], mask.shape[1]))
+    if objects is None:
         return fish_of_mask(mask, min_share=record["min_share"])
-    size = (mask.shape[0], mask.shape[1])
-    objects = coco.numbered([outline["rle"] for outline in record["outlines"]], size)
     return fish_of_objects(objects, min_share=0)
+
+
+def _objects(record: Record, size: tuple[int, int]) -> NDArray[np.int32] | None:
+    """The fish of a finished picture by number, where its record holds their outlines."""
+    if "outlines" not in record:
+        return None
+    return coco.numbered([outline["rle"] for outline in record["outlines"]], size)
 
 
 def _searched(job: _Job, wanted: Wanted) -> Record | None:
@@ -258,6 +293,8 @@ def _searched(job: _Job, wanted: Wanted) -> Record | None:
 def _remark(job: _Job, record: Record, wanted: Wanted) -> str:
     """What to say of a picture, and of its scale where the ruler was asked for one."""
     said = [*_on_another(job, record), job.remark]
+    if job.image is not None and not record["fish"] and job.image.max() < _NEARLY_BLACK:
+        said.append(f"nearly black: no pixel is brighter than {job.image.max()} of 255")
     searched = record.get("ruler")
     if wanted.ruler and searched is not None and job.picture.path not in wanted.scales:
         search = Search.of_record(searched)
@@ -365,10 +402,11 @@ def _finish(job: _Job, results: Results, wanted: Wanted) -> Record:
         "bytes": job.content.bytes,
         "sha256": job.content.sha256,
         "pixels_sha256": pixels_sha256(job.image),
-        "made_with": wanted.made_with(job.mask_from, job.mask_sha256),
+        "made_with": wanted.made_with(job.mask_from, job.given),
         "min_share": wanted.min_share,
         "mask_from": job.mask_from,
         "mask_sha256": job.mask_sha256,
+        **({"given": job.given} if job.given else {}),
         "probability_bits": bits,
         "files": [f"masks/{job.picture.name}.png"],
         "height": mask.shape[0],

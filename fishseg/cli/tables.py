@@ -76,6 +76,14 @@ def write_tables(results: Results, wanted: Wanted) -> list[str]:
             with results.replacing(results.folder / name) as part:
                 write_coco(part, lambda: _with_outlines(results, changed), kind)
     table.report()
+    n_given = sum(record["mask_from"] == "given" for _, record in results.records())
+    if n_given and wanted.model:
+        log.info(
+            "%d of %d images keep the masks that `fishseg measure` was given: delete one in masks/ "
+            "to have it predicted",
+            n_given,
+            table.n_images,
+        )
     n_other = sum(
         record["mask_from"] == "model" and record["made_with"] != wanted.made_with("model")
         for _, record in results.records()
@@ -87,7 +95,7 @@ def write_tables(results: Results, wanted: Wanted) -> list[str]:
             n_other,
             table.n_images,
         )
-    return [*decisions.remarks, *results.strays()]
+    return [*decisions.remarks, *results.strays(), *results.gone()]
 
 
 def _changed(results: Results) -> Iterator[str]:
@@ -125,9 +133,10 @@ class Table:
     Attributes:
         rows: each with the same columns, None where there is nothing to say.
         n_images: how many pictures there are.
-        empty: those of them that have no row.
+        empty: those of them without a fish.
         n_implausible: fish of a length that fish do not have.
         n_unsure: fish that were left out because of their confidence.
+        emptied: pictures that have no row because of that.
     """
 
     rows: list[Row]
@@ -135,6 +144,7 @@ class Table:
     empty: list[str]
     n_implausible: int
     n_unsure: int
+    emptied: list[str]
 
     def write_csv(self, path: Path) -> None:
         """Write the rows, below a line of names."""
@@ -204,7 +214,11 @@ class Table:
         if n_odd:
             log.info("%d fish to look at: the column check says why", n_odd)
         if self.n_unsure:
-            log.info("%d fish below --min-confidence are left out of the table", self.n_unsure)
+            log.info(
+                "%d fish below --min-confidence are left out of the table%s",
+                self.n_unsure,
+                f"; there is no other in {some(self.emptied)}" if self.emptied else "",
+            )
         if self.n_implausible:
             shortest, longest = PLAUSIBLE_MM
             log.warning(
@@ -230,12 +244,15 @@ def table_of(
     """
     rows: list[Row] = []
     empty: list[str] = []
+    emptied: list[str] = []
     n_images = n_implausible = n_unsure = 0
     for record in records:
         scale = record["mm_per_px"]
         n_images += 1
-        if all(is_left_out(fish, min_confidence) for fish in record["fish"]):
+        if not record["fish"]:
             empty.append(record["source"])
+        elif all(is_left_out(fish, min_confidence) for fish in record["fish"]):
+            emptied.append(record["source"])
         for number, fish in enumerate(record["fish"], start=1):
             if is_left_out(fish, min_confidence):
                 n_unsure += 1
@@ -262,6 +279,7 @@ def table_of(
         empty=empty,
         n_implausible=n_implausible,
         n_unsure=n_unsure,
+        emptied=emptied,
     )
 
 

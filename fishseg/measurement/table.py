@@ -20,6 +20,8 @@ COLUMNS = (
     "box_left_px", "box_top_px", "box_width_px", "box_height_px",
     "centroid_x_px", "centroid_y_px", "confidence", "cut_off", "check",
 )  # fmt: skip
+# Where a scale comes from that was read in the picture.
+RULER = "ruler"
 MM_COLUMNS = ("area_mm2", "length_mm", "width_mm")
 # No fish that this is for is longer or shorter: a scale that makes it so is a slip.
 PLAUSIBLE_MM = (2.0, 5000.0)

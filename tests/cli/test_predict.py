@@ -321,6 +321,97 @@ def test_files_among_the_masks_that_are_read_for_no_picture_are_named(
     ]
 
 
+def test_a_second_file_of_decisions_is_named(
+    model: BrightModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    save("in/c.png", (20, 20, 40, 10))
+    assert run("in", "--out", "out") == 0
+    Path("out/decisions.csv").write_text("image,decision\nc.png,accepted\n")
+    Path("out/decisions (1).csv").write_text("image,decision\nc.png,rejected\n")
+    assert run("in", "--out", "out") == 0
+    assert "decisions (1).csv: not read: give the one that counts" in caplog.text
+    assert [row["decision"] for row in table()] == ["accepted"]
+
+
+def test_rows_of_pictures_that_are_gone_are_named(
+    model: BrightModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("a", "b"):
+        save(f"in/{name}.png", (20, 20, 40, 10 if name == "a" else 12))
+    assert run("in", "--out", "out") == 0
+    assert "no longer" not in caplog.text
+    Path("in/b.png").unlink()
+    assert run("in", "--out", "out") == 0
+    assert "b.png: in the tables, and no longer where the picture was" in caplog.text
+    Path("out/masks/b.png").unlink()
+    caplog.clear()
+    assert run("in", "--out", "out") == 0
+    assert "no longer" not in caplog.text
+    assert [row["image"] for row in table()] == ["a.png"]
+
+
+def test_a_picture_of_fewer_bits_than_its_file_is_pointed_out(
+    model: BrightModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    Path("in").mkdir()
+    grey = np.zeros((60, 90), np.uint16)
+    grey[20:30, 20:60] = 4095
+    Image.fromarray(grey).save("in/of12bits.png")
+    Image.fromarray(16 * grey).save("in/of16bits.png")
+    assert run("in", "--out", "out") == 0
+    assert "of12bits.png: nearly black: no pixel is brighter than 16 of 255" in caplog.text
+    assert caplog.text.count("nearly black") == 1
+
+
+def test_a_mask_that_was_given_is_kept(
+    model: BrightModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As one that was drawn by hand is, with the fish that it tells apart."""
+    save("in/a.png", (20, 20, 40, 10))
+    numbered = np.zeros((60, 90), np.uint8)
+    numbered[20:40, 20:40], numbered[20:40, 40:70] = 1, 2
+    Path("drawn").mkdir()
+    Image.fromarray(numbered).save("drawn/a.png")
+
+    def given() -> None:
+        with pytest.raises(SystemExit) as stopped:
+            cli.main(["measure", "in", "drawn", "--out", "out", "--mask-values", "numbered"])
+        assert stopped.value.code == 0
+
+    def found() -> list[tuple[str, str]]:
+        return [(row["mask_from"], row["area_px"]) for row in table()]
+
+    two = [("given", "600"), ("given", "400")]
+    given()
+    assert found() == two
+    for options in ((), ("--min-share", "0.1"), ("--coco",)):
+        assert run("in", "--out", "out", *options) == 0
+        assert found() == two
+    assert "1 of 1 images keep the masks that `fishseg measure` was given" in caplog.text
+    given()
+    assert found() == two
+    assert model.asked == 0
+    Path("out/masks/a.png").unlink()
+    assert run("in", "--out", "out") == 0
+    assert found() == [("model", "400")]
+
+
+@pytest.mark.parametrize("size", [(45, 30), (180, 120)])
+def test_a_mask_of_another_size_than_its_picture_is_pointed_out(
+    model: BrightModel, caplog: pytest.LogCaptureFixture, size: tuple[int, int]
+) -> None:
+    """A part that was cut out may have the proportions of the picture."""
+    save("in/a.png", (20, 20, 40, 10))
+    assert run("in", "--out", "out") == 0
+    save("out/masks/a.png", (5, 5, 20, 5), size=size)
+    assert run("in", "--out", "out") == 0
+    said = f"its mask is {size[0]}x{size[1]} pixels and was scaled to 90x60"
+    assert said in caplog.records[-1].getMessage()
+    with pytest.raises(SystemExit):
+        cli.main(["measure", "in/a.png", "out/masks/a.png", "--out", "given"])
+    assert f"a.png: {said}" in caplog.records[-1].getMessage()
+
+
 def test_a_mask_that_does_not_fit_is_named_once(
     model: BrightModel, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -897,8 +988,12 @@ def test_pictures_without_a_fish_are_named(
         save(f"in/none{number}.png")
     Image.fromarray(np.full((60, 90), 140, np.uint8)).save("in/a.png")
     assert run("in", "--out", "out", "--min-confidence", "0.5") == 0
-    names = "a.png, none0.png, none1.png, none2.png, none3.png and 2 more"
-    assert f"1 fish in 8 images; 7 images without a fish: {names}" in caplog.text
+    names = "none0.png, none1.png, none2.png, none3.png, none4.png and 1 more"
+    assert f"1 fish in 8 images; 6 images without a fish: {names}" in caplog.text
+    assert (
+        "1 fish below --min-confidence are left out of the table; there is no other in a.png"
+        in (caplog.text)
+    )
     page = Path("out/index.html").read_text()
     assert page.count('"n_fish":0') == 7
     assert page.count('"check":"1 fish below --min-confidence"') == 1

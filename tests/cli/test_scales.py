@@ -43,8 +43,25 @@ def scales() -> dict[str, tuple[str, str]]:
         "image;mm_per_px\nday1/IMG_1.jpg;0,21\nday2/IMG_1.jpg;0,5\nÄsche, alt.jpg;2".encode(
             "cp1252"
         ),
+        (
+            "image\tmm_per_px\r\nday1/IMG_1.jpg\t0,21\r\nday2/IMG_1.jpg\t0,5\r\n"
+            "Äsche, alt.jpg\t2\r\n"
+        ).encode("utf-16"),
+        "sep=;\r\nimage;mm_per_px\r\nday1/IMG_1.jpg;0,21\r\nday2/IMG_1.jpg;0,5\r\nÄsche, alt.jpg;2",
+        "image;mm_per_px\nin/day1/IMG_1.jpg;0,21\nin/day2/IMG_1.jpg;0,5\nA\u0308sche, alt.jpg;2",
+        "image;mm_per_px\nday1/IMG_1.jpg;0,21\nday2/IMG_1.jpg;0,5\nÄsche, alt.jpg;2\nIMG_2.jpg; \n",
     ],
-    ids=["comma", "German Excel", "tabs", "other order", "plain CSV of Excel"],
+    ids=[
+        "comma",
+        "German Excel",
+        "tabs",
+        "other order",
+        "plain CSV of Excel",
+        "Unicode text of Excel",
+        "marked",
+        "more folders, accents apart",
+        "one not known yet",
+    ],
 )
 def test_each_picture_gets_its_own_scale(content: str | bytes) -> None:
     assert measured(content) == 0
@@ -78,12 +95,48 @@ def test_a_mistyped_scale_is_taken_back() -> None:
     assert scales()["day1/IMG_1.jpg"] == ("", "")
 
 
-def test_a_path_is_not_taken_for_a_name_of_another_path() -> None:
+def test_a_path_is_not_taken_for_a_name_of_another_path(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     photograph("in/IMG_1.jpg")
     mask("drawn/IMG_1.png", (20, 20, 40, 10))
     assert measured("image,mm_per_px\nIMG_1.jpg,0.21\n", "--mm-per-px", "5") == 0
     assert scales()["IMG_1.jpg"] == ("0.21", "scales.csv")
     assert scales()["day1/IMG_1.jpg"] == ("5.0", "--mm-per-px")
+    last = caplog.records[-1].getMessage()
+    assert (
+        "IMG_1.jpg: taken for in/IMG_1.jpg, as measurements.csv has it, and not for day1/" in last
+    )
+    whole = "image,mm_per_px\nIMG_1.jpg,1\nday1/IMG_1.jpg,2\nday2/IMG_1.jpg,3\n"
+    assert measured(whole) == 0
+    assert [scale for scale, _ in scales().values()] == ["1.0", "2.0", "3.0", "5.0", "5.0"]
+    assert "to know" not in caplog.records[-1].getMessage()
+
+
+def test_a_name_that_was_given_to_another_picture_is_nobodys(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The first picture keeps its row, and the second one has the first one's name."""
+    assert run("in", "drawn", "--out", "out") == 0
+    for old, new in (("in/day2/IMG_2.jpg", "perch.jpg"), ("drawn/day2/IMG_2.png", "perch.png")):
+        Path(old).rename(Path(old).with_name(new))
+    assert run("in", "drawn", "--out", "out") == 0
+    photograph("in/day2/IMG_2.jpg", (92, 60))
+    mask("drawn/day2/IMG_2.png", (20, 20, 30, 10), size=(92, 60))
+    assert measured("image,mm_per_px\nday2/IMG_2.jpg,3\n") == 0
+    last = caplog.records[-1].getMessage()
+    assert "perch.jpg: the picture that was day2/IMG_2.jpg, and is called so still" in last
+    assert "there are 2 pictures of this name: write perch.jpg or IMG_2.jpg" in last
+    assert "mm_per_px" not in table()[0]
+    assert measured("image,mm_per_px\nperch.jpg,3\nIMG_2.jpg,4\n") == 0
+    assert scales()["day2/IMG_2.jpg"][0] == "3.0"
+    assert scales()["in/day2/IMG_2.jpg"][0] == "4.0"
+
+
+def test_two_lines_for_one_picture(caplog: pytest.LogCaptureFixture) -> None:
+    assert measured("image,mm_per_px\nIMG_2.jpg,3\nday2/IMG_2.jpg,4\n") == 0
+    assert scales()["day2/IMG_2.jpg"][0] == "4.0"
+    assert "IMG_2.jpg: day2/IMG_2.jpg is the same picture" in caplog.records[-1].getMessage()
 
 
 def test_lines_of_no_use_are_named(caplog: pytest.LogCaptureFixture) -> None:
@@ -105,8 +158,8 @@ def test_lines_of_no_use_are_named(caplog: pytest.LogCaptureFixture) -> None:
         ("image,mm_per_px\nIMG_2.jpg,0\n", "'0' is no scale of 'IMG_2.jpg'"),
         ("image,mm_per_px\nIMG_2.jpg,-1\n", "no scale"),
         ("image,mm_per_px\nIMG_2.jpg,inf\n", "no scale"),
-        ("image,mm_per_px\nIMG_2.jpg\n", "'' is no scale"),
         ("mm_per_px,image\n1\n", "no image"),
+        ("PK\x03\x04 and more", "it is a workbook"),
         ("image;mm_per_px\nIMG_2.jpg;1.234,5\n", "'1.234,5' is no scale"),
         ("image;mm_per_px\n;1\n", "no image"),
         ("image,mm_per_px\nIMG_2.jpg,1\nIMG_2.jpg,2\n", "has two scales"),
