@@ -6,7 +6,8 @@
 # With another model, exported by `fishseg export`: add --model model.onnx, a file below $PWD.
 #
 # Versions are those of requirements.lock. tests/test_base_installation.py runs `predict` with these
-# packages alone.
+# packages alone. openvino asks for openvino-telemetry, too, which is left out on purpose (`pip check`
+# says so): it would report every run.
 FROM python:3.11-slim
 WORKDIR /opt/fishseg
 COPY requirements.lock pyproject.toml README.md LICENSE ./

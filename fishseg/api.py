@@ -12,7 +12,7 @@ import functools
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, NoReturn, TypeAlias, TypeGuard, overload
+from typing import Any, NoReturn, TypeAlias, TypeGuard, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -157,7 +157,7 @@ class Model:
 
     def stream(
         self,
-        images: Iterable[Photograph],
+        images: Photograph | Iterable[Photograph],
         *,
         on_error: Callable[[Photograph, FishsegError], object] | None = None,
     ) -> Iterator[Result]:
@@ -176,9 +176,8 @@ class Model:
             DataError: a picture cannot be read, and there is no ``on_error``.
             FishsegError: there is not enough memory for one, and there is no ``on_error``.
         """
-        if _is_single(images):
-            images = [images]
-        for given, image in ordered_map(_finished, _begun(images), ahead=_AHEAD):
+        pictures = [images] if _is_single(images) else cast("Iterable[Photograph]", images)
+        for given, image in ordered_map(_finished, _begun(pictures), ahead=_AHEAD):
             try:
                 if isinstance(image, FishsegError):
                     raise image
@@ -392,4 +391,6 @@ def _as_levels(image: NDArray[Any], written: str) -> str | None:
         return f"numpy.uint8(numpy.rint({factor}{written}))" if high <= 255 else None
     if high <= 255:
         return f"{written}.astype(numpy.uint8)"
-    return f"numpy.uint8({written} // 257)" if image.dtype == np.uint16 else None
+    # Cameras of 10, 12 and 14 bits write into 16, too; the highest value tells.
+    step = next((step for step in (4, 16, 64) if high < 256 * step), 257)
+    return f"numpy.uint8({written} // {step})" if image.dtype == np.uint16 else None

@@ -107,6 +107,8 @@ def test_pillow_s_images_of_other_modes(model: fishseg.Model, photo: Path) -> No
     assert model(red.convert("L")).image.shape == (60, 80, 3)
     wide = Image.fromarray(np.full((4, 4), 65535, np.uint16))
     assert (model(wide).image == 255).all()
+    multiplied = Image.new("LA", (4, 4), (200, 255)).convert("La")
+    assert (model(multiplied).image == 200).all()
     with pytest.raises(DataError, match="32-bit"):
         model(Image.new("F", (4, 4)))
 
@@ -126,6 +128,8 @@ PICTURE[2:4, 1:7] = 255
     ("array", "written"),
     [
         (PICTURE.astype(np.uint16) * 257, "model(numpy.uint8(image // 257))"),
+        (PICTURE.astype(np.uint16) * 4, "model(numpy.uint8(image // 4))"),
+        (PICTURE.astype(np.uint16) * 16, "model(numpy.uint8(image // 16))"),
         (PICTURE.astype(np.uint16), "model(image.astype(numpy.uint8))"),
         (PICTURE.astype(np.int64), "model(image.astype(numpy.uint8))"),
         (PICTURE.transpose(2, 0, 1), "model(image.transpose(1, 2, 0))"),
@@ -389,7 +393,7 @@ def test_one_picture_is_not_taken_for_its_letters_or_rows(
 ) -> None:
     array = np.asarray(Image.open(photo))
     for single in (str(photo), photo, Image.open(photo), array):
-        (result,) = model.stream(single)  # type: ignore[arg-type]
+        (result,) = model.stream(single)
         assert np.array_equal(result.image, array)
     for wrong in (array[..., 0], photo.read_bytes()):
         with pytest.raises(DataError) as caught:

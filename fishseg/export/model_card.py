@@ -63,10 +63,10 @@ def model_card(exported: Exported, root: Path) -> str:
     Raises:
         ModelError: ``metrics/evaluate.json`` tells of another decoder.
     """
+    check_run(root, exported.facts.card)
     run = _Run(root)
-    run.check(exported.facts)
     described = run.describes(exported.facts)
-    if not described:
+    if not described and (root / params.DEFAULT_PATH).exists():
         log.warning(
             "params.yaml in %s does not describe this model: its numbers are left out", root
         )
@@ -84,6 +84,27 @@ def model_card(exported: Exported, root: Path) -> str:
 
 
 MEASURED = ("evaluate", "robustness")
+
+
+def check_run(root: Path, card: Mapping[str, Any]) -> None:
+    """Refuse numbers that another decoder was given than that of a card.
+
+    Raises:
+        ModelError: the decoder that was measured is another one.
+    """
+    weights = card.get("weights_sha256")
+    run = _Run(root)
+    for name in MEASURED:
+        measured = run.measured(name).get("weights_sha256")
+        if measured and weights and measured != weights:
+            raise ModelError(
+                f"these numbers belong to another decoder, of sha256 {measured[:12]}",
+                where=root / f"metrics/{name}.json",
+                expected=f"those of the decoder that is exported, of sha256 {weights[:12]}",
+                remedy="dvc repro measures the decoder of data/decoder; or name the folder of the "
+                "run that trained this one, or an empty folder for a card without numbers: "
+                "--run FOLDER",
+            )
 
 
 class _Run:
@@ -116,25 +137,6 @@ class _Run:
             and list(features.layers) == list(card["layers"])
             and self.backbone.get("name") == card["backbone"]["name"]
         )
-
-    def check(self, facts: ModelFacts) -> None:
-        """Refuse numbers that another decoder was given.
-
-        Raises:
-            ModelError: the decoder that was measured is another one.
-        """
-        weights = facts.card.get("weights_sha256")
-        for name in MEASURED:
-            measured = self.measured(name).get("weights_sha256")
-            if measured and weights and measured != weights:
-                raise ModelError(
-                    f"these numbers belong to another decoder, of sha256 {measured[:12]}",
-                    where=self.root / f"metrics/{name}.json",
-                    expected=f"those of the decoder that is exported, of sha256 {weights[:12]}",
-                    remedy="dvc repro measures the decoder of data/decoder; or name the folder of "
-                    "the run that trained this one, or an empty folder for a card without numbers: "
-                    "--run FOLDER",
-                )
 
     def measured(self, name: str) -> dict[str, Any]:
         """What a file of numbers says of the decoder that was measured; empty where nothing."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import importlib.util
 import logging
 import os
@@ -39,9 +40,11 @@ from fishseg.metrics.masks import iou, overlap_counts
 from fishseg.prediction.base import certain_levels
 from fishseg.prediction.model import from_levels
 from fishseg.prediction.onnx_model import (
+    CHECKSUM_KEY,
     DECODER,
     FEATURES,
     MAPS,
+    NO_CHECKSUM,
     SPECIES_KEY,
     WHOLE,
     ModelFacts,
@@ -269,11 +272,15 @@ def write_graph(exported: Exported, path: Path, **metadata: str) -> None:
     exported.graph.producer_name, exported.graph.producer_version = "fishseg", __version__
     if exported.classifier is not None:
         metadata[SPECIES_KEY] = exported.classifier.to_metadata()
-    onnx.helper.set_model_props(exported.graph, {**exported.facts.to_metadata(), **metadata})
+    metadata = {**exported.facts.to_metadata(), **metadata, CHECKSUM_KEY: NO_CHECKSUM}
+    onnx.helper.set_model_props(exported.graph, metadata)
+    content = exported.graph.SerializeToString(deterministic=True)
+    checksum = hashlib.sha256(content).hexdigest()
+    content = content.replace(NO_CHECKSUM.encode(), checksum.encode(), 1)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(exported.graph.SerializeToString(deterministic=True))
+        partial.write_bytes(content)
         partial.replace(path)
     except OSError as error:
         raise _unwritable(path, error) from None

@@ -174,6 +174,8 @@ def over_black(image: Image.Image) -> NDArray[np.uint8]:
     """RGB ``(H, W, 3)`` of an image of any 8-bit mode, transparent parts over black."""
     if image.has_transparency_data:
         black = Image.new("RGBA", image.size, (0, 0, 0, 255))
+        # Pillow makes no RGBA of grey whose opacity is multiplied in.
+        image = image.convert("LA") if image.mode == "La" else image
         image = Image.alpha_composite(black, image.convert("RGBA"))
     return np.array(image.convert("RGB"))
 

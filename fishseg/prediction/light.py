@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import hashlib
 import logging
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,13 @@ from fishseg.backbones.checkpoint import WEIGHTS, weights_hash
 from fishseg.backbones.weightless import Weightless
 from fishseg.errors import BackboneError, CacheError
 from fishseg.metrics.familiarity import Familiarity
-from fishseg.prediction.onnx_model import FEATURES, OnnxSegmenter, compiled, facts_of
+from fishseg.prediction.onnx_model import (
+    FEATURES,
+    OnnxSegmenter,
+    compiled,
+    facts_of,
+    require_whole,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -76,6 +83,7 @@ def load_light(
             remedy="name one: --decoder FOLDER or --model FILE, from Python fishseg.load(FILE)",
         )
     decoder = runtime.read_model(where)
+    require_whole(decoder, where)
     facts = facts_of(decoder, where)
     network = Weightless.read(folder)
     if (network.weights_sha256, list(network.layers)) != (
@@ -120,10 +128,10 @@ def _constants(network: Weightless, folder: Path, backbone: Path | None) -> byte
         return network.filled(folder, _tensors(network, backbone))
     place = platformdirs.user_cache_path("fishseg") / "backbones"
     kept = place / f"{network.sha256[:16]}.bin"
-    content = _intact(kept, network)
-    if content is not None:  # a cache that is for reading only will do
-        return content
     try:
+        content = _intact(kept, network)
+        if content is not None:  # a cache that is for reading only will do
+            return content
         # Other processes may be at it, too, and on Windows a file in use cannot be replaced.
         with FileLock(store.make_folder(place) / f"{kept.stem}.lock"):
             content = _intact(kept, network)
@@ -132,6 +140,14 @@ def _constants(network: Weightless, folder: Path, backbone: Path | None) -> byte
                 with store.write_whole(kept) as new:
                     new.write_bytes(content)
     except PermissionError as error:
+        if os.access(kept, os.R_OK):
+            raise BackboneError(
+                "this copy of the backbone is damaged, and nothing can be written here",
+                where=kept,
+                expected=f"a file with sha256 {network.sha256}",
+                remedy="copy it once more, or make the folder writable to have it fetched; "
+                "XDG_CACHE_HOME names another cache folder on Linux",
+            ) from None
         raise store.unwritable(kept, error) from None
     return content
 

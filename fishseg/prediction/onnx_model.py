@@ -7,6 +7,7 @@ so that the file alone suffices.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 FORMAT = 2
 METADATA_KEY = "fishseg"
+# The SHA-256 of the whole file, in which this value itself counts as `NO_CHECKSUM`.
+CHECKSUM_KEY, NO_CHECKSUM = "fishseg_sha256", "0" * 64
 SPECIES_KEY = "fishseg_species"
 WHOLE, DECODER = "whole", "decoder"
 # What a file may give, by the names of its results: ``(B, H, W)`` each, where it tells fish apart
@@ -120,6 +123,7 @@ class OnnxSegmenter(BaseSegmenter):
             ModelError: the file is missing, damaged, foreign or of the decoder alone.
         """
         model = read_model(path)
+        require_whole(model, path)
         facts = facts_of(model, path)
         if facts.part != WHOLE:
             raise ModelError(
@@ -170,6 +174,24 @@ def _classifier_of(model: Any, where: Path) -> SpeciesClassifier | None:
             where=where,
             remedy="export it again",
         ) from None
+
+
+def require_whole(model: Any, path: Path) -> None:
+    """Refuse a file whose bytes are not those that were written; earlier versions noted no sum.
+
+    Raises:
+        ModelError: the checksum in the file is not its own.
+    """
+    checksum = metadata_of(model, CHECKSUM_KEY)
+    if checksum is None:
+        return
+    content = path.read_bytes().replace(checksum.encode(), NO_CHECKSUM.encode(), 1)
+    if hashlib.sha256(content).hexdigest() != checksum:
+        raise ModelError(
+            "this file is damaged: its checksum is not the one that was written into it",
+            where=path,
+            remedy="copy it once more, or export it again: fishseg export --out model.onnx",
+        )
 
 
 def facts_of(model: Any, where: object) -> ModelFacts:

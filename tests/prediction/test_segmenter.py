@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -210,6 +211,28 @@ def test_a_decoder_is_measured_on_what_it_was_trained_from_alone(
     elsewhere = dataclasses.replace(card, trained_from={})
     with pytest.raises(CacheError, match="other features"):
         check_origin(elsewhere, cache, manifest)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"temperature": "hot"}, "temperature"),
+        ({"fit": "squarish"}, "fit"),
+        ({"newer": 1}, "another version of fishseg wrote decoder.json: newer"),
+        ({"decoder": "detailx"}, "detailx"),
+        ({"layers": None}, "layers"),
+    ],
+)
+def test_a_card_that_does_not_fit_is_refused(
+    decoder_folder: Path, tmp_path: Path, change: dict[str, object], said: str
+) -> None:
+    folder = tmp_path / "changed"
+    shutil.copytree(decoder_folder, folder)
+    tree = json.loads((folder / CARD_NAME).read_text())
+    (folder / CARD_NAME).write_text(json.dumps({**tree, **change}))
+    with pytest.raises(CacheError, match=f"no usable decoder: .*{said}") as caught:
+        load_decoder(folder, CPU)
+    assert caught.value.where == str(folder)
 
 
 def test_a_rejected_mask_counts_in_the_raw_score_alone(
