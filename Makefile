@@ -20,7 +20,8 @@ $(BIN)/.installed: requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 # The page of `dvc plots` would load its scripts from the network.
 	$(BIN)/python -m fishseg.plots.dvc_page $(VENV)/plots.html
-	$(BIN)/dvc config --local plots.html_template "$(CURDIR)/$(VENV)/plots.html"
+# From .dvc on: a path with letters that are no ASCII breaks DVC's configuration.
+	$(BIN)/dvc config --local plots.html_template ../$(VENV)/plots.html
 	touch $@
 
 setup: $(BIN)/.installed  ## make .venv with the locked versions

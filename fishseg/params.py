@@ -391,6 +391,21 @@ class TrainParams(_Section):
     )
     seed: Seed = Field(description="seed of the weights and of the order of samples")
 
+    def require_start(self) -> None:
+        """Refuse a decoder to go on from that is not there.
+
+        Raises:
+            ParameterError: there is none in the folder that ``init_from`` names.
+        """
+        if self.init_from and not (typed_path(self.init_from) / "decoder.json").is_file():
+            raise ParameterError(
+                f"there is no decoder to go on from in {self.init_from!r}",
+                where="train.init_from",
+                expected="a folder with decoder.json and decoder.safetensors",
+                remedy="copy data/decoder of a run to a place outside of data/, and name that: "
+                "dvc exp run -S train.init_from=FOLDER; or leave it empty",
+            )
+
 
 class EvaluateParams(_Section):
     """How the decoder is measured."""
@@ -601,6 +616,15 @@ def load_all(path: Path = DEFAULT_PATH) -> dict[str, dict[str, Any]]:
     """
     checked = _check_all(_read(path), path)
     return {name: section.model_dump(mode="json") for name, section in checked.items()}
+
+
+def check_places(path: Path = DEFAULT_PATH) -> None:
+    """Refuse folders that later stages could not read, before the first one begins.
+
+    Raises:
+        ParameterError: see `load` and `TrainParams.require_start`.
+    """
+    load(TrainParams, path).require_start()
 
 
 Entry = TypeVar("Entry")

@@ -7,8 +7,9 @@ from stages import RAW, run
 
 
 def main() -> None:
-    """Download, and refuse a rule for the masks that is none: the stage that reads them is slow."""
+    """Download, and refuse what a later stage could not use: those before it are slow."""
     wanted = params.load(params.DataParams)
+    params.check_places()
     if wanted.mask_values != AUTO:
         parse_rule(wanted.mask_values)
     sources.download(wanted, RAW)

@@ -309,6 +309,15 @@ def test_a_rule_for_masks_that_is_none_is_refused_before_anything_is_fetched(
     assert not (workspace / "data/raw").exists()
 
 
+def test_a_decoder_to_go_on_from_that_is_missing_is_refused_before_anything_is_fetched(
+    workspace: Path,
+) -> None:
+    edited(workspace, train__init_from="elsewhere")
+    with pytest.raises(ParameterError, match="no decoder to go on from in 'elsewhere'"):
+        download.main()
+    assert not (workspace / "data/raw").exists()
+
+
 def test_sections_that_are_missing_or_unknown_are_refused(tmp_path: Path) -> None:
     path = edited(tmp_path)
     tree = yaml.safe_load(path.read_text())
@@ -463,5 +472,5 @@ def test_a_checkout_may_lie_in_a_folder_with_a_space(tmp_path: Path) -> None:
     subprocess.run(command, cwd=checkout, env=environment, check=True, capture_output=True)
     told = (tmp_path / "notes").read_text().splitlines()
     setting = told.index("plots.html_template")
-    assert told[setting + 1 : setting + 2] == [str(checkout / ".venv/plots.html")]
+    assert told[setting + 1 : setting + 2] == ["../.venv/plots.html"]
     assert (checkout / ".venv/bin/.installed").exists()

@@ -245,11 +245,9 @@ def _no_numbers(instances: str) -> ParameterError:
 
 def _name(run: Run, manifest: pd.DataFrame) -> str:
     """Of a run: the fingerprint of everything that determines its course."""
-    start = run.params.init_from
     facts = {
         # Wherever the folder lies, what is in it counts.
-        "params": run.params.model_dump()
-        | {"init_from": _weights_sha256(typed_path(start)) if start else None},
+        "params": run.params.model_dump() | {"init_from": None, **_start_sha256(run)},
         "manifest": manifest.to_csv(index=False),
         "shards": run.cache.digests(),
         "device": run.device.type,
@@ -258,10 +256,12 @@ def _name(run: Run, manifest: pd.DataFrame) -> str:
     return store.fingerprint(facts, modules=[__name__], libraries=["torch", "numpy"])
 
 
-def _weights_sha256(folder: Path) -> str:
-    """Of a decoder's weights; empty where there are none, as loading them will say."""
-    weights = folder / WEIGHTS_NAME
-    return store.file_sha256(weights) if weights.is_file() else ""
+def _start_sha256(run: Run) -> dict[str, str]:
+    """That of the weights to go on from; empty where there are none, as loading them will say."""
+    if not run.params.init_from:
+        return {}
+    weights = typed_path(run.params.init_from) / WEIGHTS_NAME
+    return {"init_from": store.file_sha256(weights) if weights.is_file() else ""}
 
 
 def _resume(run: Run, checkpoint: Checkpoint) -> Progress:
@@ -303,9 +303,10 @@ def _start_state(run: Run, fresh: Mapping[str, Tensor]) -> dict[str, Tensor]:
     One without a second map lends what it has, and the second map starts from ``fresh``.
 
     Raises:
-        CacheError: there is none.
-        ParameterError: it is another decoder, or takes other features.
+        CacheError: it is damaged.
+        ParameterError: there is none; it is another decoder, or takes other features.
     """
+    run.params.require_start()
     folder = typed_path(run.params.init_from)
     decoder, card = load_decoder(folder, run.device)
     index = run.cache.index
@@ -515,7 +516,7 @@ def _card(run: Run, manifest: pd.DataFrame, temperature: float) -> DecoderCard:
         instances=run.params.instances,
         # A sample is called CLASS/STEM.
         trained_on=dict(sorted(Counter(map(_class_of, run.sample_ids["train"])).items())),
-        trained_from=origin(run.cache, manifest),
+        trained_from=origin(run.cache, manifest) | _start_sha256(run),
     )
 
 

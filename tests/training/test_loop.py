@@ -215,8 +215,12 @@ def test_a_run_goes_on_from_another_decoder(
     assert result.epochs["train_loss"][0] < first.epochs["train_loss"][3]
     with pytest.raises(ParameterError, match="the decoder to start from is a cnn3"):
         loop.train(cache, manifest, onward.model_copy(update={"decoder": "linear"}), CPU)
-    with pytest.raises(CacheError):
+    with pytest.raises(ParameterError, match="no decoder to go on from in 'nowhere'"):
         loop.train(cache, manifest, onward.model_copy(update={"init_from": "nowhere"}), CPU)
+    assert "init_from" not in first.card.trained_from
+    save_decoder(first.decoder, first.card, workspace / "first")
+    _, card = load_decoder(workspace / "first", CPU)
+    assert result.card.trained_from["init_from"] == card.weights_sha256
 
 
 @pytest.mark.parametrize("ema_decay", [0, 0.9])
