@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import dvc.api
+from dvc.scm import RevError
 
 from experiments import report
 from experiments.study import declared, load
@@ -51,7 +52,10 @@ def main() -> None:
     options = parser.parse_args()
     rows = []
     for name, strategy, revision, command in RUNS[:1] if options.defaults else RUNS:
-        metrics = dvc.api.metrics_show("metrics/evaluate.json", rev=revision)
+        try:
+            metrics = dvc.api.metrics_show("metrics/evaluate.json", rev=revision)
+        except RevError:
+            sys.exit(f"ERROR: there is no experiment {revision} here: run {command} first")
         rows += [
             row(name, f"sample set, {strategy} {split}", metrics[split], command)
             for split in ("val", "test")

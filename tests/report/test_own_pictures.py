@@ -98,12 +98,12 @@ def test_decisions_are_saved_and_come_into_the_table(
     page.keyboard.press("a")
     page.keyboard.press("a")  # taken back
     page.keyboard.press("Escape")
-    assert page.locator(".tag").all_inner_texts() == ["rejected", "accepted", "accepted"]
+    expect(page.locator(".tag")).to_have_text(["rejected", "accepted", "accepted"])
     page.select_option("[name=decision]", "open")
     assert shown(page) == ["fine.jpg"]
     # They outlive the page, and a new one of the same folder.
     page.reload()
-    assert page.locator(".tag").all_inner_texts() == ["rejected", "accepted", "accepted"]
+    expect(page.locator(".tag")).to_have_text(["rejected", "accepted", "accepted"])
     with page.expect_download() as download:
         page.get_by_role("button", name="Save the decisions").click()
     assert download.value.suggested_filename == "decisions.csv"
@@ -116,7 +116,7 @@ def test_decisions_are_saved_and_come_into_the_table(
         "sub/fine.jpg": "",
     }
     fresh = open_page(results / "index.html")
-    assert fresh.locator(".tag").all_inner_texts() == ["rejected", "accepted", "accepted"]
+    expect(fresh.locator(".tag")).to_have_text(["rejected", "accepted", "accepted"])
 
 
 def decide_on_the_first(page: Page) -> None:
@@ -153,15 +153,15 @@ def test_a_decision_belongs_to_the_mask_that_it_was_made_on(
     # The browser's own memory counts no more than the table.
     page.reload()
     page.fill("[name=text]", "frame")
-    assert page.locator(".tag").all_inner_texts() == ["decide again"]
+    expect(page.locator(".tag")).to_have_text(["decide again"])
     decide_on_the_first(page)
-    assert page.locator(".tag").all_inner_texts() == ["rejected"]
+    expect(page.locator(".tag")).to_have_text(["rejected"])
     page.reload()
     page.fill("[name=text]", "frame")
-    assert page.locator(".tag").all_inner_texts() == ["rejected"]
+    expect(page.locator(".tag")).to_have_text(["rejected"])
     fresh = open_page(results / "index.html")
     fresh.fill("[name=text]", "frame")
-    assert fresh.locator(".tag").all_inner_texts() == ["decide again"]
+    expect(fresh.locator(".tag")).to_have_text(["decide again"])
 
 
 def test_a_decision_does_not_outlive_its_picture(results: Path) -> None:
@@ -188,11 +188,11 @@ def test_what_an_earlier_version_kept_of_decisions_counts(results: Path, open_pa
         'localStorage.setItem(`fishseg ${location.pathname}`, \'{"sub/frame.png": "rejected"}\')'
     )
     page.reload()
-    assert page.locator(".tag").all_inner_texts() == ["rejected", "accepted"]
+    expect(page.locator(".tag")).to_have_text(["rejected", "accepted"])
     repaint(1)
     assert measure() == 0
     page.reload()
-    assert page.locator(".tag").all_inner_texts() == ["decide again", "accepted"]
+    expect(page.locator(".tag")).to_have_text(["decide again", "accepted"])
 
 
 def decisions() -> dict[str, str | None]:
@@ -257,6 +257,6 @@ def test_it_fits_and_stands_out_in_any_window_and_light(
         assert page.locator(".panes").evaluate(EMPTY_BELOW_PX) <= 1
         page.keyboard.press(key)
         page.keyboard.press("Escape")
-    assert page.locator(".tag").all_inner_texts() == ["accepted", "rejected"]
+    expect(page.locator(".tag")).to_have_text(["accepted", "rejected"])
     assert overflow_px(page) <= 0
     assert hard_to_read(page) == []
