@@ -60,6 +60,7 @@ RECIPES = {
     ],
 }
 STRATEGIES = ("grouped", "random")
+MARK = "{}: python -m benchmarks.real_folds"
 METRICS = {"iou": "mean IoU", "boundary_iou": "boundary IoU"}
 
 
@@ -70,20 +71,19 @@ def main() -> None:
     OUT.mkdir(parents=True, exist_ok=True)
     try:
         audited = _audited(options.folder)
-        rows, tables = [], []
+        tables = []
+        heads = ["recipe", "folds", "pictures (photographs)", *METRICS.values()]
         for strategy in options.strategies:
+            rows = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
             for recipe in options.recipes:
                 scores = pooled(recipe, strategy, audited)
                 rows.append(row(recipe, strategy, scores))
                 tables.append(scores.assign(recipe=recipe, strategy=strategy))
                 print(rows[-1], flush=True)
+            if options.write:
+                write_between_marks(MARK.format(strategy), rows, options.write)
     except FishsegError as error:
         raise SystemExit(f"ERROR: {error}") from None
-    heads = ["recipe", "folds", "pictures (photographs)", *METRICS.values()]
-    table = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|", *rows]
-    print("\n".join(table))
-    if options.write:
-        write_between_marks("folds: python -m benchmarks.real_folds", table, options.write)
     pd.concat(tables).to_csv(OUT / f"{options.folder.name}.csv", index=False)
 
 
