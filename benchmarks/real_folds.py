@@ -59,8 +59,10 @@ RECIPES = {
         "train.guided_radius=0",
     ],
 }
-STRATEGIES = ("grouped", "random")
-MARK = "{}: python -m benchmarks.real_folds"
+MARKS = {
+    "grouped": "grouped: python -m benchmarks.real_folds",
+    "random": "random: python -m benchmarks.real_folds",
+}
 METRICS = {"iou": "mean IoU", "boundary_iou": "boundary IoU"}
 
 
@@ -81,7 +83,7 @@ def main() -> None:
                 tables.append(scores.assign(recipe=recipe, strategy=strategy))
                 print(rows[-1], flush=True)
             if options.write:
-                write_between_marks(MARK.format(strategy), rows, options.write)
+                write_between_marks(MARKS[strategy], rows, options.write)
     except FishsegError as error:
         raise SystemExit(f"ERROR: {error}") from None
     pd.concat(tables).to_csv(OUT / f"{options.folder.name}.csv", index=False)
@@ -91,7 +93,7 @@ def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("folder", type=Path, help="pictures and masks")
     parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES))
-    parser.add_argument("--strategies", nargs="+", choices=STRATEGIES, default=STRATEGIES)
+    parser.add_argument("--strategies", nargs="+", choices=MARKS, default=list(MARKS))
     parser.add_argument("--write", type=Path, metavar="PAGE", help="a page for the table, too")
     return parser.parse_args()
 
