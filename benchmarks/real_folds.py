@@ -77,6 +77,7 @@ def main() -> None:
         heads = ["recipe", "folds", "pictures (photographs)", *METRICS.values()]
         for strategy in options.strategies:
             rows = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+            print("\n".join(rows), flush=True)
             for recipe in options.recipes:
                 scores = pooled(recipe, strategy, audited)
                 rows.append(row(recipe, strategy, scores))

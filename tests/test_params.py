@@ -300,20 +300,18 @@ def test_the_first_stage_refuses_what_a_later_one_would(tmp_path: Path, changed:
         params.load_all(path)
 
 
-def test_a_rule_for_masks_that_is_none_is_refused_before_anything_is_fetched(
-    workspace: Path,
+@pytest.mark.parametrize(
+    ("changed", "value", "said"),
+    [
+        ("data__mask_values", "quatsch", "'quatsch' does not say which values"),
+        ("train__init_from", "elsewhere", "no decoder to go on from in 'elsewhere'"),
+    ],
+)
+def test_what_a_later_stage_could_not_use_is_refused_before_anything_is_fetched(
+    workspace: Path, changed: str, value: str, said: str
 ) -> None:
-    edited(workspace, data__mask_values="quatsch")
-    with pytest.raises(ParameterError, match="'quatsch' does not say which values"):
-        download.main()
-    assert not (workspace / "data/raw").exists()
-
-
-def test_a_decoder_to_go_on_from_that_is_missing_is_refused_before_anything_is_fetched(
-    workspace: Path,
-) -> None:
-    edited(workspace, train__init_from="elsewhere")
-    with pytest.raises(ParameterError, match="no decoder to go on from in 'elsewhere'"):
+    edited(workspace, **{changed: value})
+    with pytest.raises(ParameterError, match=said):
         download.main()
     assert not (workspace / "data/raw").exists()
 

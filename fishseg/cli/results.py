@@ -325,19 +325,6 @@ class Results:
             lines.append(f"{some(copies)}: not read: give the one that counts the name {DECISIONS}")
         return lines
 
-    def gone(self) -> list[str]:
-        """A line on the pictures in the tables that are no longer where they were."""
-        gone = [record["source"] for _, record in self.records() if not self._lies(record)]
-        if not gone:
-            return []
-        return [
-            f"{some(gone)}: in the tables, and no longer where the picture was: delete its mask in "
-            "masks/ to take it out"
-        ]
-
-    def _lies(self, record: Record) -> bool:
-        return (self.folder / str(record["path"])).exists()
-
     def read_mask(self, name: str, size: tuple[int, int]) -> NDArray[np.bool_]:
         """The mask of a picture of a ``(height, width)``, ours or painted by hand.
 

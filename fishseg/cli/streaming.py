@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image
 
 from fishseg.cli.results import (
     GIVEN,
@@ -21,7 +22,7 @@ from fishseg.cli.results import (
 from fishseg.cli.scales import Scale
 from fishseg.errors import DataError, FishsegError, ModelError
 from fishseg.images.decoding import read_image
-from fishseg.images.masks import decode_mask, read_mask, read_objects
+from fishseg.images.masks import read_mask, read_objects
 from fishseg.measurement import coco
 from fishseg.measurement.ruler import Search, find_ruler
 from fishseg.measurement.size import measure
@@ -110,8 +111,7 @@ def outcomes(
                 settled = error
         if isinstance(settled, FishsegError):
             return Outcome(picture=job.picture, settled=settled)
-        remark = _remark(job, settled, wanted)
-        return Outcome(picture=job.picture, settled=settled, remark=remark)
+        return Outcome(picture=job.picture, settled=settled, remark=_remark(job, settled, wanted))
 
     yield from ordered_map(finish, predicted(), ahead=_AHEAD)
 
@@ -236,8 +236,9 @@ def _read(picture: InputFile, given: Path | None, results: Results, wanted: Want
 
 def _resized(mask: Path, size: tuple[int, int]) -> str:
     """What to say of a mask whose file has another ``(height, width)`` than its picture."""
-    width, height = decode_mask(mask).image.size
-    if (height, width) == size:
+    with Image.open(mask) as file:  # its header: the pixels have been read
+        width, height = file.size
+    if size in ((height, width), (width, height)):  # EXIF may have turned it
         return ""
     return (
         f"; its mask is {width}x{height} pixels and was scaled to {size[1]}x{size[0]}: right for a "

@@ -76,7 +76,14 @@ def write_tables(results: Results, wanted: Wanted) -> list[str]:
             with results.replacing(results.folder / name) as part:
                 write_coco(part, lambda: _with_outlines(results, changed), kind)
     table.report()
-    n_given = sum(record["mask_from"] == "given" for _, record in results.records())
+    n_given = n_other = 0
+    gone = []
+    for _, record in results.records():
+        mask_from = record["mask_from"]
+        n_given += mask_from == "given"
+        n_other += mask_from == "model" and record["made_with"] != wanted.made_with("model")
+        if not (results.folder / record["path"]).exists():
+            gone.append(record["source"])
     if n_given and wanted.model:
         log.info(
             "%d of %d images keep the masks that `fishseg measure` was given: delete one in masks/ "
@@ -84,10 +91,6 @@ def write_tables(results: Results, wanted: Wanted) -> list[str]:
             n_given,
             table.n_images,
         )
-    n_other = sum(
-        record["mask_from"] == "model" and record["made_with"] != wanted.made_with("model")
-        for _, record in results.records()
-    )
     if n_other and wanted.model:
         log.warning(
             "%d of %d images were predicted with another model or other options, in an earlier "
@@ -95,7 +98,13 @@ def write_tables(results: Results, wanted: Wanted) -> list[str]:
             n_other,
             table.n_images,
         )
-    return [*decisions.remarks, *results.strays(), *results.gone()]
+    remarks = [*decisions.remarks, *results.strays()]
+    if gone:
+        remarks.append(
+            f"{some(gone)}: in the tables, and no longer where the picture was: delete its mask in "
+            "masks/ to take it out"
+        )
+    return remarks
 
 
 def _changed(results: Results) -> Iterator[str]:
