@@ -11,7 +11,8 @@ import pandas as pd
 
 from fishseg.errors import DataError
 from fishseg.params import SplitParams
-from fishseg.tables import MANIFEST_COLUMNS, SPLITS, nfc, slug
+from fishseg.store import nfc
+from fishseg.tables import MANIFEST_COLUMNS, SPLITS, slug
 
 log = logging.getLogger(__name__)
 

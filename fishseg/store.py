@@ -19,6 +19,7 @@ import json
 import os
 import shutil
 import time
+import unicodedata
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
@@ -343,6 +344,11 @@ def file_sha256(path: Path) -> str:
     """SHA-256 of a file's bytes, as hexadecimal digits; the file need not fit into memory."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def nfc(name: str) -> str:
+    """A name with its accents composed; macOS takes them apart, which no reader can see."""
+    return unicodedata.normalize("NFC", name)
 
 
 def unwritable(path: Path, error: OSError) -> StorageError:

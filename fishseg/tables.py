@@ -15,14 +15,13 @@ import hashlib
 import io
 import os
 import re
-import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 
 from fishseg.errors import DataError, StorageError
-from fishseg.store import file_sha256, make_folder, write_whole
+from fishseg.store import file_sha256, make_folder, nfc, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -235,8 +234,3 @@ def read_manifest(path: Path) -> pd.DataFrame:
 def slug(name: str) -> str:
     """A class name as a key of metrics: ``Gilt-Head Bream`` gives ``gilt_head_bream``."""
     return re.sub(r"[\W_]+", "_", nfc(name).casefold()).strip("_") or "_"
-
-
-def nfc(name: str) -> str:
-    """A name with its accents composed; macOS takes them apart, which no reader can see."""
-    return unicodedata.normalize("NFC", name)

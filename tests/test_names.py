@@ -27,9 +27,9 @@ from fishseg.errors import DataError
 from fishseg.params import SplitParams
 from fishseg.report.document import render
 from fishseg.splits import make_manifest
+from fishseg.store import nfc
 from fishseg.tables import (
     COLUMNS,
-    nfc,
     read_inventory,
     read_manifest,
     slug,

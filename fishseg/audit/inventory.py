@@ -29,8 +29,8 @@ from fishseg.images.folders import some
 from fishseg.images.mask_rule import AUTO, parse_rule
 from fishseg.images.masks import read_truth, require_fit
 from fishseg.parallel import ordered_map
-from fishseg.store import file_sha256
-from fishseg.tables import COLUMNS, nfc, slug
+from fishseg.store import file_sha256, nfc
+from fishseg.tables import COLUMNS, slug
 
 # Worth knowing of, but the sample stays in.
 KINDS_KEPT = ("empty_mask", "full_mask")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import codecs
 import csv
 import re
-import unicodedata
 from collections import defaultdict
 from pathlib import PurePath
 from typing import TYPE_CHECKING
+
+from fishseg.store import nfc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -91,12 +92,12 @@ def who_is_meant(
     """
     by_end: defaultdict[str, set[str]] = defaultdict(set)
     for source, place in places.items():
-        for end in {_composed(source), *_ends(place)}:
+        for end in {nfc(source), *_ends(place)}:
             by_end[end].add(source)
-    fitting = {name: set(by_end.get(_composed(name), ())) for name in names}
+    fitting = {name: set(by_end.get(nfc(name), ())) for name in names}
     for name, fit in fitting.items():
         # A file that is called otherwise by now is no better than one that is called so.
-        if name in fit and _composed(places[name].name) == _composed(PurePath(name).name):
+        if name in fit and nfc(places[name].name) == nfc(PurePath(name).name):
             fitting[name] = {name}
     owners: dict[str, str] = {}
     while settled := [name for name, fit in fitting.items() if len(fit) == 1]:
@@ -107,7 +108,7 @@ def who_is_meant(
     meant = {name: source for source, name in owners.items()}
     remarks = []
     for name in names:
-        fit = by_end.get(_composed(name), set())
+        fit = by_end.get(nfc(name), set())
         others = sorted(fit - owners.keys())
         if name in meant and not others:
             continue
@@ -127,7 +128,7 @@ def who_is_meant(
 
 def _ends(place: PurePath) -> list[str]:
     """The ends of a path: the name of the file, that with its folder, and so on to all of it."""
-    parts = [_composed(part) for part in place.parts if part != place.anchor]
+    parts = [nfc(part) for part in place.parts if part != place.anchor]
     ends = ["/".join(parts[start:]) for start in reversed(range(len(parts)))]
     return [*ends, place.as_posix()] if place.anchor else ends
 
@@ -136,8 +137,3 @@ def _shortest(place: PurePath, by_end: Mapping[str, Collection[str]]) -> str:
     """The shortest end of a path that is no other's."""
     ends = _ends(place)
     return next((end for end in ends if len(by_end[end]) == 1), ends[-1])
-
-
-def _composed(name: str) -> str:
-    """With accents composed: macOS takes them apart in names of files, which no reader can see."""
-    return unicodedata.normalize("NFC", name)

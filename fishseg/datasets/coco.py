@@ -32,7 +32,8 @@ from fishseg.errors import DataError
 from fishseg.images.decoding import IMAGE_SUFFIXES, MAX_PIXELS
 from fishseg.images.folders import IGNORED_FOLDER
 from fishseg.images.masks import of_run_lengths
-from fishseg.tables import nfc, slug
+from fishseg.store import nfc
+from fishseg.tables import slug
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -35,7 +35,8 @@ from fishseg.images.folders import (
     unused_file,
     without_twins,
 )
-from fishseg.tables import nfc, slug, write_csv
+from fishseg.store import nfc
+from fishseg.tables import slug, write_csv
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
